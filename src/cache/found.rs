@@ -1,0 +1,59 @@
+//! What the cache answers with: a head, a body that can be sliced, and how it came about.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::cache::fill::Fill;
+use crate::semantics::cache_status::CacheStatus;
+use crate::store::ReadAt;
+use crate::types::{Head, Presence, Timestamp};
+use crate::upstream::OriginBody;
+
+/// An answer: the head to replay, where the body is, how it came about.
+#[derive(Debug)]
+pub struct Found {
+    pub head: Head,
+    pub source: Source,
+    pub trace: Trace,
+}
+
+/// Where the bytes are. `Source::body` (in `body`) turns it, or a range of it, into a body.
+pub enum Source {
+    Memory(Bytes),
+    Blob {
+        reader: Arc<dyn ReadAt>,
+        size: u64,
+    },
+    /// A transfer that is under way; readers follow its file.
+    Fill(Arc<Fill>),
+    /// Passed through, not kept. Cannot be sliced.
+    Stream {
+        body: OriginBody,
+        length: Option<u64>,
+    },
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory(bytes) => write!(f, "Memory({})", bytes.len()),
+            Self::Blob { size, .. } => write!(f, "Blob({size})"),
+            Self::Fill(_) => f.write_str("Fill"),
+            Self::Stream { length, .. } => write!(f, "Stream({length:?})"),
+        }
+    }
+}
+
+/// How a response came about, for `Cache-Status`, `Age`, marks of staleness, the access log and metrics.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    pub status: CacheStatus,
+    /// Waited for upstream, in milliseconds, when it was asked.
+    pub upstream_ms: Option<u64>,
+    /// When upstream last confirmed what is served.
+    pub validated: Timestamp,
+    pub presence: Presence,
+    /// Older than its freshness allows; why it is served all the same stands in `status.detail`.
+    pub stale: bool,
+}

@@ -1,0 +1,175 @@
+//! Plain values between an adapter's plan and the cache: what is wanted, whom to ask, and how to read the answer.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::types::{CacheKey, Digest, Head, Timestamp};
+use crate::upstream::{Hop, OriginRequest};
+
+/// One thing to be had from the cache.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    pub key: CacheKey,
+    /// Requests to try in order. The first that is accepted wins; one that is genuinely absent leads to the next; one that fails ends
+    /// the search, so that an outage never falls through to a less trusted upstream. Empty: only what is kept is served.
+    pub origins: Vec<OriginRequest>,
+    pub admit: Arc<dyn Admit>,
+    /// Whether what is kept may be served when upstream cannot be asked or refuses. `Never` for a client's own audience without
+    /// an offline grant: there, no answer means no.
+    pub stale: Stale,
+}
+
+/// Whether stale entries may be served at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stale {
+    Always,
+    Never,
+}
+
+/// Reads an origin's heads. Pure.
+pub trait Admit: Send + Sync + fmt::Debug {
+    /// Judges the answer of `origins[index]`.
+    fn admit(&self, index: usize, answer: &Answer<'_>) -> Admission;
+}
+
+/// The heads that an origin answered with.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    pub hops: &'a [Hop],
+    pub head: &'a Head,
+    pub now: Timestamp,
+}
+
+/// What an answer means.
+#[derive(Debug, Clone)]
+pub enum Admission {
+    Accept(Accepted),
+    /// Genuinely absent here (404, 410): ask the next origin.
+    Absent,
+    /// Refused to this credential (401, 403).
+    Refused,
+    /// An outage or nonsense: keep what there is. `reason` is told to the operator and, when nothing is kept, to the client.
+    Fail {
+        reason: String,
+    },
+}
+
+/// An answer worth keeping.
+#[derive(Debug, Clone, Default)]
+pub struct Accepted {
+    /// How long to trust it. [`Duration::MAX`]: for ever.
+    pub fresh_for: Duration,
+    /// Digests that the heads promised, beside those the caller named already.
+    pub promised: Vec<Digest>,
+    /// Fields to keep and replay.
+    pub headers: HeaderMap,
+}
+
+/// An immutable thing: bytes with a digest.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    pub lookup: Lookup,
+    /// Digests that the index, tree or manifest named. Every one is checked before the artifact can be seen. Empty: trusted on first use.
+    pub digests: Vec<Digest>,
+    /// Its size where the index names it.
+    pub size: Option<u64>,
+}
+
+/// A bounded, parsed, often mutable thing.
+#[derive(Debug, Clone)]
+pub struct Document {
+    pub lookup: Lookup,
+    pub keep: Arc<dyn Keep>,
+    /// The largest body that is read, after content decoding.
+    pub limit_bytes: u64,
+    pub demand: Demand,
+}
+
+/// How current a document must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Within its freshness time, else revalidated within the time budget.
+    Fresh,
+    /// The client insists (`no-cache`, `max-age=0`): revalidated even when fresh, unless that was done just now.
+    Revalidated,
+    /// Whatever is kept will do; upstream is asked only when nothing is.
+    AnyAge,
+}
+
+/// An adapter's reading of a document. Pure; large ones are called off the async workers.
+pub trait Keep: Send + Sync + fmt::Debug {
+    /// Reads what [`Keep::merge`] wrote. `Err` makes the entry a miss that heals.
+    fn read(&self, kept: &Bytes) -> Result<Parsed, String>;
+
+    /// Merges a fresh answer into what is kept. `Err` is told to the operator, what was kept stays, and a client that has nothing
+    /// kept gets it as a bad answer of upstream: an empty page, an error page, another project's page.
+    fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String>;
+
+    /// Records that upstream no longer has it (every origin said 404 or 410). `None`: nothing to record.
+    fn absent(&self, previous: &Parsed, now: Timestamp) -> Option<Kept>;
+}
+
+/// A fresh answer of an origin, body decoded and complete.
+#[derive(Debug)]
+pub struct Fresh<'a> {
+    /// Index into [`Lookup::origins`].
+    pub origin: usize,
+    /// The final address: what relative links resolve against.
+    pub url: &'a url::Url,
+    pub head: &'a Head,
+    pub body: &'a Bytes,
+    pub now: Timestamp,
+}
+
+/// A document in the adapter's own form. Shared by all readers.
+#[derive(Clone)]
+pub struct Parsed(Arc<dyn Any + Send + Sync>);
+
+impl Parsed {
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+
+    /// The value as the type that the same adapter put in.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parsed")
+    }
+}
+
+/// What to keep of a document.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The form that [`Keep::read`] understands. Equal documents give equal bytes.
+    pub bytes: Bytes,
+    pub parsed: Parsed,
+}
+
+/// An HTTP exchange by the rules of a shared cache (RFC 9111).
+#[derive(Debug)]
+pub struct Exchange {
+    /// The primary key: the target, whatever the method.
+    pub key: CacheKey,
+    /// The client's request as it would be forwarded: method, address, end-to-end fields, body.
+    pub request: OriginRequest,
+    pub mode: Mode,
+}
+
+/// By which rules an exchange is cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// RFC 9111, 5861, 8246 and 9213 to the letter.
+    ByTheBook,
+    /// Larder's promises: what was once public is served again, however old, when upstream cannot or will not give it.
+    Keep,
+}

@@ -1,0 +1,191 @@
+//! One folder per protocol. Pure: a request's head in, a plan out; no I/O, no clock, nothing spawned.
+//!
+//! An adapter says what it needs ([`Step`]), the `proxy` gets it. Adding one is a folder here and two lines in `app`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use crate::cache::failure::Failure;
+use crate::cache::lookup::{Artifact, Document, Exchange, Parsed};
+use crate::policy::Verdict;
+use crate::types::{CacheKey, Presence, Secret, Timestamp};
+
+pub mod generic;
+pub mod pypi;
+
+/// A protocol on one mount.
+pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
+    /// The mount's name in logs, metrics and `Cache-Status` notes: `pypi/default`.
+    fn id(&self) -> &str;
+
+    /// Says what a request needs.
+    fn plan(&self, ask: &Ask) -> Step;
+
+    /// Words a failure for this protocol's clients.
+    fn explain(&self, ask: &Ask, failure: &Failure) -> Reply;
+}
+
+/// A request as an adapter sees it. The path was checked: no dot segments, no control characters, valid UTF-8 after decoding.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub method: Method,
+    /// The path below the mount, still percent-encoded, without a leading slash: `simple/six/`.
+    pub path: String,
+    /// Without the question mark.
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+    /// The path prefix that led to the mount, with slashes at both ends: `/simple/`, `/pypi/default/`, or `/` on a host of its own.
+    pub prefix: String,
+    /// How the outside sees the root of this server, e.g. `http://127.0.0.1:8484`, with a token's path prefix if one was used, without a trailing slash.
+    pub base: String,
+    /// The client's own upstream credential, when it sent one that is not Larder's.
+    pub credential: Option<ClientCredential>,
+    /// What the configuration calls this client: the name of its access token, if it showed one.
+    pub client: Option<String>,
+    pub now: Timestamp,
+}
+
+/// An `Authorization` value meant for upstream.
+#[derive(Debug, Clone)]
+pub struct ClientCredential {
+    /// A keyed hash, for [`crate::types::Audience::Credential`].
+    pub id: [u8; 16],
+    pub verbatim: Secret,
+}
+
+/// What a request needs next.
+pub enum Step {
+    /// Answered without I/O.
+    Reply(Reply),
+    /// These documents first; at most [`MOST_ROUNDS`] rounds.
+    Need {
+        documents: Vec<Document>,
+        then: Continue,
+    },
+    Serve(Box<Plan>),
+}
+
+/// How planning goes on when the documents are there. Pure.
+pub type Continue = Box<dyn FnOnce(Vec<Result<Held, Failure>>) -> Step + Send>;
+
+/// How often a plan may ask for documents before it counts as a fault of ours.
+pub const MOST_ROUNDS: usize = 8;
+
+/// A document as the cache holds it.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub parsed: Parsed,
+    /// Changes whenever the document's content does.
+    pub version: u64,
+    pub standing: Standing,
+}
+
+/// How what is served stands to upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// When upstream last confirmed it.
+    pub validated: Timestamp,
+    /// Until when it is fresh.
+    pub fresh_until: Timestamp,
+    pub presence: Presence,
+    /// Upstream could not be asked when it should have been.
+    pub offline: bool,
+}
+
+/// What to get and how to give it; each field feeds one later stage.
+#[derive(Debug)]
+pub struct Plan {
+    pub access: Access,
+    pub subject: Subject,
+    pub serve: Serve,
+}
+
+/// Who may have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever may use this server.
+    Public,
+    /// Only clients with one of these token names; `*` is everybody who may use this server. For what a service credential opens.
+    Grant(Vec<String>),
+}
+
+/// What is judged, and the verdict that the adapter's facts led to.
+#[derive(Debug, Clone, Default)]
+pub struct Subject {
+    pub package: Option<String>,
+    pub version: Option<String>,
+    pub file: Option<String>,
+    pub verdict: Verdict,
+    /// Why, in words for the client, when the verdict is not `Allow`.
+    pub reason: Option<String>,
+}
+
+/// The three kinds of things that are served.
+#[derive(Debug)]
+pub enum Serve {
+    /// Bytes with a digest. `headers` are added to what was kept (content type, cache-control).
+    Artifact { artifact: Artifact, headers: HeaderMap },
+    /// A document in one of its forms.
+    Document { document: Document, render: Arc<dyn Render> },
+    /// Any HTTP exchange, by the rules of RFC 9111.
+    Exchange(Exchange),
+}
+
+/// Turns a document into what one kind of client reads. Pure.
+pub trait Render: Send + Sync + fmt::Debug {
+    /// Everything of its own that shapes the output (representation, link form, policy epoch), as a short text: the output is memoised under it,
+    /// the document's version and its standing.
+    fn variant(&self) -> String;
+
+    fn render(&self, view: &View<'_>) -> Rendered;
+}
+
+/// The inputs of a rendering.
+pub struct View<'a> {
+    pub document: &'a Parsed,
+    pub standing: Standing,
+    pub now: Timestamp,
+    /// Whether an entry is kept under a key; for what may be advertised while upstream is away.
+    pub is_kept: &'a dyn Fn(&CacheKey) -> bool,
+}
+
+/// A rendered document.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    pub reply: Reply,
+    /// When the same inputs give something else because time has passed (a hold ends).
+    pub valid_until: Option<Timestamp>,
+}
+
+/// A small answer held in memory.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self { status, headers, body: body.into() }
+    }
+
+    /// RFC 9457 problem details: uv prints `title` and `detail` when the type is exactly this one.
+    pub fn problem(status: StatusCode, title: &str, detail: &str) -> Self {
+        let body = serde_json::json!({
+            "type": "about:blank", "status": status.as_u16(), "title": title, "detail": detail,
+        });
+        Self::new(status, "application/problem+json", body.to_string())
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}

@@ -1,0 +1,120 @@
+//! The name under which something is kept: a space, an audience and a name within the space.
+//!
+//! A key cannot be built without an [`Audience`], so that nothing kept for one reader is found for another by mistake.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Who may be answered from an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// Upstream gives it to anybody.
+    Public,
+    /// Fetched with the credential that the configuration gives the mount; read by those whom the mount's grant names.
+    Service,
+    /// Fetched with a client's own credential; read only by who presents it again. The number is a keyed hash of it.
+    Credential([u8; 16]),
+}
+
+impl Audience {
+    fn encode(&self) -> String {
+        match self {
+            Self::Public => "p".to_owned(),
+            Self::Service => "s".to_owned(),
+            Self::Credential(id) => format!("c{}", hex::encode(id)),
+        }
+    }
+}
+
+/// A cache key. Cheap to clone; compared by its whole text, never by a hash alone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CacheKey(Arc<str>);
+
+/// Parts the fields of an encoded key; no part may contain it, and no URL or registry name can.
+const SEPARATOR: char = '\u{1f}';
+
+impl CacheKey {
+    /// Builds a key. `space` names the mount (`pypi/default`), `name` the thing within it (`page/six`).
+    /// A separator inside a part is replaced, so that parts cannot run into each other.
+    pub fn new(space: &str, audience: &Audience, name: &str) -> Self {
+        let text = format!(
+            "{}{SEPARATOR}{}{SEPARATOR}{}",
+            space.replace(SEPARATOR, "%1F"),
+            audience.encode(),
+            name.replace(SEPARATOR, "%1F"),
+        );
+        Self(text.into())
+    }
+
+    /// Reads a key back from the bytes that [`CacheKey::as_str`] gave.
+    pub fn from_encoded(text: &str) -> Option<Self> {
+        (text.matches(SEPARATOR).count() >= 2).then(|| Self(text.into()))
+    }
+
+    /// The same thing in another selected representation (RFC 9111 section 4.1): a key beside this one.
+    #[must_use]
+    pub fn variant(&self, selector: &str) -> Self {
+        Self(format!("{}{SEPARATOR}{}", self.0, selector.replace(SEPARATOR, "%1F")).into())
+    }
+
+    /// The encoded form: stable, ordered by space, audience, name; part of the disk format.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn space(&self) -> &str {
+        self.part(0)
+    }
+
+    pub fn name(&self) -> &str {
+        self.part(2)
+    }
+
+    pub fn is_public(&self) -> bool {
+        self.part(1) == "p"
+    }
+
+    fn part(&self, index: usize) -> &str {
+        self.0.split(SEPARATOR).nth(index).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.replace(SEPARATOR, " "))
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audiences_and_spaces_never_share_a_key() {
+        let keys = [
+            CacheKey::new("a", &Audience::Public, "x"),
+            CacheKey::new("a", &Audience::Service, "x"),
+            CacheKey::new("a", &Audience::Credential([7; 16]), "x"),
+            CacheKey::new("b", &Audience::Public, "x"),
+            CacheKey::new("a\u{1f}p", &Audience::Public, "x"),
+            CacheKey::new("a", &Audience::Public, "x\u{1f}p"),
+            CacheKey::new("a", &Audience::Public, "x").variant("p"),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(key), "{key} is met twice");
+            assert_eq!(CacheKey::from_encoded(key.as_str()).as_ref(), Some(key));
+        }
+    }
+
+    #[test]
+    fn parts_are_read_back() {
+        let key = CacheKey::new("pypi/default", &Audience::Public, "page/six");
+        assert_eq!((key.space(), key.name(), key.is_public()), ("pypi/default", "page/six", true));
+    }
+}

@@ -1,0 +1,17 @@
+//! Pure values that every layer speaks: no I/O, no clock, nothing of ours imported.
+
+pub mod digest;
+pub mod head;
+pub mod key;
+pub mod presence;
+pub mod secret;
+pub mod size;
+pub mod time;
+
+pub use digest::{Algorithm, BlobId, Digest, Hasher};
+pub use head::Head;
+pub use key::{Audience, CacheKey};
+pub use presence::Presence;
+pub use secret::Secret;
+pub use size::ByteSize;
+pub use time::Timestamp;

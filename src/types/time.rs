@@ -1,0 +1,94 @@
+//! Instants of wall time as plain values. Reading the clock is `clock`'s.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since the Unix epoch, UTC.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Later than every instant that a clock shows.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Whole seconds since the epoch.
+    pub const fn secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The time from `earlier` to `self`; zero when `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
+    /// Parses the three date forms of RFC 9110 section 5.6.7.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        httpdate::parse_http_date(text).ok().map(Self::from)
+    }
+
+    /// `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn to_http_date(self) -> String {
+        httpdate::fmt_http_date(self.into())
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let span = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    /// Instants past the year 9999, which no HTTP date can say, become the last one that it can.
+    fn from(time: Timestamp) -> Self {
+        const LAST_HTTP_DATE_SECS: u64 = 253_402_300_799;
+        UNIX_EPOCH + Duration::from_millis(time.0.min(LAST_HTTP_DATE_SECS * 1000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_dates_go_both_ways() {
+        let time = Timestamp::from_secs(784_111_777);
+        assert_eq!(time.to_http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(Timestamp::from_http_date(text), Some(time), "{text}");
+        }
+        assert_eq!(Timestamp::from_http_date("0"), None);
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Timestamp::NEVER.plus(Duration::MAX), Timestamp::NEVER);
+        assert_eq!(Timestamp(5).minus(Duration::MAX), Timestamp(0));
+        assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
+        assert!(!Timestamp::NEVER.to_http_date().is_empty());
+    }
+}

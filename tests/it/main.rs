@@ -1,0 +1,1 @@
+//! Behaviour over loopback: one binary, folders that mirror the product.
