@@ -112,6 +112,18 @@ impl Cache {
     }
 }
 
+impl Cache {
+    /// Whether an entry is kept under `key`. Trouble with the index counts as no.
+    pub fn is_kept(&self, key: &CacheKey) -> bool {
+        self.parts.store.get(key).is_ok_and(|entry| entry.is_some())
+    }
+
+    /// Refreshes of documents under way.
+    pub fn refreshes_under_way(&self) -> usize {
+        self.parts.documents.under_way()
+    }
+}
+
 impl Parts {
     /// Counts an answer as hit or miss.
     pub(crate) fn count(&self, status: &CacheStatus) {

@@ -315,6 +315,7 @@ impl Parts {
             upstream_ms: None,
             validated: entry.validated,
             presence: entry.presence,
+            age_secs: None,
             stale,
         };
         Got { loaded, trace, offline: false }
