@@ -1,5 +1,6 @@
 //! Larder.
 
+pub mod admin;
 pub mod cache;
 pub mod clock;
 pub mod config;
