@@ -211,7 +211,9 @@ mod tests {
                 names.extend(quoted_names(&text));
             }
         }
-        names.extend(["larder_process_open_files", "larder_process_resident_bytes"].map(str::to_owned));
+        names.extend(
+            ["larder_process_open_files", "larder_process_resident_bytes"].map(str::to_owned),
+        );
     }
 
     fn quoted_names(text: &str) -> impl Iterator<Item = String> + '_ {

@@ -78,7 +78,8 @@ impl Admin {
             _ => path.strip_prefix(PREFIX)?,
         };
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "these pages are read with GET\n");
+            let mut refusal =
+                text(StatusCode::METHOD_NOT_ALLOWED, "these pages are read with GET\n");
             refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Some(refusal);
         }
@@ -108,7 +109,8 @@ impl Admin {
 
     fn status(&self) -> Response<Body> {
         let status = status::Status::new(*self.phase.borrow(), self.store.usage(), &self.guides);
-        let json = serde_json::to_string_pretty(&status).expect("names and numbers have a form in JSON");
+        let json =
+            serde_json::to_string_pretty(&status).expect("names and numbers have a form in JSON");
         response(StatusCode::OK, "application/json", json)
     }
 

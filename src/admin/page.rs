@@ -36,7 +36,11 @@ pub(super) fn start(usage: &Usage, guides: &[Guide]) -> String {
         let _ = writeln!(html, "<tr><td>{what}<td>{amount}");
     }
     html.push_str("</table>\n<p><a href=\"/-/ready\">readiness</a>, <a href=\"/-/api/v1/status\">status</a>, ");
-    let _ = writeln!(html, "<a href=\"/-/metrics\">metrics</a>. Larder {}.</p>", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(
+        html,
+        "<a href=\"/-/metrics\">metrics</a>. Larder {}.</p>",
+        env!("CARGO_PKG_VERSION")
+    );
     html
 }
 

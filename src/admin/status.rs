@@ -56,6 +56,7 @@ pub(super) fn hindrances(phase: Phase, usage: &Usage) -> Vec<&'static str> {
         Phase::Serving => None,
         Phase::Draining => Some("shutting down"),
     };
-    let store = (!usage.writable).then_some("the store takes no writes: what is kept is served, nothing new is kept");
+    let store = (!usage.writable)
+        .then_some("the store takes no writes: what is kept is served, nothing new is kept");
     phase.into_iter().chain(store).collect()
 }
