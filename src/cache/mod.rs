@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::document::Documents;
+use crate::cache::exchange::Exchanges;
 use crate::clock::Clock;
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::{Store, StoreError};
@@ -24,6 +25,7 @@ use crate::types::{BlobId, ByteSize, CacheKey};
 use crate::upstream::Upstream;
 
 pub mod document;
+pub mod exchange;
 pub mod failure;
 pub mod fill;
 mod flight;
@@ -93,6 +95,7 @@ pub(crate) struct Parts {
     /// Cancelled when the time to drain is over.
     pub(crate) stop: CancellationToken,
     pub(crate) documents: Documents,
+    pub(crate) exchanges: Exchanges,
     counters: Counters,
 }
 
@@ -107,7 +110,9 @@ impl Cache {
     ) -> Self {
         let documents = Documents::new(&config);
         let counters = Counters::new();
-        let parts = Parts { config, store, upstream, clock, tasks, stop, documents, counters };
+        let exchanges = Exchanges::new();
+        let parts =
+            Parts { config, store, upstream, clock, tasks, stop, documents, exchanges, counters };
         Self { parts: Arc::new(parts) }
     }
 }

@@ -12,7 +12,7 @@ pub mod scripted;
 
 pub use request::{
     Availability, Credentials, Hop, HostRule, Origin, OriginBody, OriginRequest, OriginResponse,
-    OutgoingBody, UpstreamError,
+    OutgoingBody, Redirects, UpstreamError,
 };
 
 /// Sends requests to origins.

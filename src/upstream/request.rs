@@ -108,6 +108,17 @@ pub struct OriginRequest {
     /// Overrides the origin's credentials for this request.
     pub credentials: Option<Credentials>,
     pub body: OutgoingBody,
+    pub redirects: Redirects,
+}
+
+/// What becomes of a 3xx that names another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redirects {
+    /// Followed, within the origin's declared hosts.
+    #[default]
+    Follow,
+    /// Handed to the caller like any other answer.
+    Pass,
 }
 
 impl OriginRequest {
@@ -119,6 +130,7 @@ impl OriginRequest {
             headers: HeaderMap::new(),
             credentials: None,
             body: OutgoingBody::Empty,
+            redirects: Redirects::Follow,
         }
     }
 
