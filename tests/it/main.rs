@@ -1,1 +1,3 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
+
+mod layers;
