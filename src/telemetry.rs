@@ -161,6 +161,10 @@ const METRICS: &[Description] = &[
     Description(Counter, "larder_store_evicted_total", "Blobs evicted to stay within the budget."),
     Description(Gauge, "larder_store_index_bytes", "Size of the index."),
     Description(Gauge, "larder_store_writable", "1 while the index takes writes, else 0."),
+    Description(Counter, "larder_upstream_bytes_total", "Body bytes that came from an origin."),
+    Description(Gauge, "larder_upstream_circuit_open", "1 while a host is left alone, else 0."),
+    Description(Counter, "larder_upstream_requests_total", "Requests to an origin, by outcome."),
+    Description(Histogram, "larder_upstream_seconds", "From sending to the final head."),
 ];
 
 #[cfg(test)]
