@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal};
+use std::sync::{Mutex, PoisonError};
 
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -64,8 +65,9 @@ pub enum TelemetryError {
     Metrics(#[from] BuildError),
 }
 
-/// Starts the log, to standard error.
-pub fn start_log(config: &Config) -> Result<(), TelemetryError> {
+/// Starts the log, to standard error, and the metrics.
+pub fn start(config: &Config) -> Result<(), TelemetryError> {
+    Metrics::of_process()?;
     let filter = EnvFilter::try_new(&config.filter.0).unwrap_or_default();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -78,16 +80,23 @@ pub fn start_log(config: &Config) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// What has been counted so far. Cheap to clone.
+/// What has been counted so far in this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(PrometheusHandle);
 
+/// The `metrics` crate counts for a whole process, so there is one.
+static OF_PROCESS: Mutex<Option<Metrics>> = Mutex::new(None);
+
 impl Metrics {
-    /// Starts counting: everything that `metrics` macros say in this process from now on.
-    pub fn start() -> Result<Self, TelemetryError> {
-        let handle = recorder()?.install_recorder()?;
-        METRICS.iter().for_each(Description::register);
-        Ok(Self(handle))
+    /// The metrics of this process. The first call starts the counting, so it comes before any component makes its handles.
+    pub fn of_process() -> Result<Self, TelemetryError> {
+        let mut of_process = OF_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metrics) = &*of_process {
+            return Ok(metrics.clone());
+        }
+        let metrics = Self(builder()?.install_recorder()?);
+        describe();
+        Ok(of_process.insert(metrics).clone())
     }
 
     /// All metrics in Prometheus' text format, the process's own read just now.
@@ -107,7 +116,7 @@ impl Metrics {
 const BUCKETS_SECS: &[f64] =
     &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0];
 
-fn recorder() -> Result<PrometheusBuilder, BuildError> {
+fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new().set_buckets(BUCKETS_SECS)
 }
 
@@ -128,40 +137,37 @@ fn resident_bytes(status: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
+fn describe() {
+    COUNTERS.iter().for_each(|(name, help)| describe_counter!(*name, *help));
+    GAUGES.iter().for_each(|(name, help)| describe_gauge!(*name, *help));
+    HISTOGRAMS.iter().for_each(|(name, help)| describe_histogram!(*name, *help));
 }
 
-/// A metric and its help text.
-struct Description(Kind, &'static str, &'static str);
+/// A metric's name and its help text. A test compares the names with those in the source.
+type Described = (&'static str, &'static str);
 
-impl Description {
-    fn register(&self) {
-        let Self(kind, name, help) = self;
-        match kind {
-            Kind::Counter => describe_counter!(*name, *help),
-            Kind::Gauge => describe_gauge!(*name, *help),
-            Kind::Histogram => describe_histogram!(*name, *help),
-        }
-    }
-}
-
-use Kind::{Counter, Gauge, Histogram};
-
-/// Every metric there is. A test compares the names with those in the source.
-const METRICS: &[Description] = &[
-    Description(Gauge, "larder_process_open_files", "File descriptors that the process holds."),
-    Description(Gauge, "larder_process_resident_bytes", "Memory of the process that is resident."),
-    Description(Gauge, "larder_store_blob_bytes", "Bytes of all kept blobs."),
-    Description(Gauge, "larder_store_blobs", "Kept blobs."),
-    Description(Gauge, "larder_store_budget_bytes", "Budget for blobs; absent when there is none."),
-    Description(Gauge, "larder_store_entries", "Entries in the index."),
-    Description(Counter, "larder_store_evicted_total", "Blobs evicted to stay within the budget."),
-    Description(Gauge, "larder_store_index_bytes", "Size of the index."),
-    Description(Gauge, "larder_store_writable", "1 while the index takes writes, else 0."),
+const COUNTERS: &[Described] = &[
+    ("larder_cache_hits_total", "Answers from what is kept."),
+    ("larder_cache_misses_total", "Answers for which nothing usable was kept."),
+    ("larder_cache_revalidations_total", "Questions to upstream about what is kept, by outcome."),
+    ("larder_cache_stale_total", "Answers that were older than their freshness allows."),
+    ("larder_policy_refusals_total", "Requests that a rule refused."),
+    ("larder_store_evicted_total", "Blobs evicted to stay within the budget."),
+    ("larder_store_failures_total", "Things that could not be written down."),
 ];
+
+const GAUGES: &[Described] = &[
+    ("larder_process_open_files", "File descriptors that the process holds."),
+    ("larder_process_resident_bytes", "Memory of the process that is resident."),
+    ("larder_store_blob_bytes", "Bytes of all kept blobs."),
+    ("larder_store_blobs", "Kept blobs."),
+    ("larder_store_budget_bytes", "Budget for blobs; absent when there is none."),
+    ("larder_store_entries", "Entries in the index."),
+    ("larder_store_index_bytes", "Size of the index."),
+    ("larder_store_writable", "1 while the index takes writes, else 0."),
+];
+
+const HISTOGRAMS: &[Described] = &[];
 
 #[cfg(test)]
 mod tests {
@@ -180,10 +186,10 @@ mod tests {
 
     #[test]
     fn a_scrape_tells_of_the_process() {
-        let recorder = recorder().expect("the buckets are not empty").build_recorder();
+        let recorder = builder().expect("the buckets are not empty").build_recorder();
         let metrics = Metrics(recorder.handle());
         let shown = metrics::with_local_recorder(&recorder, || {
-            METRICS.iter().for_each(Description::register);
+            describe();
             metrics.scrape()
         });
         assert!(shown.contains("# TYPE larder_process_resident_bytes gauge"), "{shown}");
@@ -195,8 +201,9 @@ mod tests {
     fn every_metric_in_the_source_is_described_and_no_other() {
         let mut used = BTreeSet::new();
         collect_names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut used);
+        let tables = [COUNTERS, GAUGES, HISTOGRAMS].concat();
         let described: BTreeSet<String> =
-            METRICS.iter().map(|Description(_, name, _)| (*name).to_owned()).collect();
+            tables.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(used, described);
     }
 
