@@ -146,42 +146,6 @@ fn describe() {
     describe_gauge!(OPEN_FILES, "File descriptors that the process holds.");
 }
 
-<<<<<<< HEAD
-/// A metric and its help text.
-struct Description(Kind, &'static str, &'static str);
-
-impl Description {
-    fn register(&self) {
-        let Self(kind, name, help) = self;
-        match kind {
-            Kind::Counter => describe_counter!(*name, *help),
-            Kind::Gauge => describe_gauge!(*name, *help),
-            Kind::Histogram => describe_histogram!(*name, *help),
-        }
-    }
-}
-
-use Kind::{Counter, Gauge, Histogram};
-
-/// Every metric there is. A test compares the names with those in the source.
-const METRICS: &[Description] = &[
-    Description(Gauge, "larder_process_open_files", "File descriptors that the process holds."),
-    Description(Gauge, "larder_process_resident_bytes", "Memory of the process that is resident."),
-    Description(Gauge, "larder_store_blob_bytes", "Bytes of all kept blobs."),
-    Description(Gauge, "larder_store_blobs", "Kept blobs."),
-    Description(Gauge, "larder_store_budget_bytes", "Budget for blobs; absent when there is none."),
-    Description(Gauge, "larder_store_entries", "Entries in the index."),
-    Description(Counter, "larder_store_evicted_total", "Blobs evicted to stay within the budget."),
-    Description(Gauge, "larder_store_index_bytes", "Size of the index."),
-    Description(Gauge, "larder_store_writable", "1 while the index takes writes, else 0."),
-    Description(Counter, "larder_upstream_bytes_total", "Body bytes that came from an origin."),
-    Description(Gauge, "larder_upstream_circuit_open", "1 while a host is left alone, else 0."),
-    Description(Counter, "larder_upstream_requests_total", "Requests to an origin, by outcome."),
-    Description(Histogram, "larder_upstream_seconds", "From sending to the final head."),
-];
-
-=======
->>>>>>> h/shell
 #[cfg(test)]
 mod tests {
     use super::*;
