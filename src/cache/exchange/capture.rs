@@ -2,7 +2,6 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::header;
 
 use crate::cache::failure::Failure;
 use crate::store::INLINE_LIMIT_BYTES;
@@ -13,16 +12,6 @@ use crate::upstream::OriginBody;
 pub(super) enum Captured {
     Whole(Bytes),
     Passing(OriginBody),
-}
-
-/// Whether the end of a body can be told from a connection that broke: without that a part would be kept as the whole (RFC 9112 section 8).
-pub(super) fn is_framed(head: &Head) -> bool {
-    let chunked = |value: &http::HeaderValue| {
-        value.to_str().is_ok_and(|text| text.to_ascii_lowercase().ends_with("chunked"))
-    };
-    let has_no_body = matches!(head.status.as_u16(), 204 | 205);
-    let length = head.content_length().is_some();
-    has_no_body || length || head.headers.get(header::TRANSFER_ENCODING).is_some_and(chunked)
 }
 
 /// Takes in the body that belongs to `head`. `Err`: it broke off.

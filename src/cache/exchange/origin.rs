@@ -24,7 +24,7 @@ use crate::semantics::storing::{self, Asked};
 use crate::semantics::vary::{self, Selection};
 use crate::store::{Entry, StoreError};
 use crate::types::{Head, Presence, Timestamp};
-use crate::upstream::OriginResponse;
+use crate::upstream::{Framing, OriginResponse};
 
 /// How long a target whose answer could not be shared is asked for by each client for itself, without waiting for one another.
 pub(super) const UNSHARED_FOR: Duration = Duration::from_secs(30);
@@ -140,7 +140,7 @@ impl<'a> Errand<'a> {
         let received = self.parts.clock.now();
         let rules = Rules::read(&response.head.headers);
         let freshness = Freshness::of(&response.head, &rules, self.requested, received);
-        match self.obstacle(sent, &response.head, &rules, &freshness) {
+        match self.obstacle(sent, &response.head, &rules, &freshness, response.framing) {
             Some(obstacle) => self.passed(response, obstacle),
             None => self.stored(sent, response, &rules, freshness).await,
         }
@@ -196,7 +196,7 @@ impl<'a> Errand<'a> {
         rules: &Rules,
         freshness: Freshness,
     ) -> Answered {
-        let OriginResponse { head, elapsed, body, .. } = response;
+        let OriginResponse { head, elapsed, framing, body, .. } = response;
         let status = self.forwarded(head.status);
         let selection = selection(&head, sent);
         let row = self.question.row_of(&selection);
@@ -214,7 +214,7 @@ impl<'a> Errand<'a> {
             Captured::Passing(body) => {
                 let url = sent.request.url.clone();
                 let hops = Vec::new();
-                self.passed(OriginResponse { head, hops, url, elapsed, body }, "large")
+                self.passed(OriginResponse { head, hops, url, elapsed, framing, body }, "large")
             }
         }
     }
@@ -301,6 +301,7 @@ impl<'a> Errand<'a> {
         head: &Head,
         rules: &Rules,
         freshness: &Freshness,
+        framing: Framing,
     ) -> Option<&'static str> {
         if let Some(obstacle) = storing::obstacle(&self.question.asked(&sent.request), head, rules)
         {
@@ -313,7 +314,7 @@ impl<'a> Errand<'a> {
         match self.question.mode {
             Mode::ByTheBook if !reusable => Some("not-reusable"),
             Mode::Keep if head.status.is_server_error() => Some("status"),
-            _ if !capture::is_framed(head) => Some("unframed"),
+            _ if framing == Framing::UntilClose => Some("unframed"),
             _ => None,
         }
     }
