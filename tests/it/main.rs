@@ -1,3 +1,4 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
 
 mod layers;
+mod upstream;
