@@ -54,6 +54,8 @@ pub struct Trace {
     /// When upstream last confirmed what is served.
     pub validated: Timestamp,
     pub presence: Presence,
+    /// The `Age` to tell (RFC 9111 section 4.2.3) when it is more than the time since `validated`: upstream was a cache itself.
+    pub age_secs: Option<u64>,
     /// Older than its freshness allows; why it is served all the same stands in `status.detail`.
     pub stale: bool,
 }

@@ -71,7 +71,8 @@ pub trait ReadAt: Send + Sync + fmt::Debug + 'static {
 }
 
 /// A body in the making: bytes written at any offset, a progress note that survives a restart, and in the end a blob.
-/// Dropping it keeps it for the next fill. All methods block; call them off the async workers.
+/// Dropping it keeps what the last checkpoint covered for the next fill. Once sealed or discarded it is used up: its key is free for
+/// another [`Store::partial`], those who follow it read on, and further writes fail. All methods block; call them off the async workers.
 pub trait Partial: ReadAt {
     /// What the last [`Partial::checkpoint`] said, if its bytes can still be trusted (same boot, or made durable).
     fn progress(&self) -> Option<Progress>;
@@ -90,7 +91,7 @@ pub trait Partial: ReadAt {
     /// The blob is safe from eviction and sweeping until the caller's commit that names it, or for an hour.
     fn seal(&self, blob: BlobId, length: u64) -> Result<Arc<dyn ReadAt>, StoreError>;
 
-    /// Throws the bytes away: wrong digest, changed upstream.
+    /// Throws the bytes away: wrong digest, changed upstream. [`Store::partial`] then gives an empty one.
     fn discard(&self);
 }
 
@@ -158,7 +159,8 @@ pub enum Change {
     Put { key: CacheKey, entry: Arc<Entry> },
     /// Removes an entry; its blob goes when no other entry names it and the sweep comes by.
     Remove { key: CacheKey },
-    /// Protects the blob of an entry from eviction, or ends that.
+    /// Protects the blob of an entry from eviction, or ends that. Outlives a [`Change::Put`] of the same key; nothing happens when
+    /// there is no entry.
     Pin { key: CacheKey, pinned: bool },
 }
 
@@ -224,5 +226,11 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Io { action: action.into(), source },
         }
+    }
+
+    /// A sealed or discarded partial was asked to take more.
+    fn used_up(key: &CacheKey) -> Self {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is sealed or discarded");
+        Self::io(format!("write the partial body of {key}"), source)
     }
 }
