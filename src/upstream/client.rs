@@ -34,7 +34,8 @@ use super::resolve::{Resolve, System};
 use super::retry::{Attempt, Attempts, Repeat};
 use super::tls::Tls;
 use super::{
-    Availability, OriginRequest, OriginResponse, Upstream, UpstreamError, body, fault, meter,
+    Availability, Framing, OriginRequest, OriginResponse, Redirects, Upstream, UpstreamError, body,
+    fault, meter,
 };
 use crate::types::Head;
 
@@ -74,6 +75,7 @@ type Pool = legacy::Client<Connector, Outgoing>;
 /// An answer to one hop.
 struct Answer {
     head: Head,
+    framing: Framing,
     body: Incoming,
     place: Place,
 }
@@ -158,7 +160,7 @@ impl Inner {
         let mut route = Route::new(request, self.config.max_redirects)?;
         loop {
             let host = self.hosts.of(&route.request.url);
-            let Answer { head, body, place } = self.ask(&host, &route.request).await?;
+            let Answer { head, framing, body, place } = self.ask(&host, &route.request).await?;
             if route.advance(&head)? == Step::Onward {
                 continue;
             }
@@ -169,6 +171,7 @@ impl Inner {
                 hops: route.hops,
                 url: route.request.url,
                 elapsed: sent.elapsed(),
+                framing,
                 body: body::receive(body, host.name.clone(), silence, received, place),
             });
         }
@@ -181,7 +184,11 @@ impl Inner {
         request: &OriginRequest,
     ) -> Result<Answer, UpstreamError> {
         host.note_request();
-        let mut attempts = Attempts::new(self.config.retry(), Repeat::of(request));
+        let repeat = match request.redirects {
+            Redirects::Follow => Repeat::of(request),
+            Redirects::Pass => Repeat::Never,
+        };
+        let mut attempts = Attempts::new(self.config.retry(), repeat);
         loop {
             let outcome = self.attempt(host, request).await;
             let attempt = Attempt::of(outcome.as_ref().map(|answer| &answer.head));
@@ -208,7 +215,9 @@ impl Inner {
             outcome = self.exchange(request).await;
         }
         match outcome {
-            Ok((head, body)) => Ok(Answer { head, body, place: pass.succeeded() }),
+            Ok((head, framing, body)) => {
+                Ok(Answer { head, framing, body, place: pass.succeeded() })
+            }
             Err(Fault { error, blame }) => {
                 if blame == Blame::Host {
                     pass.failed();
@@ -219,7 +228,7 @@ impl Inner {
     }
 
     /// Writes the request and waits for the head.
-    async fn exchange(&self, request: &OriginRequest) -> Result<(Head, Incoming), Fault> {
+    async fn exchange(&self, request: &OriginRequest) -> Result<(Head, Framing, Incoming), Fault> {
         let progress = Progress::new();
         let mut message = self.message(request, &progress)?;
         let flood = Arc::new(Notify::new());
@@ -247,11 +256,13 @@ impl Inner {
         if let Some(history) = parts.extensions.get::<History>() {
             history.note_answer();
         }
+        let version = parts.version;
         let head = message::incoming(&host, parts).map_err(|error| {
             poison(&connection);
             Fault::nobody(error)
         })?;
-        Ok((head, body))
+        let framing = Framing::of(version, &head);
+        Ok((head, framing, body))
     }
 
     fn message(

@@ -30,8 +30,8 @@ mod tls;
 pub use client::Client;
 pub use config::{Config, ConfigError, Proxy};
 pub use request::{
-    Availability, Credentials, Hop, HostRule, Origin, OriginBody, OriginRequest, OriginResponse,
-    OutgoingBody, UpstreamError,
+    Availability, Credentials, Framing, Hop, HostRule, Origin, OriginBody, OriginRequest,
+    OriginResponse, OutgoingBody, Redirects, UpstreamError,
 };
 pub use resolve::{Resolve, System};
 

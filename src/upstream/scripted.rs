@@ -13,13 +13,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Availability, OriginBody, OriginRequest, OriginResponse, OutgoingBody, Upstream, UpstreamError,
+    Availability, Framing, OriginBody, OriginRequest, OriginResponse, OutgoingBody, Upstream,
+    UpstreamError,
 };
 
 mod reply;
@@ -180,7 +181,8 @@ impl Scripted {
         lock(&self.0.circuit).slow_until = None;
         let Answer { head, hops, url, body } = answer;
         let body = self.deliver(host, body);
-        Ok(OriginResponse { head, hops, url, elapsed: sent.elapsed(), body })
+        let framing = Framing::of(Version::HTTP_11, &head);
+        Ok(OriginResponse { head, hops, url, elapsed: sent.elapsed(), framing, body })
     }
 
     fn deliver(&self, host: String, segments: Vec<Segment>) -> OriginBody {
