@@ -1,1 +1,6 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
+
+mod fakes;
+mod layers;
+mod pypi;
+mod support;
