@@ -13,6 +13,7 @@ use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::lifecycle;
+use crate::server::{self, TlsConfig};
 use crate::{cache, telemetry, upstream};
 
 mod extract;
@@ -46,6 +47,8 @@ pub struct Config {
     /// How the outside sees the root of this server, when it stands behind something that hides it.
     pub public_url: Option<String>,
     pub log: telemetry::Config,
+    pub server: server::Config,
+    pub tls: TlsConfig,
     pub cache: cache::Config,
     pub upstream: upstream::Config,
     pub policy: lifecycle::Config,
@@ -58,6 +61,8 @@ impl Default for Config {
             data_dir: PathBuf::from(SERVICE_DATA_DIR),
             public_url: None,
             log: telemetry::Config::default(),
+            server: server::Config::default(),
+            tls: TlsConfig::default(),
             cache: cache::Config::default(),
             upstream: upstream::Config::default(),
             policy: lifecycle::Config::default(),

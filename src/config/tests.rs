@@ -156,7 +156,7 @@ fn variables_that_name_no_setting_are_faults() {
     check(
         &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
         &[
-            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, policy, public_url, upstream",
+            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, policy, public_url, server, tls, upstream",
         ],
     );
 }
@@ -170,6 +170,14 @@ fn faults_between_settings_are_found() {
     check(
         &Case { data_dir: Some(""), ..Case::default() },
         &["--data-dir: data_dir: is empty, expected a directory"],
+    );
+    check(
+        &file("[tls]\nkey = \"key.pem\"\n"),
+        &["larder.toml:2: tls.key: needs `tls.certificate` beside it"],
+    );
+    check(
+        &file("[tls]\nkey = \"key.pem\"\ncertificate = 5\n"),
+        &["larder.toml:3: tls.certificate: found a number, expected text in quotes"],
     );
 }
 
