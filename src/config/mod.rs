@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::lifecycle;
+use crate::ecosystem::pypi;
 use crate::server::{self, TlsConfig};
-use crate::{cache, telemetry, upstream};
+use crate::{cache, policy, telemetry, upstream};
 
 mod extract;
 mod fault;
@@ -51,7 +51,8 @@ pub struct Config {
     pub tls: TlsConfig,
     pub cache: cache::Config,
     pub upstream: upstream::Config,
-    pub policy: lifecycle::Config,
+    pub policy: policy::Config,
+    pub pypi: pypi::config::Config,
 }
 
 impl Default for Config {
@@ -65,7 +66,8 @@ impl Default for Config {
             tls: TlsConfig::default(),
             cache: cache::Config::default(),
             upstream: upstream::Config::default(),
-            policy: lifecycle::Config::default(),
+            policy: policy::Config::default(),
+            pypi: pypi::config::Config::default(),
         }
     }
 }
