@@ -29,7 +29,6 @@ mod tls;
 
 pub use client::Client;
 pub use config::{Config, ConfigError, Proxy};
-
 pub use request::{
     Availability, Credentials, Hop, HostRule, Origin, OriginBody, OriginRequest, OriginResponse,
     OutgoingBody, UpstreamError,
