@@ -1,6 +1,8 @@
 //! Larder.
 
 pub mod admin;
+pub mod app;
+pub mod banner;
 pub mod cache;
 pub mod clock;
 pub mod config;

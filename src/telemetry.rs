@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::io::{self, IsTerminal};
+use std::sync::{Mutex, PoisonError};
 
-use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -64,8 +65,9 @@ pub enum TelemetryError {
     Metrics(#[from] BuildError),
 }
 
-/// Starts the log, to standard error.
-pub fn start_log(config: &Config) -> Result<(), TelemetryError> {
+/// Starts the log, to standard error, and the metrics.
+pub fn start(config: &Config) -> Result<(), TelemetryError> {
+    Metrics::of_process()?;
     let filter = EnvFilter::try_new(&config.filter.0).unwrap_or_default();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -78,16 +80,23 @@ pub fn start_log(config: &Config) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// What has been counted so far. Cheap to clone.
+/// What has been counted so far in this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(PrometheusHandle);
 
+/// The `metrics` crate counts for a whole process, so there is one.
+static OF_PROCESS: Mutex<Option<Metrics>> = Mutex::new(None);
+
 impl Metrics {
-    /// Starts counting: everything that `metrics` macros say in this process from now on.
-    pub fn start() -> Result<Self, TelemetryError> {
-        let handle = recorder()?.install_recorder()?;
-        METRICS.iter().for_each(Description::register);
-        Ok(Self(handle))
+    /// The metrics of this process. The first call starts the counting, so it comes before any component makes its handles.
+    pub fn of_process() -> Result<Self, TelemetryError> {
+        let mut of_process = OF_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metrics) = &*of_process {
+            return Ok(metrics.clone());
+        }
+        let metrics = Self(builder()?.install_recorder()?);
+        describe();
+        Ok(of_process.insert(metrics).clone())
     }
 
     /// All metrics in Prometheus' text format, the process's own read just now.
@@ -103,11 +112,14 @@ impl Metrics {
     }
 }
 
+const RESIDENT_BYTES: &str = "larder_process_resident_bytes";
+const OPEN_FILES: &str = "larder_process_open_files";
+
 /// Buckets of all histograms, which measure seconds: from a read in the page cache to a slow upstream.
 const BUCKETS_SECS: &[f64] =
     &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0];
 
-fn recorder() -> Result<PrometheusBuilder, BuildError> {
+fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new().set_buckets(BUCKETS_SECS)
 }
 
@@ -115,10 +127,10 @@ fn recorder() -> Result<PrometheusBuilder, BuildError> {
 fn note_process() {
     let resident = fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_bytes);
     if let Some(bytes) = resident {
-        gauge!("larder_process_resident_bytes").set(bytes as f64);
+        gauge!(RESIDENT_BYTES).set(bytes as f64);
     }
     if let Ok(files) = fs::read_dir("/proc/self/fd") {
-        gauge!("larder_process_open_files").set(files.count() as f64);
+        gauge!(OPEN_FILES).set(files.count() as f64);
     }
 }
 
@@ -128,50 +140,14 @@ fn resident_bytes(status: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
+/// Each module describes what it counts; this is what nobody but the process itself can.
+fn describe() {
+    describe_gauge!(RESIDENT_BYTES, "Memory of the process that is resident.");
+    describe_gauge!(OPEN_FILES, "File descriptors that the process holds.");
 }
-
-/// A metric and its help text.
-struct Description(Kind, &'static str, &'static str);
-
-impl Description {
-    fn register(&self) {
-        let Self(kind, name, help) = self;
-        match kind {
-            Kind::Counter => describe_counter!(*name, *help),
-            Kind::Gauge => describe_gauge!(*name, *help),
-            Kind::Histogram => describe_histogram!(*name, *help),
-        }
-    }
-}
-
-use Kind::{Counter, Gauge, Histogram};
-
-/// Every metric there is. A test compares the names with those in the source.
-const METRICS: &[Description] = &[
-    Description(Gauge, "larder_process_open_files", "File descriptors that the process holds."),
-    Description(Gauge, "larder_process_resident_bytes", "Memory of the process that is resident."),
-    Description(Gauge, "larder_store_blob_bytes", "Bytes of all kept blobs."),
-    Description(Gauge, "larder_store_blobs", "Kept blobs."),
-    Description(Gauge, "larder_store_budget_bytes", "Budget for blobs; absent when there is none."),
-    Description(Gauge, "larder_store_entries", "Entries in the index."),
-    Description(Counter, "larder_store_evicted_total", "Blobs evicted to stay within the budget."),
-    Description(Gauge, "larder_store_index_bytes", "Size of the index."),
-    Description(Gauge, "larder_store_writable", "1 while the index takes writes, else 0."),
-    Description(Counter, "larder_upstream_bytes_total", "Body bytes that came from an origin."),
-    Description(Gauge, "larder_upstream_circuit_open", "1 while a host is left alone, else 0."),
-    Description(Counter, "larder_upstream_requests_total", "Requests to an origin, by outcome."),
-    Description(Histogram, "larder_upstream_seconds", "From sending to the final head."),
-];
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -184,50 +160,14 @@ mod tests {
 
     #[test]
     fn a_scrape_tells_of_the_process() {
-        let recorder = recorder().expect("the buckets are not empty").build_recorder();
+        let recorder = builder().expect("the buckets are not empty").build_recorder();
         let metrics = Metrics(recorder.handle());
         let shown = metrics::with_local_recorder(&recorder, || {
-            METRICS.iter().for_each(Description::register);
+            describe();
             metrics.scrape()
         });
         assert!(shown.contains("# TYPE larder_process_resident_bytes gauge"), "{shown}");
         assert!(shown.contains("# HELP larder_process_open_files "), "{shown}");
-    }
-
-    /// A metric without a help text, or a help text for a metric that is gone, was forgotten.
-    #[test]
-    fn every_metric_in_the_source_is_described_and_no_other() {
-        let mut used = BTreeSet::new();
-        collect_names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut used);
-        let described: BTreeSet<String> =
-            METRICS.iter().map(|Description(_, name, _)| (*name).to_owned()).collect();
-        assert_eq!(used, described);
-    }
-
-    /// Adds the names of metrics in quotes that the files below `folder` contain, but for this one.
-    fn collect_names(folder: &Path, names: &mut BTreeSet<String>) {
-        for entry in fs::read_dir(folder).expect("a folder of the source") {
-            let path = entry.expect("an entry of it").path();
-            if path.is_dir() {
-                collect_names(&path, names);
-            } else if !path.ends_with("telemetry.rs") {
-                let text = fs::read_to_string(&path).expect("a file of the source");
-                names.extend(quoted_names(&text));
-            }
-        }
-        names.extend(
-            ["larder_process_open_files", "larder_process_resident_bytes"].map(str::to_owned),
-        );
-    }
-
-    fn quoted_names(text: &str) -> impl Iterator<Item = String> + '_ {
-        text.split('"')
-            .filter(|text| {
-                text.strip_prefix("larder_").is_some_and(|rest| {
-                    rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-                })
-            })
-            .map(str::to_owned)
     }
 
     #[test]

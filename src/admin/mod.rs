@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use metrics::{counter, gauge};
 use tokio::sync::watch;
 
 use crate::server::Body;
 use crate::store::{Store, Usage};
 
+mod metrics;
 mod page;
 mod status;
 
@@ -68,6 +68,7 @@ impl Admin {
         guides: Vec<Guide>,
         scrape: Scrape,
     ) -> Self {
+        metrics::describe();
         Self { store, phase, guides, scrape }
     }
 
@@ -103,7 +104,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Body> {
-        note_usage(&self.store.usage());
+        metrics::note(&self.store.usage());
         response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (self.scrape)())
     }
 
@@ -128,19 +129,6 @@ impl Admin {
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").field("guides", &self.guides).finish_non_exhaustive()
-    }
-}
-
-/// The store's sizes are read when somebody asks, not counted along.
-fn note_usage(usage: &Usage) {
-    gauge!("larder_store_entries").set(usage.entries as f64);
-    gauge!("larder_store_blobs").set(usage.blobs as f64);
-    gauge!("larder_store_blob_bytes").set(usage.blob_bytes as f64);
-    gauge!("larder_store_index_bytes").set(usage.index_bytes as f64);
-    gauge!("larder_store_writable").set(if usage.writable { 1.0 } else { 0.0 });
-    counter!("larder_store_evicted_total").absolute(usage.evicted_blobs);
-    if let Some(budget) = usage.budget_bytes {
-        gauge!("larder_store_budget_bytes").set(budget as f64);
     }
 }
 

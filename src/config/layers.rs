@@ -72,6 +72,12 @@ impl Layer {
         Self { name: name.to_owned(), values, lines: BTreeMap::new() }
     }
 
+    /// The paths of all keys of a text, in order.
+    #[cfg(test)]
+    pub(super) fn paths(&self) -> impl Iterator<Item = &[String]> {
+        self.lines.keys().map(Vec::as_slice)
+    }
+
     /// The name, and the line of `path` or of the closest table around it.
     fn place(&self, path: &[String]) -> String {
         let line = (1..=path.len()).rev().find_map(|depth| self.lines.get(&path[..depth]));
@@ -112,15 +118,19 @@ impl Settings {
         settings
     }
 
-    /// The merged values.
+    /// All merged values.
     pub(super) fn tree(&self) -> &Value {
         &self.tree
     }
 
+    /// The merged value at `path`.
+    pub(super) fn value(&self, path: &[String]) -> Option<&Value> {
+        path.iter().try_fold(&self.tree, |value, key| value.as_dict()?.get(key))
+    }
+
     /// Where the value at `path` was written: `FILE:LINE`, a variable, a flag, or `default`. `None` when no layer has it.
     pub(super) fn written(&self, path: &[String]) -> Option<String> {
-        let value = path.iter().try_fold(&self.tree, |value, key| value.as_dict()?.get(key))?;
-        self.rank(value).map(|rank| self.layers[rank].place(path))
+        self.rank(self.value(path)?).map(|rank| self.layers[rank].place(path))
     }
 
     /// The same, or else where the innermost table around it was written.

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::{cache, telemetry};
+use crate::policy::lifecycle;
+use crate::{cache, telemetry, upstream};
 
 mod extract;
 mod fault;
@@ -46,6 +47,8 @@ pub struct Config {
     pub public_url: Option<String>,
     pub log: telemetry::Config,
     pub cache: cache::Config,
+    pub upstream: upstream::Config,
+    pub policy: lifecycle::Config,
 }
 
 impl Default for Config {
@@ -56,6 +59,8 @@ impl Default for Config {
             public_url: None,
             log: telemetry::Config::default(),
             cache: cache::Config::default(),
+            upstream: upstream::Config::default(),
+            policy: lifecycle::Config::default(),
         }
     }
 }

@@ -1,4 +1,7 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use figment::error::Kind;
 
 use super::*;
 
@@ -153,7 +156,7 @@ fn variables_that_name_no_setting_are_faults() {
     check(
         &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
         &[
-            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, public_url",
+            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, policy, public_url, upstream",
         ],
     );
 }
@@ -239,4 +242,62 @@ fn the_effective_configuration_says_where_each_value_came_from() {
     assert_eq!(place("memory = "), "default");
     let again: Config = toml::from_str(&shown).expect("what is printed can be read");
     assert_eq!(again, loaded.config);
+}
+
+/// What the text ships and what the code falls back to are the same, so that neither can drift from the other.
+#[test]
+fn the_shipped_defaults_are_those_of_the_code() {
+    assert_eq!(Case::default().config(), Config::default());
+}
+
+/// A setting that `default.toml` neither sets nor shows as an example would be one that nobody can find.
+#[test]
+fn every_setting_stands_in_the_shipped_text() {
+    let text = Layer::text("text", &examples_uncommented()).expect("TOML");
+    let shown: BTreeSet<String> = text.paths().map(|path| path.join(".")).collect();
+    let missing: Vec<String> = sections(&text)
+        .iter()
+        .flat_map(|section| known_keys(section).into_iter().map(|key| joined(section, key)))
+        .filter(|key| !shown.contains(key))
+        .collect();
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// Examples are meant to be copied, so they must be right.
+#[test]
+fn the_examples_in_the_shipped_text_can_be_used() {
+    file(&examples_uncommented()).config();
+}
+
+/// The shipped text with every `#key = value` and `#[section]` in force.
+fn examples_uncommented() -> String {
+    let uncommented = DEFAULT_TOML.lines().map(|line| match line.strip_prefix('#') {
+        Some(example) if !example.starts_with(' ') => example,
+        _ => line,
+    });
+    uncommented.collect::<Vec<_>>().join("\n")
+}
+
+/// Paths of all tables in a text; the root is the empty one.
+fn sections(layer: &Layer) -> Vec<Vec<String>> {
+    let settings = Settings::merge(vec![layer.clone()]);
+    let is_table =
+        |path: &&[String]| settings.value(path).is_some_and(|value| value.as_dict().is_some());
+    let tables = layer.paths().filter(is_table).map(<[String]>::to_vec);
+    std::iter::once(Vec::new()).chain(tables).collect()
+}
+
+/// The keys that a section may have, in the words of the type itself: it names them when it meets one that it does not know. Empty for
+/// tables whose keys are names.
+fn known_keys(section: &[String]) -> Vec<&'static str> {
+    let path: Vec<&str> = section.iter().map(String::as_str).chain(["?"]).collect();
+    let probe = Layer::single("probe", &path, Value::from(true));
+    match Config::deserialize(Settings::merge(vec![probe]).tree()).map_err(|error| error.kind) {
+        Err(Kind::UnknownField(_, known)) => known.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn joined(section: &[String], key: &str) -> String {
+    section.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".")
 }
