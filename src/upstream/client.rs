@@ -45,8 +45,9 @@ const MOST_INFORMATIONAL: usize = 16;
 /// hyper's smallest buffer.
 const LEAST_HEAD_BYTES: u64 = 8 << 10;
 
-/// How often a silent HTTP/2 connection is asked whether it is still there.
+/// How often an HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends requests over real connections. Clones share everything.
 ///
@@ -103,6 +104,7 @@ impl Client {
 
     /// As [`Client::new`], with another source of addresses.
     pub fn with_resolver(config: Config, names: Arc<dyn Resolve>) -> Result<Self, ConfigError> {
+        meter::describe();
         let tls = Tls::new(&config)?;
         let proxies = Arc::new(Proxies::new(&config));
         let connector = |reach| Connector::new(reach, &config, &names, &proxies, &tls);
@@ -236,16 +238,18 @@ impl Inner {
         let pool = self.pools.within(Reach::of(&request.origin, &request.url));
         let host = host_of(&request.url);
         let response = tokio::select! {
+            // In this order, since a flood may end in a broken connection.
+            biased;
+            () = flood.notified() => {
+                let detail = "a flood of informational answers".to_owned();
+                return Err(Fault::nobody(UpstreamError::Malformed { host, detail }));
+            }
             response = pool.request(message) => response,
             () = progress.stalled(self.config.head_timeout) => {
                 // A connection that has gone silent is of no use to the next request.
                 poison(&connection);
                 let error = UpstreamError::TimedOut { host, stage: "head" };
                 return Err(Fault { error, blame: Blame::Host });
-            }
-            () = flood.notified() => {
-                let detail = "a flood of informational answers".to_owned();
-                return Err(Fault::nobody(UpstreamError::Malformed { host, detail }));
             }
         };
         let response = response.map_err(|error| Fault::of(request, &error, &connection))?;
@@ -323,6 +327,7 @@ fn pool(config: &Config, connector: Connector) -> Pool {
         .http1_max_buf_size(usize::try_from(head_bytes).unwrap_or(usize::MAX))
         .http2_max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
         .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
         .build(connector)
 }
 

@@ -68,7 +68,7 @@ pub(super) fn passing(passing: Passing) -> Found {
     };
     let length = head.content_length();
     let body = if bodiless { stream::empty().boxed() } else { body };
-    Found { head, source: Source::Stream { body, length }, trace }
+    Found { head, source: Source::stream(body, length), trace }
 }
 
 fn millis(span: Duration) -> u64 {

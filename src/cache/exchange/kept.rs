@@ -117,7 +117,7 @@ impl Kept {
             Body::Blob { reader, size, .. } => {
                 Source::Blob { reader: Arc::clone(reader), size: *size }
             }
-            Body::Fill(fill) => Source::Fill(Arc::clone(fill)),
+            Body::Fill(fill) => Source::Fill(fill.read()),
         }
     }
 }
