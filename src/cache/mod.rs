@@ -10,17 +10,30 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use metrics::Counter;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cache::artifact::Artifacts;
+use crate::cache::document::Documents;
+use crate::cache::exchange::Exchanges;
+use crate::cache::fill::Fills;
 use crate::clock::Clock;
-use crate::store::Store;
-use crate::types::ByteSize;
+use crate::semantics::cache_status::CacheStatus;
+use crate::store::{Store, StoreError};
+use crate::types::{BlobId, ByteSize, CacheKey};
 use crate::upstream::Upstream;
 
+pub mod artifact;
+mod ask;
+pub mod body;
+pub mod document;
+pub mod exchange;
 pub mod failure;
 pub mod fill;
+mod flight;
 pub mod found;
 pub mod lookup;
 
@@ -37,6 +50,9 @@ pub struct Config {
     /// How long "does not exist" is remembered.
     #[serde(with = "humantime_serde")]
     pub absent_for: Duration,
+    /// For this long past its freshness a document is served at once while it is refreshed in the background.
+    #[serde(with = "humantime_serde")]
+    pub stale_while_revalidate: Duration,
     /// After an outage, how long what is kept is served before upstream is asked again.
     #[serde(with = "humantime_serde")]
     pub retry_after_failure: Duration,
@@ -47,6 +63,16 @@ pub struct Config {
     pub verify_before_range: bool,
     /// Transfers from upstream under way at once; further ones wait.
     pub fills: usize,
+    /// Requests that one transfer may have open at once: one brings the body in order, the others fetch what readers ahead of it
+    /// wait for.
+    pub lanes: usize,
+    /// How often in a row, without a MiB of progress, a broken transfer asks for the rest before its readers are cut.
+    pub resume_attempts: u32,
+    /// When the disk fills up in the middle of a transfer, its readers go on from this much memory.
+    pub overflow: ByteSize,
+    /// In that state, how long the others wait for the slowest reader before it is cut.
+    #[serde(with = "humantime_serde")]
+    pub overflow_stall: Duration,
     /// Memory for hot documents, rendered pages and small files.
     pub memory: ByteSize,
 }
@@ -57,10 +83,15 @@ impl Default for Config {
             revalidate_budget: Duration::from_millis(500),
             revalidate_interval: Duration::from_secs(5),
             absent_for: Duration::from_secs(60),
+            stale_while_revalidate: Duration::ZERO,
             retry_after_failure: Duration::from_secs(10),
             abandon_after: Duration::from_secs(600),
             verify_before_range: false,
             fills: 64,
+            lanes: 4,
+            resume_attempts: 5,
+            overflow: ByteSize::mib(8),
+            overflow_stall: Duration::from_secs(30),
             memory: ByteSize::mib(64),
         }
     }
@@ -82,6 +113,11 @@ pub(crate) struct Parts {
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the time to drain is over.
     pub(crate) stop: CancellationToken,
+    pub(crate) documents: Documents,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) fills: Fills,
+    counters: Counters,
 }
 
 impl Cache {
@@ -93,7 +129,99 @@ impl Cache {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { parts: Arc::new(Parts { config, store, upstream, clock, tasks, stop }) }
+        let documents = Documents::new(&config);
+        let artifacts = Artifacts::new(&config);
+        let fills = Fills::new(&config);
+        let counters = Counters::new();
+        let parts = Parts {
+            config,
+            store,
+            upstream,
+            clock,
+            tasks,
+            stop,
+            documents,
+            artifacts,
+            exchanges: Exchanges::new(),
+            fills,
+            counters,
+        };
+        Self { parts: Arc::new(parts) }
+    }
+}
+
+impl Cache {
+    /// Whether an entry is kept under `key`. Trouble with the index counts as no.
+    pub fn is_kept(&self, key: &CacheKey) -> bool {
+        self.parts.store.get(key).is_ok_and(|entry| entry.is_some())
+    }
+
+    /// Refreshes of documents under way.
+    pub fn refreshes_under_way(&self) -> usize {
+        self.parts.documents.under_way()
+    }
+}
+
+impl Parts {
+    /// Counts an answer as hit or miss.
+    pub(crate) fn count(&self, status: &CacheStatus) {
+        match status.is_hit() {
+            true => self.counters.hits.increment(1),
+            false => self.counters.misses.increment(1),
+        }
+    }
+
+    /// Reads a whole blob of `size` bytes; `None` when it is gone. Meant for documents, whose size is bounded.
+    pub(crate) async fn read_blob(
+        &self,
+        blob: BlobId,
+        size: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let Some(reader) = self.store.open(blob)? else { return Ok(None) };
+        self.store.touch(blob);
+        let length = usize::try_from(size).unwrap_or(usize::MAX);
+        let read = move || reader.read(0, length);
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(bytes)) => Ok((bytes.len() as u64 == size).then_some(bytes)),
+            Ok(Err(error)) => Err(StoreError::io("reading a blob", error)),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Seals bytes whose digest is `blob` as a blob, ready to be named by a commit.
+    pub(crate) async fn store_blob(
+        &self,
+        key: &CacheKey,
+        blob: BlobId,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        let (store, key) = (Arc::clone(&self.store), key.clone());
+        let seal = move || {
+            let partial = store.partial(&key)?;
+            let length = bytes.len() as u64;
+            partial.reserve(length)?;
+            partial.write(0, &[bytes])?;
+            partial.seal(blob, length).map(|_reader| ())
+        };
+        match tokio::task::spawn_blocking(seal).await {
+            Ok(sealed) => sealed,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+/// Counters of the hot path, made once.
+struct Counters {
+    hits: Counter,
+    misses: Counter,
+}
+
+impl Counters {
+    fn new() -> Self {
+        Self {
+            hits: metrics::counter!("larder_cache_hits_total"),
+            misses: metrics::counter!("larder_cache_misses_total"),
+        }
     }
 }
 

@@ -1,0 +1,382 @@
+//! Asking upstream for a document: origins in order, one answer merged into what is kept, written down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+
+use crate::cache::document::{Loaded, Refreshed, body};
+use crate::cache::failure::Failure;
+use crate::cache::flight::{Pilot, Seat};
+use crate::cache::lookup::{Accepted, Admission, Answer, Document, Fresh, Kept, Stale};
+use crate::cache::{Cache, Parts};
+use crate::store::{Change, Entry, INLINE_LIMIT_BYTES, Stored};
+use crate::types::{BlobId, Head, Presence, Timestamp};
+use crate::upstream::{OriginRequest, OriginResponse};
+
+/// Fields of upstream's head that are kept for the next conditional request.
+const VALIDATORS: [header::HeaderName; 2] = [header::ETAG, header::LAST_MODIFIED];
+
+impl Cache {
+    /// Joins or starts the refresh of a document and waits for it. Tells whether it was joined.
+    pub(super) async fn refresh(
+        &self,
+        document: &Document,
+        previous: Option<Arc<Loaded>>,
+    ) -> (Refreshed, bool) {
+        let seat = self.begin_refresh(document, previous);
+        let joined = seat.joined;
+        let cut = Refreshed { outcome: Err(Failure::NotKept), status: None };
+        (seat.answer().await.unwrap_or(cut), joined)
+    }
+
+    /// Joins or starts the refresh of a document. Dropping the seat leaves it running.
+    pub(super) fn begin_refresh(
+        &self,
+        document: &Document,
+        previous: Option<Arc<Loaded>>,
+    ) -> Seat<Refreshed> {
+        let parts = &self.parts;
+        parts.documents.refreshes.board(&document.lookup.key, &parts.tasks, |pilot| {
+            let refresh = Refresh {
+                parts: Arc::clone(parts),
+                document: document.clone(),
+                previous,
+                status: None,
+            };
+            refresh.fly(pilot)
+        })
+    }
+}
+
+/// One refresh under way.
+struct Refresh {
+    parts: Arc<Parts>,
+    document: Document,
+    previous: Option<Arc<Loaded>>,
+    /// Status of the last answer.
+    status: Option<u16>,
+}
+
+/// What the origins said in the end.
+enum Word {
+    /// 304: what is kept is current.
+    Confirmed(Accepted),
+    /// A new body.
+    Fresh(Box<Whole>),
+    Absent,
+    Refused {
+        status: u16,
+    },
+}
+
+/// A new body of `origins[index]`, complete and decoded, with the head and address it came by.
+struct Whole {
+    index: usize,
+    accepted: Accepted,
+    head: Head,
+    url: url::Url,
+    body: Bytes,
+}
+
+/// What there is to write down.
+struct Draft {
+    kept: Kept,
+    head: Head,
+    presence: Presence,
+    fresh_for: Duration,
+}
+
+impl Refresh {
+    async fn fly(mut self, pilot: Pilot<Refreshed>) {
+        let stop = self.parts.stop.clone();
+        let outcome = tokio::select! {
+            outcome = self.run() => outcome,
+            () = stop.cancelled() => return,
+        };
+        let status = self.status;
+        match outcome {
+            Ok((loaded, body)) => {
+                let key = self.document.lookup.key.clone();
+                self.parts.documents.absent.invalidate(&key);
+                self.parts.documents.hot.insert(key, Arc::clone(&loaded));
+                pilot.publish(Refreshed { outcome: Ok(Arc::clone(&loaded)), status });
+                self.write_down(&loaded, body).await;
+            }
+            Err(failure) => {
+                self.note_failure(&failure);
+                pilot.publish(Refreshed { outcome: Err(failure), status });
+            }
+        }
+    }
+
+    /// The document as it now stands, and its kept bytes where they are new.
+    async fn run(&mut self) -> Result<(Arc<Loaded>, Option<Bytes>), Failure> {
+        let word = self.ask().await?;
+        let now = self.parts.clock.now();
+        match word {
+            Word::Confirmed(accepted) => Ok((self.confirmed(&accepted, now)?, None)),
+            Word::Fresh(whole) => {
+                let Whole { index, accepted, head, url, body } = *whole;
+                let kept = self.merge(index, &head, url, body, now).await?;
+                let mut kept_head = Head::new(StatusCode::OK);
+                kept_head.headers = accepted.headers;
+                copy_validators(&head, &mut kept_head);
+                kept_head.headers.insert(ORIGIN_INDEX, HeaderValue::from(index));
+                Ok(self.draft(
+                    Draft {
+                        kept,
+                        head: kept_head,
+                        presence: Presence::Present,
+                        fresh_for: accepted.fresh_for,
+                    },
+                    now,
+                ))
+            }
+            Word::Absent => self.absent(now),
+            Word::Refused { status } => self.refused(status, now),
+        }
+    }
+
+    /// Asks the origins in order until one has a word to say; absence is the last word only when all agree.
+    async fn ask(&mut self) -> Result<Word, Failure> {
+        let origins = self.document.lookup.origins.clone();
+        for (index, request) in origins.iter().enumerate() {
+            let validators = self.validators(index);
+            let response = self.parts.upstream.send(conditional(request, validators)).await?;
+            let status = response.head.status;
+            self.status = Some(status.as_u16());
+            if status == StatusCode::NOT_MODIFIED {
+                return self.not_modified(index, response);
+            }
+            match self.judge(index, &response.head, &response) {
+                Admission::Accept(accepted) => return self.read(index, accepted, response).await,
+                Admission::Absent => {}
+                Admission::Refused => return Ok(Word::Refused { status: status.as_u16() }),
+                Admission::Fail { reason } => return Err(failure_of(&response.head, reason)),
+            }
+        }
+        Ok(Word::Absent)
+    }
+
+    fn judge(&self, index: usize, head: &Head, response: &OriginResponse) -> Admission {
+        let answer = Answer { hops: &response.hops, head, now: self.parts.clock.now() };
+        self.document.lookup.admit.admit(index, &answer)
+    }
+
+    /// The kept head, when `origins[index]` is where the kept document came from and it has something to ask with.
+    fn validators(&self, index: usize) -> Option<&Head> {
+        let entry = &self.previous.as_ref()?.entry;
+        let headers = &entry.head.headers;
+        let came_from = headers.get(ORIGIN_INDEX)?.to_str().ok()?.parse() == Ok(index);
+        let usable = VALIDATORS.iter().any(|name| headers.contains_key(name));
+        (came_from && usable && entry.presence == Presence::Present).then_some(&entry.head)
+    }
+
+    /// A 304 counts only as the answer to our own condition.
+    fn not_modified(&self, index: usize, response: OriginResponse) -> Result<Word, Failure> {
+        let Some(kept) = self.validators(index) else {
+            return Err(Failure::BadAnswer("304 to an unconditional request".to_owned()));
+        };
+        let mut head = Head::new(StatusCode::OK);
+        head.headers.clone_from(&kept.headers);
+        for (name, value) in &response.head.headers {
+            head.headers.insert(name, value.clone());
+        }
+        match self.judge(index, &head, &response) {
+            Admission::Accept(accepted) => Ok(Word::Confirmed(accepted)),
+            _ => Err(Failure::BadAnswer("a 304 whose fields do not fit what is kept".to_owned())),
+        }
+    }
+
+    async fn read(
+        &self,
+        index: usize,
+        accepted: Accepted,
+        response: OriginResponse,
+    ) -> Result<Word, Failure> {
+        let OriginResponse { head, url, body, .. } = response;
+        let body = body::read(&head, body, self.document.limit_bytes).await?;
+        Ok(Word::Fresh(Box::new(Whole { index, accepted, head, url, body })))
+    }
+
+    async fn merge(
+        &self,
+        index: usize,
+        head: &Head,
+        url: url::Url,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Kept, Failure> {
+        let keep = Arc::clone(&self.document.keep);
+        let previous = self.previous.as_ref().map(|loaded| loaded.parsed.clone());
+        let head = head.clone();
+        let merged = body::off_worker(body.len(), move || {
+            let fresh = Fresh { origin: index, url: &url, head: &head, body: &body, now };
+            keep.merge(previous.as_ref(), &fresh)
+        });
+        merged.await.map_err(Failure::BadAnswer)
+    }
+
+    fn confirmed(&self, accepted: &Accepted, now: Timestamp) -> Result<Arc<Loaded>, Failure> {
+        let previous = self.previous.as_ref().ok_or(Failure::NotKept)?;
+        let mut entry = Entry::clone(&previous.entry);
+        entry.validated = now;
+        entry.fresh_until = now.plus(accepted.fresh_for);
+        entry.presence = Presence::Present;
+        Ok(Arc::new(previous.with_entry(entry)))
+    }
+
+    /// Every origin says that it does not exist: recorded on what is kept, remembered for a while where nothing is.
+    fn absent(&self, now: Timestamp) -> Result<(Arc<Loaded>, Option<Bytes>), Failure> {
+        let absent_for = self.parts.config.absent_for;
+        let Some(previous) = &self.previous else {
+            let until = now.plus(absent_for);
+            self.parts.documents.absent.insert(self.document.lookup.key.clone(), until);
+            return Err(Failure::Absent);
+        };
+        let status = self.status.unwrap_or(StatusCode::NOT_FOUND.as_u16());
+        let since = match previous.entry.presence {
+            Presence::Gone { since, .. } => since,
+            Presence::Present | Presence::Withdrawn { .. } => now,
+        };
+        let presence = Presence::Gone { status, since };
+        match self.document.keep.absent(&previous.parsed, now) {
+            Some(kept) => Ok(self.draft(
+                Draft { kept, head: previous.entry.head.clone(), presence, fresh_for: absent_for },
+                now,
+            )),
+            None => Ok((self.marked(previous, presence, now), None)),
+        }
+    }
+
+    /// Upstream refuses what it gave before. Where stale answers are allowed, what is kept is served on and marked.
+    fn refused(
+        &self,
+        status: u16,
+        now: Timestamp,
+    ) -> Result<(Arc<Loaded>, Option<Bytes>), Failure> {
+        let allowed = self.document.lookup.stale == Stale::Always;
+        match &self.previous {
+            Some(previous) if allowed => {
+                let since = match previous.entry.presence {
+                    Presence::Withdrawn { since, .. } => since,
+                    Presence::Present | Presence::Gone { .. } => now,
+                };
+                Ok((self.marked(previous, Presence::Withdrawn { status, since }, now), None))
+            }
+            _ => Err(Failure::Refused { status }),
+        }
+    }
+
+    /// The same document with another presence, asked for again after the time that absences are believed.
+    fn marked(&self, previous: &Loaded, presence: Presence, now: Timestamp) -> Arc<Loaded> {
+        let mut entry = Entry::clone(&previous.entry);
+        if entry.presence != presence {
+            tracing::warn!(
+                cache.key = %self.document.lookup.key, presence = ?presence,
+                "upstream no longer gives what it gave before; what is kept is served on"
+            );
+        }
+        entry.presence = presence;
+        entry.fresh_until = now.plus(self.parts.config.absent_for);
+        Arc::new(previous.with_entry(entry))
+    }
+
+    fn draft(&self, draft: Draft, now: Timestamp) -> (Arc<Loaded>, Option<Bytes>) {
+        let Draft { kept, head, presence, fresh_for } = draft;
+        let content = BlobId::of(&kept.bytes);
+        let validated = match (&self.previous, presence) {
+            (Some(previous), Presence::Gone { .. }) => previous.entry.validated,
+            _ => now,
+        };
+        let entry = Entry {
+            head,
+            body: stored(content, &kept.bytes),
+            origin: None,
+            first_kept: self.previous.as_ref().map_or(now, |old| old.entry.first_kept),
+            validated,
+            fresh_until: now.plus(fresh_for),
+            presence,
+            digests: Vec::new(),
+            note: Bytes::new(),
+        };
+        let unchanged = self.previous.as_ref().is_some_and(|old| old.entry.body == entry.body);
+        let loaded = Loaded::new(kept.parsed, content, Arc::new(entry));
+        (Arc::new(loaded), (!unchanged).then_some(kept.bytes))
+    }
+
+    /// Makes the document durable: its body first, then the entry that names it. The document is served meanwhile; when this fails, it is
+    /// served from memory and fetched again some day.
+    async fn write_down(&self, loaded: &Loaded, body: Option<Bytes>) {
+        let key = self.document.lookup.key.clone();
+        let written = async {
+            if let (Some(bytes), Stored::Blob { id, .. }) = (body, &loaded.entry.body) {
+                self.parts.store_blob(&key, *id, bytes).await?;
+            }
+            let put = Change::Put { key: key.clone(), entry: Arc::clone(&loaded.entry) };
+            self.parts.store.commit(vec![put]).await
+        };
+        if let Err(error) = written.await {
+            metrics::counter!("larder_store_failures_total").increment(1);
+            tracing::error!(cache.key = %key, error = %error, "a document could not be written down");
+        }
+    }
+
+    fn note_failure(&self, failure: &Failure) {
+        if let Some(previous) = &self.previous {
+            previous.failed_now(self.parts.clock.now());
+        }
+        if !matches!(failure, Failure::Absent) {
+            let cause = std::error::Error::source(failure).map(ToString::to_string);
+            tracing::warn!(
+                cache.key = %self.document.lookup.key, error = %failure, cause,
+                kept = self.previous.is_some(), "a document could not be refreshed"
+            );
+        }
+    }
+}
+
+/// Which of the lookup's origins gave the kept document: a field of ours on the kept head, never sent to anyone.
+const ORIGIN_INDEX: header::HeaderName = header::HeaderName::from_static("larder-origin-index");
+
+/// Bodies beyond the inline limit are blobs.
+fn stored(content: BlobId, bytes: &Bytes) -> Stored {
+    match bytes.len() {
+        length if length <= INLINE_LIMIT_BYTES => Stored::Inline(bytes.clone()),
+        length => Stored::Blob { id: content, size: length as u64 },
+    }
+}
+
+fn conditional(request: &OriginRequest, kept: Option<&Head>) -> OriginRequest {
+    let mut request = request.clone();
+    request.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    let Some(kept) = kept else { return request };
+    if let Some(etag) = kept.headers.get(header::ETAG) {
+        request.headers.insert(header::IF_NONE_MATCH, etag.clone());
+    }
+    if let Some(date) = kept.headers.get(header::LAST_MODIFIED) {
+        request.headers.insert(header::IF_MODIFIED_SINCE, date.clone());
+    }
+    request
+}
+
+fn copy_validators(from: &Head, to: &mut Head) {
+    for name in VALIDATORS {
+        match from.headers.get(&name) {
+            Some(value) => to.headers.insert(name, value.clone()),
+            None => to.headers.remove(name),
+        };
+    }
+}
+
+/// An answer that the adapter did not accept: an outage of upstream's own, or something that makes no sense.
+fn failure_of(head: &Head, reason: String) -> Failure {
+    let status = head.status;
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let retry_after_secs = head.text(&header::RETRY_AFTER).and_then(|text| text.parse().ok());
+        return Failure::Unavailable { status: status.as_u16(), retry_after_secs };
+    }
+    Failure::BadAnswer(reason)
+}

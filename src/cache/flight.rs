@@ -1,0 +1,151 @@
+//! Single flight: one question to upstream, however many ask it, and no matter who of them leaves.
+//!
+//! A flight runs on the cache's task set, not in the client that began it. Its answer can be published before the flight
+//! ends: waiters go on at once while what was learnt is still being written down, and until then nobody starts another.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::types::CacheKey;
+
+/// Flights of one kind, at most one per key.
+pub(crate) struct Flights<T> {
+    running: Running<T>,
+}
+
+type Running<T> = Arc<Mutex<HashMap<CacheKey, watch::Receiver<Option<T>>>>>;
+
+/// A place among those who wait for a flight.
+pub(crate) struct Seat<T> {
+    answer: watch::Receiver<Option<T>>,
+    /// Whether the flight was under way already.
+    pub(crate) joined: bool,
+}
+
+/// Held by the flight's task: publishes the answer, and ends the flight when dropped, however the task ends.
+pub(crate) struct Pilot<T> {
+    key: CacheKey,
+    running: Running<T>,
+    answer: watch::Sender<Option<T>>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Flights<T> {
+    pub(crate) fn new() -> Self {
+        Self { running: Arc::default() }
+    }
+
+    /// Joins the flight of `key`, or starts one with `fly` on `tasks`.
+    pub(crate) fn board<F>(
+        &self,
+        key: &CacheKey,
+        tasks: &TaskTracker,
+        fly: impl FnOnce(Pilot<T>) -> F,
+    ) -> Seat<T>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut running = lock(&self.running);
+        if let Some(answer) = running.get(key) {
+            return Seat { answer: answer.clone(), joined: true };
+        }
+        let (sender, answer) = watch::channel(None);
+        running.insert(key.clone(), answer.clone());
+        drop(running);
+        let pilot = Pilot { key: key.clone(), running: Arc::clone(&self.running), answer: sender };
+        tasks.spawn(fly(pilot));
+        Seat { answer, joined: false }
+    }
+
+    /// Flights under way.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.running).len()
+    }
+}
+
+impl<T: Clone> Seat<T> {
+    /// Waits for the answer. `None` when the flight ended without one (its task was cut down at shutdown). Dropping this
+    /// leaves the flight alone.
+    pub(crate) async fn answer(mut self) -> Option<T> {
+        let answer = self.answer.wait_for(Option::is_some).await.ok()?;
+        answer.clone()
+    }
+}
+
+impl<T> Pilot<T> {
+    /// Gives the answer to everybody who waits or joins from now on.
+    pub(crate) fn publish(&self, answer: T) {
+        self.answer.send_replace(Some(answer));
+    }
+}
+
+impl<T> Drop for Pilot<T> {
+    fn drop(&mut self) {
+        lock(&self.running).remove(&self.key);
+    }
+}
+
+impl<T> fmt::Debug for Flights<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flights({})", lock(&self.running).len())
+    }
+}
+
+/// The map holds no invariant that a panicking thread could break half-way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::types::Audience;
+
+    fn key() -> CacheKey {
+        CacheKey::new("test", &Audience::Public, "x")
+    }
+
+    #[tokio::test]
+    async fn many_passengers_share_one_flight_and_leaving_changes_nothing() {
+        let flights: Flights<u32> = Flights::new();
+        let tasks = TaskTracker::new();
+        let gate = Arc::new(Notify::new());
+        let flown = Arc::new(AtomicUsize::new(0));
+        let board = || {
+            let (gate, flown) = (Arc::clone(&gate), Arc::clone(&flown));
+            flights.board(&key(), &tasks, |pilot| async move {
+                gate.notified().await;
+                flown.fetch_add(1, Ordering::SeqCst);
+                pilot.publish(7);
+            })
+        };
+        drop(board());
+        let (second, third) = (board(), board());
+        assert!(second.joined && third.joined);
+        gate.notify_one();
+        assert_eq!((second.answer().await, third.answer().await), (Some(7), Some(7)));
+        tasks.close();
+        tasks.wait().await;
+        assert_eq!((flown.load(Ordering::SeqCst), flights.len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_panics_frees_its_key_and_its_passengers() {
+        let flights: Flights<u32> = Flights::new();
+        let tasks = TaskTracker::new();
+        let seat = flights.board(&key(), &tasks, |pilot| async move {
+            let _pilot = pilot;
+            panic!("the flight goes down");
+        });
+        assert_eq!(seat.answer().await, None);
+        assert_eq!(flights.len(), 0);
+    }
+}

@@ -1,0 +1,177 @@
+//! From what was found to a response: preconditions, ranges, `HEAD`, and the marks of a cache.
+//!
+//! Left out: finding (`cache`), rendering (`rendering`), wording of failures (`ecosystem`).
+
+use std::ops::Range;
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::BodyExt;
+
+use crate::cache::found::{Found, Source, Trace};
+use crate::proxy::multipart;
+use crate::semantics::conditional::{self, Precondition, Validators};
+use crate::semantics::range::{self, Selection};
+use crate::server::{AccessNote, Body};
+use crate::types::{Head, Presence, Timestamp};
+
+/// Fields of a 304 (RFC 9110 section 15.4.5); the others describe a body that is not sent.
+const NOT_MODIFIED_FIELDS: [header::HeaderName; 7] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_LOCATION,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::LAST_MODIFIED,
+    header::VARY,
+];
+
+/// Answers a request with what was found.
+pub(crate) fn deliver(
+    method: &Method,
+    request: &HeaderMap,
+    found: Found,
+    mount: &str,
+    now: Timestamp,
+) -> Response<Body> {
+    let Found { head, source, trace } = found;
+    let mut response = match sliceable(method, &head, &source) {
+        Some(size) => selected(method, request, head, source, size),
+        None => whole(method, head, source),
+    };
+    mark(response.headers_mut(), &trace, now);
+    response.extensions_mut().insert(AccessNote {
+        cache: trace.status.to_string(),
+        mount: mount.to_owned(),
+        upstream_ms: trace.upstream_ms,
+    });
+    response
+}
+
+/// `Cache-Status`, `Age`, and `Warning` where something is stale or gone upstream.
+pub(crate) fn mark(headers: &mut HeaderMap, trace: &Trace, now: Timestamp) {
+    if let Ok(value) = HeaderValue::from_str(&trace.status.to_string()) {
+        headers.append("cache-status", value);
+    }
+    let age_secs = trace.age_secs.unwrap_or_else(|| now.since(trace.validated).as_secs());
+    headers.insert(header::AGE, HeaderValue::from(age_secs));
+    let warning = match trace.presence {
+        Presence::Gone { .. } => Some(r#"199 larder "gone upstream, served from what was kept""#),
+        Presence::Withdrawn { .. } => {
+            Some(r#"199 larder "withdrawn upstream, served from what was kept""#)
+        }
+        Presence::Present if trace.stale => Some(r#"110 larder "response is stale""#),
+        Presence::Present => None,
+    };
+    if let Some(warning) = warning {
+        headers.append(header::WARNING, HeaderValue::from_static(warning));
+    }
+}
+
+/// The size of a body that preconditions and ranges apply to: a whole 200 whose bytes can be had at any offset.
+fn sliceable(method: &Method, head: &Head, source: &Source) -> Option<u64> {
+    let selects = matches!(*method, Method::GET | Method::HEAD);
+    match source {
+        Source::Stream { .. } => None,
+        _ if selects && head.status == StatusCode::OK => source.len(),
+        _ => None,
+    }
+}
+
+fn selected(
+    method: &Method,
+    request: &HeaderMap,
+    head: Head,
+    source: Source,
+    size: u64,
+) -> Response<Body> {
+    let validators = Validators {
+        etag: head.text(&header::ETAG),
+        last_modified: head.text(&header::LAST_MODIFIED).and_then(Timestamp::from_http_date),
+    };
+    match conditional::evaluate(method, request, validators) {
+        Precondition::NotModified => return not_modified(&head),
+        Precondition::Failed => return empty(StatusCode::PRECONDITION_FAILED),
+        Precondition::Proceed => {}
+    }
+    // RFC 9110 section 14.2: a range is defined for GET only.
+    let specs = match *method == Method::GET && conditional::range_applies(request, validators) {
+        true => range::parse(request),
+        false => None,
+    };
+    let mut response = match range::select(specs.as_deref(), size) {
+        Selection::Whole => whole(method, head, source),
+        Selection::Single(part) => single(head, source, part, size),
+        Selection::Several(parts) => multipart::respond(head, source, parts, size),
+        Selection::Unsatisfiable => unsatisfiable(size),
+    };
+    response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response
+}
+
+fn whole(method: &Method, head: Head, source: Source) -> Response<Body> {
+    let length = source.len();
+    let mut response = empty(head.status);
+    *response.headers_mut() = head.headers;
+    if let Some(length) = length
+        && !bodiless(head.status)
+    {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if *method != Method::HEAD {
+        *response.body_mut() = boxed(source.body(None));
+    }
+    response
+}
+
+/// Statuses that never have a body (RFC 9110 sections 15.2, 15.3.5, 15.4.5).
+fn bodiless(status: StatusCode) -> bool {
+    status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn single(head: Head, source: Source, part: Range<u64>, size: u64) -> Response<Body> {
+    let mut response = empty(StatusCode::PARTIAL_CONTENT);
+    *response.headers_mut() = head.headers;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+    headers.insert(header::CONTENT_RANGE, content_range(&part, size));
+    *response.body_mut() = boxed(source.body(Some(part)));
+    response
+}
+
+/// `bytes 0-9/100`.
+pub(crate) fn content_range(part: &Range<u64>, size: u64) -> HeaderValue {
+    let text = format!("bytes {}-{}/{size}", part.start, part.end - 1);
+    HeaderValue::from_str(&text).expect("digits and slashes are a field value")
+}
+
+fn unsatisfiable(size: u64) -> Response<Body> {
+    let mut response = empty(StatusCode::RANGE_NOT_SATISFIABLE);
+    let text = format!("bytes */{size}");
+    let value = HeaderValue::from_str(&text).expect("digits and slashes are a field value");
+    response.headers_mut().insert(header::CONTENT_RANGE, value);
+    response
+}
+
+fn not_modified(head: &Head) -> Response<Body> {
+    let mut response = empty(StatusCode::NOT_MODIFIED);
+    for name in NOT_MODIFIED_FIELDS {
+        for value in head.headers.get_all(&name) {
+            response.headers_mut().append(&name, value.clone());
+        }
+    }
+    response
+}
+
+/// A response without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let body = http_body_util::Empty::new().map_err(|never| match never {});
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = status;
+    response
+}
+
+/// A body of the cache as a body of the server.
+pub(crate) fn boxed(body: crate::cache::body::Body) -> Body {
+    Body::new(body.map_err(Into::into))
+}

@@ -1,0 +1,260 @@
+//! The pipeline: one request, no way back.
+//!
+//! ```text
+//! admit -> route -> plan <-> documents -> access -> judge -> get -> deliver
+//! ```
+//!
+//! `Pipeline::answer` and `Pipeline::serve` are that line, top to bottom. Apart from the server's own refusals, this is the only place where a failure becomes a
+//! response, in the words that the mount's adapter chooses for its clients.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+
+use crate::cache::Cache;
+use crate::cache::artifact::Want;
+use crate::cache::failure::Failure;
+use crate::cache::found::Found;
+use crate::cache::lookup::{Artifact, Document};
+use crate::clock::Clock;
+use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
+use crate::proxy::access::Access;
+use crate::proxy::identity::{Arrival, Identity};
+use crate::proxy::rendering::Renderings;
+use crate::proxy::routes::Routes;
+use crate::semantics::range;
+use crate::server::{AccessNote, Body, Handler, Peer};
+use crate::types::ByteSize;
+
+pub mod access;
+pub mod deliver;
+mod identity;
+mod judge;
+mod multipart;
+mod rendering;
+pub mod routes;
+pub mod target;
+
+/// The handler that turns requests into responses.
+#[derive(Debug)]
+pub struct Proxy {
+    pipeline: Arc<Pipeline>,
+}
+
+/// What the pipeline is made of; built by `app`.
+pub struct Parts {
+    pub cache: Cache,
+    pub clock: Clock,
+    pub routes: Routes,
+    pub access: Access,
+    /// Answers everything under `/-/`.
+    pub own: Arc<dyn Handler>,
+    /// How the outside sees the root of this server, without a trailing slash.
+    pub public_url: Option<String>,
+    /// Keys the names of client credentials; must survive restarts.
+    pub secret: [u8; 32],
+    /// For rendered documents.
+    pub memory: ByteSize,
+}
+
+/// Where Larder's own pages are.
+const OWN_PREFIX: &str = "/-/";
+
+struct Pipeline {
+    cache: Cache,
+    clock: Clock,
+    routes: Routes,
+    access: Access,
+    own: Arc<dyn Handler>,
+    identity: Identity,
+    renderings: Renderings,
+}
+
+/// A plan that is ready to be carried out, or an answer that needs none.
+enum Planned {
+    Reply(Reply),
+    Serve(Box<Plan>),
+}
+
+impl Proxy {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { cache, clock, routes, access, own, public_url, secret, memory } = parts;
+        let identity = Identity::new(public_url, secret);
+        let renderings = Renderings::new(memory);
+        let pipeline = Pipeline { cache, clock, routes, access, own, identity, renderings };
+        Self { pipeline: Arc::new(pipeline) }
+    }
+}
+
+impl Handler for Proxy {
+    fn handle(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+        let pipeline = Arc::clone(&self.pipeline);
+        async move { pipeline.answer(request, peer).await }.boxed()
+    }
+}
+
+impl Pipeline {
+    /// One request from top to bottom.
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let path = request.uri().path();
+        if let Err(error) = target::check(path, request.uri().query()) {
+            return refusal(StatusCode::BAD_REQUEST, &error.to_string());
+        }
+        let admitted = match self.access.admit(peer.address.ip(), request.headers(), path) {
+            Ok(admitted) => admitted,
+            Err(refused) => return refused.into_response(),
+        };
+        if admitted.path.starts_with(OWN_PREFIX) {
+            return self.own.handle(request, peer).await;
+        }
+        let Some(found) = self.routes.find(identity::host(&request), admitted.path) else {
+            let detail = "Nothing is served at this address; /-/ says what is.";
+            return refusal(StatusCode::NOT_FOUND, detail);
+        };
+        let mount = Arc::clone(&found.route.mount);
+        let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
+        let ask = self.identity.ask(&request, &arrival, &found);
+        match self.serve(mount.as_ref(), &ask, request.into_body()).await {
+            Ok(response) => response,
+            Err(reply) => replied(reply, &ask.method, mount.id()),
+        }
+    }
+
+    /// From the plan to the response. `Err` is a refusal or a failure, worded for the client.
+    async fn serve(
+        &self,
+        mount: &dyn Ecosystem,
+        ask: &Ask,
+        upload: Incoming,
+    ) -> Result<Response<Body>, Reply> {
+        let plan = match self.plan(mount, ask).await? {
+            Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
+            Planned::Serve(plan) => plan,
+        };
+        let Plan { access, subject, serve } = *plan;
+        judge::granted(&access, ask)?;
+        judge::passes(&subject)?;
+        let found = self.get(serve, ask, upload).await;
+        let found = found.map_err(|failure| explained(mount, ask, &failure))?;
+        let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
+        judge::warn(&subject, response.headers_mut());
+        Ok(response)
+    }
+
+    /// Plans in rounds: each gets the documents that the adapter named and lets it go on.
+    async fn plan(&self, mount: &dyn Ecosystem, ask: &Ask) -> Result<Planned, Reply> {
+        let mut step = mount.plan(ask);
+        for _ in 0..MOST_ROUNDS {
+            match step {
+                Step::Reply(reply) => return Ok(Planned::Reply(reply)),
+                Step::Serve(plan) => return Ok(Planned::Serve(plan)),
+                Step::Need { documents, then } => {
+                    let held = join_all(documents.iter().map(|document| self.hold(document))).await;
+                    step = then(held);
+                }
+            }
+        }
+        tracing::error!(mount = mount.id(), path = %ask.path, "a plan asked for documents too often");
+        Err(Reply::problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Larder could not decide how to answer",
+            "This is a fault of Larder's; its log has more.",
+        ))
+    }
+
+    async fn hold(&self, document: &Document) -> Result<Held, Failure> {
+        let got = self.cache.document(document).await?;
+        Ok(Held {
+            parsed: got.loaded.parsed.clone(),
+            version: got.loaded.version,
+            standing: rendering::standing(&got),
+        })
+    }
+
+    async fn get(&self, serve: Serve, ask: &Ask, upload: Incoming) -> Result<Found, Failure> {
+        match serve {
+            Serve::Artifact { artifact, headers } => self.artifact(&artifact, headers, ask).await,
+            Serve::Document { document, render } => {
+                let got = self.cache.document(&document).await?;
+                let key = &document.lookup.key;
+                Ok(self.renderings.get(&self.cache, key, got, render, &ask.headers, ask.now).await)
+            }
+            Serve::Exchange(mut exchange) => {
+                exchange.request.body = identity::upload(upload);
+                self.cache.exchange(exchange).await
+            }
+        }
+    }
+
+    async fn artifact(
+        &self,
+        artifact: &Artifact,
+        headers: HeaderMap,
+        ask: &Ask,
+    ) -> Result<Found, Failure> {
+        let want = Want { method: ask.method.clone(), ranges: range::parse(&ask.headers) };
+        let mut found = self.cache.artifact(artifact, want).await?;
+        if found.head.status == StatusCode::OK {
+            found.head.headers.extend(headers);
+        }
+        Ok(found)
+    }
+}
+
+/// A failure in the words of the mount's clients, with its `Cache-Status`.
+fn explained(mount: &dyn Ecosystem, ask: &Ask, failure: &Failure) -> Reply {
+    let mut reply = mount.explain(ask, failure);
+    let status = match failure {
+        Failure::Absent => "larder; fwd=uri-miss; fwd-status=404",
+        Failure::Refused { .. } => "larder; fwd=uri-miss; detail=refused",
+        Failure::NotKept => "larder; fwd=request; detail=not-kept",
+        Failure::Unreachable(_) | Failure::Unavailable { .. } => {
+            "larder; fwd=uri-miss; detail=upstream-unreachable"
+        }
+        Failure::BadAnswer(_) => "larder; fwd=uri-miss; detail=upstream-bad-answer",
+        Failure::Store(_) => "larder; fwd=uri-miss; detail=store-failed",
+    };
+    reply.headers.insert("cache-status", HeaderValue::from_static(status));
+    reply
+}
+
+/// A small answer as a response.
+fn replied(reply: Reply, method: &Method, mount: &str) -> Response<Body> {
+    let Reply { status, headers, body } = reply;
+    let mut response = deliver::empty(status);
+    *response.headers_mut() = headers;
+    let cache = match response.headers().get("cache-status").map(HeaderValue::to_str) {
+        Some(Ok(given)) => given.to_owned(),
+        _ => "larder; detail=generated".to_owned(),
+    };
+    if let Ok(value) = HeaderValue::from_str(&cache) {
+        response.headers_mut().insert("cache-status", value);
+    }
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if *method != Method::HEAD {
+        *response.body_mut() = Body::new(Full::new(body).map_err(|never| match never {}));
+    }
+    response.extensions_mut().insert(AccessNote {
+        cache,
+        mount: mount.to_owned(),
+        upstream_ms: None,
+    });
+    response
+}
+
+/// A refusal before any mount was found.
+fn refusal(status: StatusCode, detail: &str) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or("Refused");
+    replied(Reply::problem(status, title, detail), &Method::GET, "")
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("routes", &self.routes).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,138 @@
+//! Which mount answers: by host, then by the longest path prefix.
+
+use std::sync::Arc;
+
+use crate::ecosystem::Ecosystem;
+
+/// One way into a mount.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Only for requests to this host (lower case, without port); `None`: any host.
+    pub host: Option<String>,
+    /// With slashes at both ends.
+    pub prefix: String,
+    /// What the prefix stands for below the mount: empty, or ending in a slash.
+    pub relative: String,
+    pub mount: Arc<dyn Ecosystem>,
+}
+
+/// All routes, the most specific first.
+#[derive(Debug, Default)]
+pub struct Routes {
+    routes: Vec<Route>,
+}
+
+/// A route that fits, and the path below its mount.
+#[derive(Debug)]
+pub struct Match<'a> {
+    pub route: &'a Route,
+    pub path: String,
+}
+
+/// Two routes that cannot be told apart.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{first} and {second} both claim {address}")]
+pub struct RouteConflict {
+    pub address: String,
+    pub first: String,
+    pub second: String,
+}
+
+impl Routes {
+    /// Sorts the routes; fails when two claim the same host and prefix.
+    pub fn new(mut routes: Vec<Route>) -> Result<Self, RouteConflict> {
+        routes.sort_by(|a, b| {
+            let specific = |route: &Route| (route.host.is_none(), usize::MAX - route.prefix.len());
+            specific(a).cmp(&specific(b)).then_with(|| (&a.host, &a.prefix).cmp(&(&b.host, &b.prefix)))
+        });
+        for pair in routes.windows(2) {
+            if pair[0].host == pair[1].host && pair[0].prefix == pair[1].prefix {
+                return Err(RouteConflict {
+                    address: format!("{}{}", pair[0].host.as_deref().unwrap_or_default(), pair[0].prefix),
+                    first: pair[0].mount.id().to_owned(),
+                    second: pair[1].mount.id().to_owned(),
+                });
+            }
+        }
+        Ok(Self { routes })
+    }
+
+    /// Finds the mount of a request. `host` is without port; a prefix also fits without its last slash.
+    pub fn find(&self, host: Option<&str>, path: &str) -> Option<Match<'_>> {
+        let host = host.map(str::to_ascii_lowercase);
+        self.routes.iter().find_map(|route| {
+            if route.host.is_some() && route.host != host {
+                return None;
+            }
+            let rest = match path.strip_prefix(route.prefix.as_str()) {
+                Some(rest) => rest,
+                None if path == route.prefix.trim_end_matches('/') => {
+                    let path = route.relative.trim_end_matches('/').to_owned();
+                    return Some(Match { route, path });
+                }
+                None => return None,
+            };
+            Some(Match { route, path: format!("{}{rest}", route.relative) })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::failure::Failure;
+    use crate::ecosystem::{Ask, Reply, Step};
+
+    #[derive(Debug)]
+    struct Named(&'static str);
+
+    impl Ecosystem for Named {
+        fn id(&self) -> &str {
+            self.0
+        }
+
+        fn plan(&self, _: &Ask) -> Step {
+            unreachable!("routes are found without planning")
+        }
+
+        fn explain(&self, _: &Ask, _: &Failure) -> Reply {
+            unreachable!("routes are found without failing")
+        }
+    }
+
+    fn route(host: Option<&str>, prefix: &str, relative: &str, id: &'static str) -> Route {
+        Route {
+            host: host.map(str::to_owned),
+            prefix: prefix.to_owned(),
+            relative: relative.to_owned(),
+            mount: Arc::new(Named(id)),
+        }
+    }
+
+    #[test]
+    fn the_most_specific_route_wins() {
+        let routes = Routes::new(vec![
+            route(None, "/", "", "root"),
+            route(None, "/a/", "x/", "a"),
+            route(None, "/a/b/", "", "b"),
+            route(Some("h.test"), "/", "", "host"),
+        ])
+        .expect("no conflict");
+        let check = |host, path, expected: (&str, &str)| {
+            let found = routes.find(host, path).expect("a route");
+            assert_eq!((found.route.mount.id(), found.path.as_str()), expected, "{host:?} {path}");
+        };
+        check(None, "/a/b/c", ("b", "c"));
+        check(None, "/a/c/", ("a", "x/c/"));
+        check(None, "/a", ("a", "x"));
+        check(None, "/ab", ("root", "ab"));
+        check(Some("H.test"), "/a/b", ("host", "a/b"));
+        check(Some("other"), "/a/b/", ("b", ""));
+    }
+
+    #[test]
+    fn two_mounts_on_one_address_are_a_conflict() {
+        let conflict = Routes::new(vec![route(None, "/a/", "", "one"), route(None, "/a/", "", "two")]);
+        assert!(conflict.is_err_and(|error| error.address == "/a/"));
+    }
+}
