@@ -152,6 +152,10 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric there is. A test compares the names with those in the source.
 const METRICS: &[Description] = &[
+    Description(Counter, "larder_http_bytes_sent_total", "Bytes of bodies sent to clients."),
+    Description(Gauge, "larder_http_connections", "Connections of clients now open."),
+    Description(Counter, "larder_http_requests_total", "Requests answered, by class of status."),
+    Description(Histogram, "larder_http_seconds", "From a request's head to its answer's end."),
     Description(Gauge, "larder_process_open_files", "File descriptors that the process holds."),
     Description(Gauge, "larder_process_resident_bytes", "Memory of the process that is resident."),
     Description(Gauge, "larder_store_blob_bytes", "Bytes of all kept blobs."),
