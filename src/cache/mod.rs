@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::artifact::Artifacts;
 use crate::cache::document::Documents;
+use crate::cache::exchange::Exchanges;
 use crate::cache::fill::Fills;
 use crate::clock::Clock;
 use crate::semantics::cache_status::CacheStatus;
@@ -29,6 +30,7 @@ pub mod artifact;
 mod ask;
 pub mod body;
 pub mod document;
+pub mod exchange;
 pub mod failure;
 pub mod fill;
 mod flight;
@@ -113,6 +115,7 @@ pub(crate) struct Parts {
     pub(crate) stop: CancellationToken,
     pub(crate) documents: Documents,
     pub(crate) artifacts: Artifacts,
+    pub(crate) exchanges: Exchanges,
     pub(crate) fills: Fills,
     counters: Counters,
 }
@@ -139,6 +142,7 @@ impl Cache {
             stop,
             documents,
             artifacts,
+            exchanges: Exchanges::new(),
             fills,
             counters,
         };

@@ -1,5 +1,9 @@
 //! What may pass, and why: facts and time in, a verdict out. Pure.
 
+pub mod lifecycle;
+
+pub use lifecycle::{Config, Facts, Judgement, Rule, State};
+
 /// What a rule says of a subject, from the mildest to the strictest; several rules answer with the strictest.
 #[derive(
     Debug,

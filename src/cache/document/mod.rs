@@ -23,6 +23,8 @@ use crate::upstream::Availability;
 
 mod body;
 mod refresh;
+#[cfg(test)]
+mod tests;
 
 /// A document in memory, with the entry that it was read from.
 #[derive(Debug)]
@@ -254,8 +256,9 @@ impl Parts {
     }
 
     fn within_grace(&self, loaded: &Loaded, now: Timestamp) -> bool {
-        let grace = self.config.stale_while_revalidate;
-        loaded.failed_at() <= loaded.entry.validated && now < loaded.entry.fresh_until.plus(grace)
+        let fresh_until = loaded.entry.fresh_until;
+        let grace = fresh_until..fresh_until.plus(self.config.stale_while_revalidate);
+        loaded.failed_at() <= loaded.entry.validated && grace.contains(&now)
     }
 
     /// A refresh failed: what is kept is served as stale, unless the failure is upstream's refusal of this very client.

@@ -165,12 +165,13 @@ impl Refresh {
         self.document.lookup.admit.admit(index, &answer)
     }
 
-    /// The kept head, when `origins[index]` is where the kept document came from.
+    /// The kept head, when `origins[index]` is where the kept document came from and it has something to ask with.
     fn validators(&self, index: usize) -> Option<&Head> {
-        let head = &self.previous.as_ref()?.entry.head;
-        let came_from = head.headers.get(ORIGIN_INDEX)?.to_str().ok()?.parse() == Ok(index);
-        let present = self.previous.as_ref()?.entry.presence == Presence::Present;
-        (came_from && present).then_some(head)
+        let entry = &self.previous.as_ref()?.entry;
+        let headers = &entry.head.headers;
+        let came_from = headers.get(ORIGIN_INDEX)?.to_str().ok()?.parse() == Ok(index);
+        let usable = VALIDATORS.iter().any(|name| headers.contains_key(name));
+        (came_from && usable && entry.presence == Presence::Present).then_some(&entry.head)
     }
 
     /// A 304 counts only as the answer to our own condition.

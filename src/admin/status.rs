@@ -1,0 +1,62 @@
+//! The state of the process as values: what `/-/ready` and `/-/api/v1/status` say.
+
+use serde::Serialize;
+
+use super::{Guide, Phase};
+use crate::store::Usage;
+
+/// The answer of `/-/api/v1/status`. Fields are added, never renamed or taken away, while it is `v1`.
+#[derive(Debug, Serialize)]
+pub(super) struct Status<'a> {
+    version: &'static str,
+    ready: bool,
+    /// Why it is not ready; empty when it is.
+    hindrances: Vec<&'static str>,
+    store: StoreStatus,
+    mounts: &'a [Guide],
+}
+
+#[derive(Debug, Serialize)]
+struct StoreStatus {
+    entries: u64,
+    blobs: u64,
+    blob_bytes: u64,
+    index_bytes: u64,
+    /// `null` when nothing is ever evicted.
+    budget_bytes: Option<u64>,
+    evicted_blobs: u64,
+    writable: bool,
+}
+
+impl<'a> Status<'a> {
+    pub(super) fn new(phase: Phase, usage: Usage, mounts: &'a [Guide]) -> Self {
+        let hindrances = hindrances(phase, &usage);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            ready: hindrances.is_empty(),
+            hindrances,
+            store: StoreStatus {
+                entries: usage.entries,
+                blobs: usage.blobs,
+                blob_bytes: usage.blob_bytes,
+                index_bytes: usage.index_bytes,
+                budget_bytes: usage.budget_bytes,
+                evicted_blobs: usage.evicted_blobs,
+                writable: usage.writable,
+            },
+            mounts,
+        }
+    }
+}
+
+/// Why new clients should go elsewhere.
+pub(super) fn hindrances(phase: Phase, usage: &Usage) -> Vec<&'static str> {
+    let phase = match phase {
+        Phase::Starting => Some("not listening yet"),
+        Phase::Serving => None,
+        Phase::Draining => Some("shutting down"),
+    };
+    let store = (!usage.writable)
+        .then_some("the store takes no writes: what is kept is served, nothing new is kept");
+    phase.into_iter().chain(store).collect()
+}

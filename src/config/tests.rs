@@ -1,0 +1,345 @@
+//! Layers in, a configuration or its faults out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use figment::error::Kind;
+
+use super::*;
+use crate::ecosystem::pypi::config::{IndexConfig, UpstreamConfig, UpstreamEntry};
+
+/// Layers written out: a file's text, variables and flags.
+#[derive(Default)]
+struct Case<'a> {
+    file: Option<&'a str>,
+    environment: &'a [(&'a str, &'a str)],
+    listen: &'a [&'a str],
+    data_dir: Option<&'a str>,
+}
+
+impl Case<'_> {
+    /// Reads the layers; in faults, the file's folder is left out.
+    fn read(&self) -> Result<Loaded, Vec<String>> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("larder.toml");
+        if let Some(text) = self.file {
+            std::fs::write(&path, text).expect("a file in a new folder");
+        }
+        let os = |text: &&str| OsString::from(text);
+        let sources = Sources {
+            file: self.file.map(|_| path),
+            environment: self
+                .environment
+                .iter()
+                .map(|(name, value)| (os(name), os(value)))
+                .collect(),
+            flags: Flags {
+                listen: self.listen.iter().map(|text| (*text).to_owned()).collect(),
+                data_dir: self.data_dir.map(PathBuf::from),
+            },
+        };
+        let prefix = format!("{}/", folder.path().display());
+        Loaded::read(&sources).map_err(|Faults(faults)| {
+            faults.iter().map(|fault| fault.to_string().replace(&prefix, "")).collect()
+        })
+    }
+
+    fn config(&self) -> Config {
+        self.read().expect("a configuration without faults").config
+    }
+}
+
+fn file(text: &str) -> Case<'_> {
+    Case { file: Some(text), ..Case::default() }
+}
+
+fn environment<'a>(variables: &'a [(&'a str, &'a str)]) -> Case<'a> {
+    Case { environment: variables, ..Case::default() }
+}
+
+fn check(case: &Case<'_>, expected: &[&str]) {
+    let faults = case.read().map(|loaded| loaded.config).expect_err("faults");
+    assert_eq!(faults, expected);
+}
+
+#[test]
+fn unknown_settings_are_faults_that_name_line_and_nearest_key() {
+    check(
+        &file("[cache]\nfills = 3\nfils = 3\n"),
+        &["larder.toml:3: cache.fils: unknown setting, did you mean `fills`?"],
+    );
+    check(
+        &file("[log]\ncolour = true\n"),
+        &["larder.toml:2: log.colour: unknown setting, expected one of filter, format"],
+    );
+    check(
+        &file("[cahce]\nfills = 3\n"),
+        &["larder.toml:1: cahce: unknown setting, did you mean `cache`?"],
+    );
+}
+
+#[test]
+fn bad_values_are_faults_that_say_what_was_expected() {
+    let check_cache = |line: &str, expected: &str| {
+        check(&file(&format!("[cache]\n{line}\n")), &[&format!("larder.toml:2: {expected}")]);
+    };
+    check_cache(
+        "revalidate_budget = \"soon\"",
+        "cache.revalidate_budget: found \"soon\", expected a duration such as \"500ms\", \"10s\" or \"2h\"",
+    );
+    check_cache(
+        "revalidate_budget = 5",
+        "cache.revalidate_budget: found a number, expected a duration such as \"500ms\", \"10s\" or \"2h\"",
+    );
+    check_cache(
+        "memory = \"lots\"",
+        "cache.memory: found \"lots\", expected a size such as 1048576, \"64 KiB\" or \"1.5 GB\"",
+    );
+    check_cache("fills = -1", "cache.fills: found -1, expected a whole number of 0 or more");
+    check_cache(
+        "verify_before_range = \"yes\"",
+        "cache.verify_before_range: found text, expected true or false",
+    );
+    check(&file("cache = 5\n"), &["larder.toml:1: cache: found a number, expected a table"]);
+    check(
+        &file("log.format = \"xml\"\n"),
+        &["larder.toml:1: log.format: found \"xml\", expected one of json, text"],
+    );
+}
+
+#[test]
+fn all_faults_of_all_layers_are_reported_at_once() {
+    check(
+        &Case {
+            file: Some("[log]\nformat = 1\n[cache]\nfils = 3\nmemory = \"lots\"\n"),
+            environment: &[("LARDER_CACHE__ABANDON_AFTER", "never"), ("LARDER_CHACE__FILLS", "1")],
+            listen: &["nonsense", "127.0.0.1:1", "more"],
+            ..Case::default()
+        },
+        &[
+            "LARDER_CACHE__ABANDON_AFTER: cache.abandon_after: found \"never\", expected a duration such as \"500ms\", \"10s\" or \"2h\"",
+            "larder.toml:4: cache.fils: unknown setting, did you mean `fills`?",
+            "larder.toml:5: cache.memory: found \"lots\", expected a size such as 1048576, \"64 KiB\" or \"1.5 GB\"",
+            "LARDER_CHACE__FILLS: chace: unknown setting, did you mean `cache`?",
+            "--listen: listen: found \"nonsense\", expected an address with a port such as \"127.0.0.1:8484\"",
+            "--listen: listen: found \"more\", expected an address with a port such as \"127.0.0.1:8484\"",
+            "larder.toml:2: log.format: found a number, expected text in quotes",
+        ],
+    );
+}
+
+#[test]
+fn a_text_that_is_no_toml_is_reported_with_its_line_and_other_layers_are_still_read() {
+    check(
+        &Case {
+            file: Some("listen = [\n\"127.0.0.1:1\"\n[cache]\nfills =\n"),
+            environment: &[("LARDER_CACHE__FILLS", "many")],
+            ..Case::default()
+        },
+        &[
+            "larder.toml:3: missing comma between array elements, expected `,`",
+            "LARDER_CACHE__FILLS: cache.fills: found text, expected a whole number of 0 or more",
+        ],
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault() {
+    let sources = Sources { file: Some("/nowhere/larder.toml".into()), ..Sources::default() };
+    let faults = Loaded::read(&sources).expect_err("a fault").to_string();
+    assert!(faults.contains("/nowhere/larder.toml: cannot be read: "), "{faults}");
+}
+
+#[test]
+fn variables_that_name_no_setting_are_faults() {
+    check(
+        &environment(&[("LARDER_CACHE__", "1")]),
+        &["LARDER_CACHE__: names no setting: write LARDER_SECTION__KEY"],
+    );
+    check(
+        &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
+        &[
+            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, policy, public_url, pypi, server, tls, upstream",
+        ],
+    );
+}
+
+#[test]
+fn faults_between_settings_are_found() {
+    check(
+        &file("listen = []\n"),
+        &["larder.toml:1: listen: is empty, expected at least one address"],
+    );
+    check(
+        &Case { data_dir: Some(""), ..Case::default() },
+        &["--data-dir: data_dir: is empty, expected a directory"],
+    );
+    check(
+        &file("[tls]\nkey = \"key.pem\"\n"),
+        &["larder.toml:2: tls.key: needs `tls.certificate` beside it"],
+    );
+    check(
+        &file(
+            "[pypi.indexes.a]\nhosts = [\"h.example\"]\n[pypi.indexes.b]\nupstream = \"https://x.example/\"\nhosts = [\"H.example\"]\n",
+        ),
+        &[
+            "larder.toml:1: pypi.indexes.a: `upstream` is missing: the address of a simple index",
+            "larder.toml:5: pypi.indexes.b.hosts: \"H.example\" is claimed by `pypi.indexes.a.hosts` already",
+        ],
+    );
+    check(
+        &file("[tls]\nkey = \"key.pem\"\ncertificate = 5\n"),
+        &["larder.toml:3: tls.certificate: found a number, expected text in quotes"],
+    );
+}
+
+#[test]
+fn later_layers_win() {
+    let text = "listen = [\"127.0.0.1:1\"]\n[cache]\nfills = 1\nabsent_for = \"1s\"\n";
+    let one = file(text).config();
+    assert_eq!((one.cache.fills, one.cache.absent_for), (1, Duration::from_secs(1)));
+    let two = Case {
+        file: Some(text),
+        environment: &[("LARDER_LISTEN", "127.0.0.1:2"), ("LARDER_CACHE__FILLS", "2")],
+        ..Case::default()
+    };
+    let read = two.config();
+    assert_eq!((read.cache.fills, read.cache.absent_for), (2, Duration::from_secs(1)));
+    assert_eq!(read.listen[0].port(), 2);
+    let three = Case { listen: &["127.0.0.1:3", "[::1]:4"], data_dir: Some("/x"), ..two }.config();
+    let ports: Vec<u16> = three.listen.iter().map(SocketAddr::port).collect();
+    assert_eq!((ports, three.data_dir), (vec![3, 4], PathBuf::from("/x")));
+}
+
+#[test]
+fn variables_are_read_as_toml_where_they_can_be() {
+    let config = environment(&[
+        ("LARDER_LISTEN", "[\"127.0.0.1:5\", \"127.0.0.1:6\"]"),
+        ("LARDER_CACHE__VERIFY_BEFORE_RANGE", "true"),
+        ("LARDER_CACHE__MEMORY", "1 MiB"),
+        ("LARDER_CACHE__ABSENT_FOR", "\"3s\""),
+        ("OTHER", "ignored"),
+    ])
+    .config();
+    assert_eq!(config.listen.len(), 2);
+    assert!(config.cache.verify_before_range);
+    assert_eq!(config.cache.memory.bytes(), 1 << 20);
+    assert_eq!(config.cache.absent_for, Duration::from_secs(3));
+}
+
+#[test]
+fn data_lives_where_the_machine_expects_it() {
+    let check = |variables: &[(&str, &str)], expected: &str| {
+        assert_eq!(environment(variables).config().data_dir, PathBuf::from(expected));
+    };
+    let (state, data, home) =
+        (("STATE_DIRECTORY", "/s/larder:/s/other"), ("XDG_DATA_HOME", "/d"), ("HOME", "/h"));
+    check(&[state, data, home], "/s/larder");
+    check(&[data, home], "/d/larder");
+    check(&[("XDG_DATA_HOME", "relative"), home], "/h/.local/share/larder");
+    check(&[home], "/h/.local/share/larder");
+    check(&[], "/var/lib/larder");
+}
+
+#[test]
+fn the_effective_configuration_says_where_each_value_came_from() {
+    let loaded = Case {
+        file: Some("[cache]\nfills = 7\n"),
+        environment: &[("LARDER_LOG__FILTER", "debug")],
+        listen: &["127.0.0.1:0"],
+        ..Case::default()
+    }
+    .read()
+    .expect("no faults");
+    let shown = loaded.to_toml();
+    let place = |start: &str| {
+        let line = shown.lines().find(|line| line.starts_with(start)).expect("the setting");
+        line.rsplit("# ").next().unwrap_or_default().to_owned()
+    };
+    assert!(place("fills = 7").ends_with("/larder.toml:2"), "{shown}");
+    assert_eq!(place("filter = \"debug\""), "LARDER_LOG__FILTER");
+    assert_eq!(place("listen = "), "--listen");
+    assert_eq!(place("memory = "), "default");
+    let again: Config = toml::from_str(&shown).expect("what is printed can be read");
+    assert_eq!(again, loaded.config);
+}
+
+/// What the text ships and what the code falls back to are the same, so that neither can drift from the other. Only the text names a public
+/// service.
+#[test]
+fn the_shipped_defaults_are_those_of_the_code() {
+    let mut shipped = Case::default().config();
+    let public = shipped.pypi.indexes.remove("default").expect("an index by default");
+    let UpstreamEntry(upstream) = public.upstream.clone().expect("the public one");
+    assert!(upstream.url.starts_with("https://"));
+    assert_eq!(IndexConfig { upstream: None, ..public }, IndexConfig::default());
+    let plain = UpstreamConfig { url: String::new(), file_hosts: Vec::new(), ..upstream };
+    assert_eq!(plain, UpstreamConfig::default());
+    assert_eq!(shipped, Config::default());
+}
+
+/// A setting that `default.toml` neither sets nor shows as an example would be one that nobody can find. For mounts, which may have things
+/// in several forms, it is enough that the text speaks of it.
+#[test]
+fn every_setting_stands_in_the_shipped_text() {
+    let text = Layer::text("text", &examples_uncommented()).expect("TOML");
+    let shown: BTreeSet<String> = text.paths().map(|path| kind_of(path).join(".")).collect();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: BTreeSet<&str> = DEFAULT_TOML.split(|c| !is_word(c)).collect();
+    for section in sections(&text) {
+        for key in known_keys(&section) {
+            let path = joined(&kind_of(&section), key);
+            let stands = shown.contains(&path) || path.contains('*') && words.contains(key);
+            assert!(stands, "{path}");
+        }
+    }
+}
+
+/// Examples are meant to be copied, so they must be right.
+#[test]
+fn the_examples_in_the_shipped_text_can_be_used() {
+    file(&examples_uncommented()).config();
+}
+
+/// The path with `*` in place of names that the operator chooses.
+fn kind_of(path: &[String]) -> Vec<String> {
+    let mut kind = path.to_vec();
+    let chosen = if path.first().is_some_and(|first| first == "pypi") { 2 } else { usize::MAX };
+    if let Some(name) = kind.get_mut(chosen) {
+        *name = "*".to_owned();
+    }
+    kind
+}
+
+/// The shipped text with every `#key = value` and `#[section]` in force.
+fn examples_uncommented() -> String {
+    let uncommented = DEFAULT_TOML.lines().map(|line| match line.strip_prefix('#') {
+        Some(example) if !example.starts_with(' ') => example,
+        _ => line,
+    });
+    uncommented.collect::<Vec<_>>().join("\n")
+}
+
+/// Paths of all tables in a text; the root is the empty one.
+fn sections(layer: &Layer) -> Vec<Vec<String>> {
+    let settings = Settings::merge(vec![layer.clone()]);
+    let is_table =
+        |path: &&[String]| settings.value(path).is_some_and(|value| value.as_dict().is_some());
+    let tables = layer.paths().filter(is_table).map(<[String]>::to_vec);
+    std::iter::once(Vec::new()).chain(tables).collect()
+}
+
+/// The keys that a section may have, in the words of the type itself: it names them when it meets one that it does not know. Empty for
+/// tables whose keys are names.
+fn known_keys(section: &[String]) -> Vec<&'static str> {
+    let path: Vec<&str> = section.iter().map(String::as_str).chain(["?"]).collect();
+    let probe = Layer::single("probe", &path, Value::from(true));
+    match Config::deserialize(Settings::merge(vec![probe]).tree()).map_err(|error| error.kind) {
+        Err(Kind::UnknownField(_, known)) => known.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn joined(section: &[String], key: &str) -> String {
+    section.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".")
+}

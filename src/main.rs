@@ -1,0 +1,148 @@
+//! The binary: arguments, configuration, log, [`App`], exit code; nothing else.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use larder::app::App;
+use larder::banner;
+use larder::clock::Clock;
+use larder::config::{Config, Flags, Loaded, Sources};
+use larder::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// A caching proxy for machine-learning software: it keeps what passes through it, verifies it, and serves it again.
+#[derive(Debug, Parser)]
+#[command(name = "larder", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Overrides),
+    /// Print the effective configuration, and where each value came from.
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(Overrides),
+    /// Print the version.
+    Version,
+}
+
+/// What is taken from the command line before all else.
+#[derive(Debug, Args)]
+struct Overrides {
+    /// Configuration in TOML [default: /etc/larder/larder.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on, such as 127.0.0.1:8484; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+const SERVE_EXAMPLES: &str = "Examples:
+  larder serve
+  larder serve --listen 127.0.0.1:9000 --data-dir ./larder-data
+  larder serve --config larder.toml
+  LARDER_CACHE__MEMORY='256 MiB' larder serve
+
+Ctrl-C or SIGTERM finishes what is under way; a second one ends at once.";
+
+const CONFIG_EXAMPLES: &str = "Examples:
+  larder config
+  larder config --config larder.toml      checks the file; every fault is told at once
+
+A value is taken from, in rising order: the built-in defaults, the file, the environment (LARDER_SECTION__KEY), flags.";
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 ended as told, 1 failed while running, 2 wrong arguments or configuration.";
+
+/// Wrong arguments or configuration; clap ends with the same code.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(overrides) => load(overrides, |loaded| match serve(loaded.config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(error.as_ref()),
+        }),
+        Command::Config(overrides) => load(overrides, |loaded| {
+            print!("{}", loaded.to_toml());
+            ExitCode::SUCCESS
+        }),
+        Command::Version => {
+            println!("larder {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Reads the configuration and goes on with it, or tells every fault.
+fn load(overrides: Overrides, go_on: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
+    let flags = Flags { listen: overrides.listen, data_dir: overrides.data_dir };
+    match Loaded::read(&Sources::of_process(overrides.config, flags)) {
+        Ok(loaded) => go_on(loaded),
+        Err(faults) => {
+            eprintln!("larder: {faults}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Runs until a signal has ended it and everything under way is finished, or until a second signal.
+fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    telemetry::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(async {
+        let app = App::build(config.clone(), Clock::system())?;
+        print!("{}", banner::banner(&config, &app.addresses()));
+        let stop = CancellationToken::new();
+        tokio::select! {
+            ended = app.run(stop.clone()) => Ok(ended?),
+            broken_off = second_signal(stop) => Err(broken_off),
+        }
+    });
+    // Blocking work that is still under way after the drain is not waited for: what it wrote is durable or is not acknowledged.
+    runtime.shutdown_background();
+    served
+}
+
+/// Cancels `stop` at the first signal; says at the second that the end cannot wait.
+async fn second_signal(stop: CancellationToken) -> Box<dyn Error> {
+    let signals = signal(SignalKind::interrupt())
+        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    let (mut interrupt, mut terminate) = match signals {
+        Ok(signals) => signals,
+        Err(error) => return error.into(),
+    };
+    for last in [false, true] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if !last {
+            tracing::info!("finishing what is under way; a second signal ends at once");
+            stop.cancel();
+        }
+    }
+    "ended by a second signal before everything was finished".into()
+}
+
+/// Tells an error and what caused it, one line.
+fn fail(error: &dyn Error) -> ExitCode {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    eprintln!("larder: {message}");
+    ExitCode::FAILURE
+}

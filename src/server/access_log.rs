@@ -1,0 +1,264 @@
+//! What is said of every response when it has ended: one log line (target `larder::access`) and metrics.
+//!
+//! A response ends when its body has been handed to the connection whole, or is dropped before that: then it was `aborted`, by the client, a stall, a failing
+//! body or shutdown. Up to a few hundred kilobytes may be on their way in buffers at that time; the line does not wait for them.
+//! Left out of the line: queries, which carry signatures, and tokens in paths.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{Method, Response, StatusCode, Uri, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, gauge, histogram,
+};
+use tokio::time::Instant;
+
+use super::answer::Session;
+use super::inspect::logged_method;
+use super::refusal::Refusal;
+use super::stream::Pace;
+use super::{AccessNote, Body, BodyError};
+
+/// Logged for a client that left before it was answered. No such status is ever sent.
+const CLIENT_LEFT: u16 = 499;
+
+/// Metric handles, created once.
+pub(crate) struct Metrics {
+    /// By the status's first digit; the first of all is for clients that left unanswered.
+    requests: [Counter; 6],
+    bytes_sent: Counter,
+    seconds: Histogram,
+    pub(crate) connections: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        describe_counter!("larder_http_requests_total", "Requests answered, by class of status.");
+        describe_counter!("larder_http_bytes_sent_total", "Bytes of bodies sent to clients.");
+        describe_gauge!("larder_http_connections", "Connections of clients now open.");
+        metrics::describe_histogram!(
+            "larder_http_seconds",
+            metrics::Unit::Seconds,
+            "Time from a request's head to the end of its answer."
+        );
+        let classes = ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"];
+        Self {
+            requests: classes.map(|class| counter!("larder_http_requests_total", "class" => class)),
+            bytes_sent: counter!("larder_http_bytes_sent_total"),
+            seconds: histogram!("larder_http_seconds"),
+            connections: gauge!("larder_http_connections"),
+        }
+    }
+}
+
+/// One exchange, from its request's head on. Says what there is to say when it is dropped.
+pub(crate) struct Exchange {
+    session: Arc<Session>,
+    method: Method,
+    target: Uri,
+    started: Instant,
+    first_byte: Option<Duration>,
+    status: Option<StatusCode>,
+    refusal: Option<Refusal>,
+    note: Option<AccessNote>,
+    sent: u64,
+    ending: Ending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// So many bytes are to come.
+    Expected(u64),
+    /// Until the body says so.
+    Unknown,
+    Reached,
+}
+
+impl Exchange {
+    pub(crate) fn begin(session: Arc<Session>, method: Method, target: Uri) -> Self {
+        session.activity.begin();
+        Self {
+            session,
+            method,
+            target,
+            started: Instant::now(),
+            first_byte: None,
+            status: None,
+            refusal: None,
+            note: None,
+            sent: 0,
+            ending: Ending::Unknown,
+        }
+    }
+
+    /// Notes that the server itself answers.
+    pub(crate) const fn refuse(&mut self, refusal: Refusal) {
+        self.refusal = Some(refusal);
+    }
+
+    /// Follows the response to its end.
+    pub(crate) fn follow(mut self, mut response: Response<Body>) -> Response<Followed> {
+        let status = response.status();
+        self.status = Some(status);
+        self.note = response.extensions_mut().remove();
+        let has_no_body = self.method == Method::HEAD
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || response.body().is_end_stream();
+        self.ending = if has_no_body {
+            Ending::Reached
+        } else {
+            expected(&response).map_or(Ending::Unknown, Ending::Expected)
+        };
+        let pace = Pace::current();
+        response.map(|body| Followed { body, exchange: self, pace })
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.started.elapsed());
+        }
+        self.sent += bytes as u64;
+        self.session.metrics.bytes_sent.increment(bytes as u64);
+        if self.ending == Ending::Expected(self.sent) {
+            self.ending = Ending::Reached;
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let duration = now - self.started;
+        self.session.activity.end(now);
+        let class = self.status.map_or(0, |status| usize::from(status.as_u16() / 100));
+        if let Some(requests) = self.session.metrics.requests.get(class) {
+            requests.increment(1);
+        }
+        self.session.metrics.seconds.record(duration.as_secs_f64());
+        if !tracing::enabled!(target: "larder::access", tracing::Level::INFO) {
+            return;
+        }
+        let note = self.note.take().unwrap_or_default();
+        let path = match self.refusal {
+            // The stand-in's own path says nothing.
+            Some(_) => Cow::Borrowed("-"),
+            None => mask_token(self.target.path()),
+        };
+        tracing::info!(
+            target: "larder::access",
+            {
+                client.address = %self.session.peer.address.ip(),
+                http.method = logged_method(&self.method),
+                http.path = &*path,
+                http.status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
+                http.bytes = self.sent,
+                duration_ms = millis(duration),
+                first_byte_ms = millis(self.first_byte.unwrap_or(duration)),
+                cache = note.cache,
+                mount = note.mount,
+                upstream_ms = note.upstream_ms,
+                aborted = self.ending != Ending::Reached,
+                refusal = self.refusal.map(Refusal::reason),
+            },
+            "answered"
+        );
+    }
+}
+
+/// A response's body on its way to the client.
+pub(crate) struct Followed {
+    body: Body,
+    exchange: Exchange,
+    /// On HTTP/2.
+    pace: Option<Arc<Pace>>,
+}
+
+impl HttpBody for Followed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => {
+                if let Some(pace) = &this.pace {
+                    pace.wait();
+                }
+            }
+            Poll::Ready(None) => this.exchange.ending = Ending::Reached,
+            Poll::Ready(Some(Err(error))) => {
+                let path = mask_token(this.exchange.target.path());
+                tracing::warn!(http.path = %path, %error, "the response is cut: its body failed");
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(pace) = &this.pace {
+                    pace.give();
+                }
+                this.exchange.sent(frame.data_ref().map_or(0, Buf::remaining));
+                if this.body.is_end_stream() {
+                    this.exchange.ending = Ending::Reached;
+                }
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The length that hyper will hold the body to.
+fn expected(response: &Response<Body>) -> Option<u64> {
+    match response.headers().get(header::CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok()?.parse().ok(),
+        None => response.body().size_hint().exact(),
+    }
+}
+
+/// Tokens may come in the path, as `/-/t/TOKEN/...`; who checks them is above this layer, but the line is written here.
+fn mask_token(path: &str) -> Cow<'_, str> {
+    match path.strip_prefix("/-/t/") {
+        Some(rest) => {
+            let end = rest.find('/').unwrap_or(rest.len());
+            format!("/-/t/***{}", &rest[end..]).into()
+        }
+        None => path.into(),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_in_the_path_is_masked() {
+        for (path, shown) in [
+            ("/-/t/s3cret/simple/six/", "/-/t/***/simple/six/"),
+            ("/-/t/s3cret", "/-/t/***"),
+            ("/-/t/", "/-/t/***"),
+            ("/-/health", "/-/health"),
+            ("/simple/-/t/x/", "/simple/-/t/x/"),
+        ] {
+            assert_eq!(mask_token(path), shown);
+        }
+    }
+}

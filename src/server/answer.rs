@@ -1,0 +1,96 @@
+//! One request: the checks that HTTP/1 and HTTP/2 share, the handler, and what the server adds to its answer.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+
+use super::access_log::{Exchange, Followed, Metrics};
+use super::body::RequestBody;
+use super::drain::Activity;
+use super::inspect::refusal_of;
+use super::limits::Admission;
+use super::refusal::Refusal;
+use super::strict::check_request;
+use super::{Body, Handler, Peer};
+
+/// What the exchanges on one connection share.
+pub(crate) struct Session {
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) peer: Peer,
+    pub(crate) activity: Activity,
+    pub(crate) admission: Admission,
+    pub(crate) body_timeout: Duration,
+}
+
+impl Session {
+    /// Answers one request.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Followed>, Infallible> {
+        let method = request.method().clone();
+        let mut exchange = Exchange::begin(Arc::clone(&self), method, request.uri().clone());
+        let is_last = is_last_on_connection(&request);
+        let answered = match self.refusal(&request) {
+            Some(refusal) => Err(refusal),
+            None => self.hand_over(request).await,
+        };
+        let mut response = answered.unwrap_or_else(|refusal| {
+            exchange.refuse(refusal);
+            refusal.response()
+        });
+        if is_last {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(exchange.follow(response))
+    }
+
+    fn refusal(&self, request: &Request<Incoming>) -> Option<Refusal> {
+        match self.admission {
+            Admission::TurnedAway => Some(Refusal::Full),
+            Admission::Admitted => refusal_of(request).or_else(|| check_request(request).err()),
+        }
+    }
+
+    async fn hand_over(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let request = in_origin_form(request).map(|body| RequestBody::new(body, self.body_timeout));
+        let path = request.uri().path().to_owned();
+        let handled = async { self.handler.handle(request, self.peer.clone()).await };
+        AssertUnwindSafe(handled).catch_unwind().await.map_err(|panic| {
+            tracing::error!(http.path = %path, panic = panic_message(&*panic), "the handler panicked");
+            Refusal::Panicked
+        })
+    }
+}
+
+/// Whether nothing after this request on its connection may be taken for a request: chunks are not followed by `inspect`.
+fn is_last_on_connection<B>(request: &Request<B>) -> bool {
+    request.version() < Version::HTTP_2 && request.headers().contains_key(TRANSFER_ENCODING)
+}
+
+/// Gives every request the same form, with `Host` telling the authority.
+fn in_origin_form<B>(mut request: Request<B>) -> Request<B> {
+    let Some(authority) = request.uri().authority() else { return request };
+    // An authority is a field value: its characters are a part of what is allowed there.
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    let root = || PathAndQuery::from_static("/");
+    let target = request.uri().path_and_query().cloned().unwrap_or_else(root);
+    *request.uri_mut() = Uri::from(target);
+    request
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
+}

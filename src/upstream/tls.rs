@@ -1,0 +1,79 @@
+//! TLS towards origins: whom to trust and which protocols to offer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::config::{Config, ConfigError};
+
+/// The settings of the two kinds of TLS connections.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Towards origins: HTTP/2 is offered if the configuration says so.
+    pub origin: Arc<ClientConfig>,
+    /// Towards a proxy, which is spoken to in HTTP/1.1.
+    pub proxy: Arc<ClientConfig>,
+}
+
+impl Tls {
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        let roots = roots(config.ca_file.as_deref())?;
+        let mut proxy = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        proxy.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut origin = proxy.clone();
+        if config.http2 {
+            origin.alpn_protocols.insert(0, b"h2".to_vec());
+        }
+        Ok(Self { origin: origin.into(), proxy: proxy.into() })
+    }
+}
+
+/// The system's authorities and those of `extra`. Single unreadable ones of the system are left out, as everybody does; an `extra` that
+/// adds nothing is an error.
+fn roots(extra: Option<&Path>) -> Result<RootCertStore, ConfigError> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in &native.errors {
+        tracing::warn!(%error, "a certificate authority of the system cannot be read");
+    }
+    roots.add_parsable_certificates(native.certs);
+    if let Some(path) = extra {
+        let fail = |detail: String| ConfigError::CaFile { path: path.to_owned(), detail };
+        let found: Vec<_> = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect)
+            .map_err(|error| fail(error.to_string()))?;
+        if found.is_empty() {
+            return Err(fail("no CERTIFICATE section".to_owned()));
+        }
+        for certificate in found {
+            roots.add(certificate).map_err(|error| fail(error.to_string()))?;
+        }
+    }
+    if roots.is_empty() {
+        tracing::warn!("no certificate authority is trusted: https origins will fail");
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_file_that_adds_nothing_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let empty = folder.path().join("empty.pem");
+        std::fs::write(&empty, "no certificate here").expect("a file");
+        for path in [empty, folder.path().join("absent.pem")] {
+            let config = Config { ca_file: Some(path), ..Config::default() };
+            assert!(matches!(Tls::new(&config), Err(ConfigError::CaFile { .. })));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Python packages, from the outside.
+
+mod clients;
