@@ -1,3 +1,5 @@
+//! What Larder says of itself, in every state of its store.
+
 use super::*;
 use crate::store::memory::{Fault, MemoryStore};
 

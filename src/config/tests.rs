@@ -1,3 +1,5 @@
+//! Layers over layers, and every fault told at once.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
