@@ -13,7 +13,7 @@ use crate::proxy::access::Admitted;
 use crate::proxy::routes::Match;
 use crate::server::{Peer, RequestBody};
 use crate::types::{Secret, Timestamp};
-use crate::upstream::OutgoingBody;
+use crate::upstream::request::OutgoingBody;
 
 /// Reads identities; holds what they are read with.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use url::{Host, Url};
 use crate::ecosystem::pypi::name;
 use crate::policy;
 use crate::types::Secret;
-use crate::upstream::{Credentials, HostRule, Origin};
+use crate::upstream::request::{Credentials, HostRule, Origin};
 
 /// `[pypi]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
