@@ -174,6 +174,16 @@ fn faults_between_settings_are_found() {
         &Case { data_dir: Some(""), ..Case::default() },
         &["--data-dir: data_dir: is empty, expected a directory"],
     );
+    for url in
+        ["larder.example", "ftp://x.example", "https://u:p@x.example", "https://x.example/?q"]
+    {
+        check(
+            &environment(&[("LARDER_PUBLIC_URL", url)]),
+            &[
+                "LARDER_PUBLIC_URL: public_url: expected the address of the root alone, such as \"https://larder.example.org\"",
+            ],
+        );
+    }
     check(
         &file("[tls]\nkey = \"key.pem\"\n"),
         &["larder.toml:2: tls.key: needs `tls.certificate` beside it"],
@@ -244,7 +254,9 @@ fn data_lives_where_the_machine_expects_it() {
 #[test]
 fn the_effective_configuration_says_where_each_value_came_from() {
     let loaded = Case {
-        file: Some("[cache]\nfills = 7\n"),
+        file: Some(
+            "[cache]\nfills = 7\n[[pypi.indexes.a.upstreams]]\nurl = \"http://a.example/\"\n",
+        ),
         environment: &[("LARDER_LOG__FILTER", "debug")],
         listen: &["127.0.0.1:0"],
         ..Case::default()
@@ -257,6 +269,7 @@ fn the_effective_configuration_says_where_each_value_came_from() {
         line.rsplit("# ").next().unwrap_or_default().to_owned()
     };
     assert!(place("fills = 7").ends_with("/larder.toml:2"), "{shown}");
+    assert!(place("url = \"http://a.example/\"").ends_with("/larder.toml:3"), "{shown}");
     assert_eq!(place("filter = \"debug\""), "LARDER_LOG__FILTER");
     assert_eq!(place("listen = "), "--listen");
     assert_eq!(place("memory = "), "default");

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::Config;
 use super::fault::{Fault, key_of};
 use super::layers::Settings;
@@ -45,7 +47,21 @@ fn basics(config: &Config) -> Vec<Conflict> {
     if config.data_dir.as_os_str().is_empty() {
         found.push(Conflict::new(&["data_dir"], "is empty, expected a directory"));
     }
+    if !config.public_url.as_deref().is_none_or(is_root) {
+        let problem =
+            "expected the address of the root alone, such as \"https://larder.example.org\"";
+        found.push(Conflict::new(&["public_url"], problem));
+    }
     found
+}
+
+/// Whether a text is an address that paths can be put behind.
+fn is_root(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        let has_more = url.query().is_some() || url.fragment().is_some();
+        is_web && !has_more && url.username().is_empty() && url.password().is_none()
+    })
 }
 
 fn tls(config: &Config) -> Vec<Conflict> {
