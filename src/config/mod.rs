@@ -20,6 +20,7 @@ mod extract;
 mod fault;
 mod layers;
 mod listen;
+pub mod secret;
 mod show;
 mod validate;
 
