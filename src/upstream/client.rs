@@ -104,6 +104,7 @@ impl Client {
 
     /// As [`Client::new`], with another source of addresses.
     pub fn with_resolver(config: Config, names: Arc<dyn Resolve>) -> Result<Self, ConfigError> {
+        meter::describe();
         let tls = Tls::new(&config)?;
         let proxies = Arc::new(Proxies::new(&config));
         let connector = |reach| Connector::new(reach, &config, &names, &proxies, &tls);
