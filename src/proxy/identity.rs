@@ -5,13 +5,13 @@
 use futures_util::StreamExt;
 use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::ecosystem::{Ask, ClientCredential};
 use crate::proxy::access::Admitted;
 use crate::proxy::routes::Match;
-use crate::server::Peer;
+use crate::server::{Peer, RequestBody};
 use crate::types::{Secret, Timestamp};
 use crate::upstream::OutgoingBody;
 
@@ -100,7 +100,7 @@ fn authority<B>(request: &Request<B>) -> Option<&str> {
 }
 
 /// A client's body on its way to an origin.
-pub(crate) fn upload(body: Incoming) -> OutgoingBody {
+pub(crate) fn upload(body: RequestBody) -> OutgoingBody {
     if body.is_end_stream() {
         return OutgoingBody::Empty;
     }

@@ -14,7 +14,6 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
@@ -28,7 +27,7 @@ use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::routes::Routes;
 use crate::semantics::range;
-use crate::server::{AccessNote, Body, Handler, Peer};
+use crate::server::{AccessNote, Body, Handler, Peer, RequestBody};
 use crate::types::ByteSize;
 
 pub mod access;
@@ -92,7 +91,7 @@ impl Proxy {
 }
 
 impl Handler for Proxy {
-    fn handle(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
         let pipeline = Arc::clone(&self.pipeline);
         async move { pipeline.answer(request, peer).await }.boxed()
     }
@@ -100,7 +99,7 @@ impl Handler for Proxy {
 
 impl Pipeline {
     /// One request from top to bottom.
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<Body> {
         let path = request.uri().path();
         if let Err(error) = target::check(path, request.uri().query()) {
             return refusal(StatusCode::BAD_REQUEST, &error.to_string());
@@ -130,7 +129,7 @@ impl Pipeline {
         &self,
         mount: &dyn Ecosystem,
         ask: &Ask,
-        upload: Incoming,
+        upload: RequestBody,
     ) -> Result<Response<Body>, Reply> {
         let plan = match self.plan(mount, ask).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
@@ -176,7 +175,7 @@ impl Pipeline {
         })
     }
 
-    async fn get(&self, serve: Serve, ask: &Ask, upload: Incoming) -> Result<Found, Failure> {
+    async fn get(&self, serve: Serve, ask: &Ask, upload: RequestBody) -> Result<Found, Failure> {
         match serve {
             Serve::Artifact { artifact, headers } => self.artifact(&artifact, headers, ask).await,
             Serve::Document { document, render } => {
