@@ -31,7 +31,14 @@ pub fn banner(config: &Config, addresses: &[SocketAddr]) -> String {
 /// What clients of each mount must be told.
 pub fn guides(config: &Config, addresses: &[SocketAddr]) -> Vec<Guide> {
     let root = root(config, addresses);
-    config.pypi.indexes.keys().map(|name| python_index(&root, name)).collect()
+    let indexes = config.pypi.indexes.keys().map(|name| python_index(&root, name));
+    let origins = config.generic.keys().map(|name| any_origin(&root, name));
+    indexes.chain(origins).collect()
+}
+
+fn any_origin(root: &str, name: &str) -> Guide {
+    let text = format!("{root}/generic/{name}/ stands for the address of its upstream");
+    Guide { mount: format!("generic/{name}"), lines: vec![line(("any", text))] }
 }
 
 fn python_index(root: &str, name: &str) -> Guide {
@@ -88,13 +95,15 @@ fn root_at(config: &Config, address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ecosystem::pypi::config::IndexConfig;
+    use crate::ecosystem::generic;
+    use crate::ecosystem::pypi::IndexConfig;
 
     fn config() -> Config {
         let mut config = Config { data_dir: "/data".into(), ..Config::default() };
         for name in ["default", "corp"] {
             config.pypi.indexes.insert(name.to_owned(), IndexConfig::default());
         }
+        config.generic.insert("files".to_owned(), generic::Config::default());
         config
     }
 
@@ -119,6 +128,9 @@ mod tests {
             "  pip     pip install --index-url http://127.0.0.1:8484/simple/ PACKAGE",
             "  uv      uv pip install --default-index http://127.0.0.1:8484/simple/ PACKAGE",
             "  poetry  poetry source add --priority=primary larder http://127.0.0.1:8484/simple/",
+            "",
+            "generic/files",
+            "  any     http://127.0.0.1:8484/generic/files/ stands for the address of its upstream",
         ];
         assert_eq!(shown.lines().skip(1).collect::<Vec<_>>(), expected);
     }

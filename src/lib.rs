@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod ecosystem;
 pub mod policy;
+pub mod proxy;
 pub mod semantics;
 pub mod server;
 pub mod store;
