@@ -76,8 +76,8 @@ impl Pump {
     pub(super) async fn run(mut self, body: OriginBody) -> Result<(), Break> {
         self.take_up(body);
         while !self.sink.fill.lock().map.is_complete() {
-            self.send_ahead();
             self.close_gap()?;
+            self.send_ahead();
             self.hash();
             tokio::select! {
                 Some(ended) = self.lanes.next() => self.ended(ended)?,
