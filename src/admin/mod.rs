@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 
 use crate::server::Body;
-use crate::store::{Store, Usage};
+use crate::store::Store;
 
 mod metrics;
 mod page;

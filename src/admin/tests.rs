@@ -1,4 +1,4 @@
-//! What Larder says of itself, in every state of its store.
+//! Pages over an empty store in memory.
 
 use super::*;
 use crate::store::memory::{Fault, MemoryStore};

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::lifecycle;
-use crate::{cache, telemetry, upstream};
+use crate::ecosystem::pypi;
+use crate::server::{self, TlsConfig};
+use crate::{cache, policy, telemetry, upstream};
 
 mod extract;
 mod fault;
@@ -46,9 +47,12 @@ pub struct Config {
     /// How the outside sees the root of this server, when it stands behind something that hides it.
     pub public_url: Option<String>,
     pub log: telemetry::Config,
+    pub server: server::Config,
+    pub tls: TlsConfig,
     pub cache: cache::Config,
     pub upstream: upstream::Config,
-    pub policy: lifecycle::Config,
+    pub policy: policy::Config,
+    pub pypi: pypi::config::Config,
 }
 
 impl Default for Config {
@@ -58,9 +62,12 @@ impl Default for Config {
             data_dir: PathBuf::from(SERVICE_DATA_DIR),
             public_url: None,
             log: telemetry::Config::default(),
+            server: server::Config::default(),
+            tls: TlsConfig::default(),
             cache: cache::Config::default(),
             upstream: upstream::Config::default(),
-            policy: lifecycle::Config::default(),
+            policy: policy::Config::default(),
+            pypi: pypi::config::Config::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn show(config: &Config, settings: &Settings) -> String {
     let mut shown = String::new();
     for (index, line) in text.lines().enumerate() {
         match keys.get(&(index + 1)) {
-            Some(path) if !line.starts_with('[') => {
+            Some(path) if !line.starts_with('[') || line.starts_with("[[") => {
                 let place = settings.written(path).unwrap_or_else(|| DEFAULT.to_owned());
                 let _ = writeln!(shown, "{line:COLUMN$} # {place}");
             }

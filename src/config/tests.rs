@@ -1,4 +1,4 @@
-//! Layers over layers, and every fault told at once.
+//! Layers in, a configuration or its faults out.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use figment::error::Kind;
 
 use super::*;
+use crate::ecosystem::pypi::config::{IndexConfig, UpstreamConfig, UpstreamEntry};
 
 /// Layers written out: a file's text, variables and flags.
 #[derive(Default)]
@@ -158,7 +159,7 @@ fn variables_that_name_no_setting_are_faults() {
     check(
         &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
         &[
-            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, policy, public_url, upstream",
+            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, policy, public_url, pypi, server, tls, upstream",
         ],
     );
 }
@@ -172,6 +173,23 @@ fn faults_between_settings_are_found() {
     check(
         &Case { data_dir: Some(""), ..Case::default() },
         &["--data-dir: data_dir: is empty, expected a directory"],
+    );
+    check(
+        &file("[tls]\nkey = \"key.pem\"\n"),
+        &["larder.toml:2: tls.key: needs `tls.certificate` beside it"],
+    );
+    check(
+        &file(
+            "[pypi.indexes.a]\nhosts = [\"h.example\"]\n[pypi.indexes.b]\nupstream = \"https://x.example/\"\nhosts = [\"H.example\"]\n",
+        ),
+        &[
+            "larder.toml:1: pypi.indexes.a: `upstream` is missing: the address of a simple index",
+            "larder.toml:5: pypi.indexes.b.hosts: \"H.example\" is claimed by `pypi.indexes.a.hosts` already",
+        ],
+    );
+    check(
+        &file("[tls]\nkey = \"key.pem\"\ncertificate = 5\n"),
+        &["larder.toml:3: tls.certificate: found a number, expected text in quotes"],
     );
 }
 
@@ -246,29 +264,51 @@ fn the_effective_configuration_says_where_each_value_came_from() {
     assert_eq!(again, loaded.config);
 }
 
-/// What the text ships and what the code falls back to are the same, so that neither can drift from the other.
+/// What the text ships and what the code falls back to are the same, so that neither can drift from the other. Only the text names a public
+/// service.
 #[test]
 fn the_shipped_defaults_are_those_of_the_code() {
-    assert_eq!(Case::default().config(), Config::default());
+    let mut shipped = Case::default().config();
+    let public = shipped.pypi.indexes.remove("default").expect("an index by default");
+    let UpstreamEntry(upstream) = public.upstream.clone().expect("the public one");
+    assert!(upstream.url.starts_with("https://"));
+    assert_eq!(IndexConfig { upstream: None, ..public }, IndexConfig::default());
+    let plain = UpstreamConfig { url: String::new(), file_hosts: Vec::new(), ..upstream };
+    assert_eq!(plain, UpstreamConfig::default());
+    assert_eq!(shipped, Config::default());
 }
 
-/// A setting that `default.toml` neither sets nor shows as an example would be one that nobody can find.
+/// A setting that `default.toml` neither sets nor shows as an example would be one that nobody can find. For mounts, which may have things
+/// in several forms, it is enough that the text speaks of it.
 #[test]
 fn every_setting_stands_in_the_shipped_text() {
     let text = Layer::text("text", &examples_uncommented()).expect("TOML");
-    let shown: BTreeSet<String> = text.paths().map(|path| path.join(".")).collect();
-    let missing: Vec<String> = sections(&text)
-        .iter()
-        .flat_map(|section| known_keys(section).into_iter().map(|key| joined(section, key)))
-        .filter(|key| !shown.contains(key))
-        .collect();
-    assert_eq!(missing, Vec::<String>::new());
+    let shown: BTreeSet<String> = text.paths().map(|path| kind_of(path).join(".")).collect();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: BTreeSet<&str> = DEFAULT_TOML.split(|c| !is_word(c)).collect();
+    for section in sections(&text) {
+        for key in known_keys(&section) {
+            let path = joined(&kind_of(&section), key);
+            let stands = shown.contains(&path) || path.contains('*') && words.contains(key);
+            assert!(stands, "{path}");
+        }
+    }
 }
 
 /// Examples are meant to be copied, so they must be right.
 #[test]
 fn the_examples_in_the_shipped_text_can_be_used() {
     file(&examples_uncommented()).config();
+}
+
+/// The path with `*` in place of names that the operator chooses.
+fn kind_of(path: &[String]) -> Vec<String> {
+    let mut kind = path.to_vec();
+    let chosen = if path.first().is_some_and(|first| first == "pypi") { 2 } else { usize::MAX };
+    if let Some(name) = kind.get_mut(chosen) {
+        *name = "*".to_owned();
+    }
+    kind
 }
 
 /// The shipped text with every `#key = value` and `#[section]` in force.

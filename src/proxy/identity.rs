@@ -4,14 +4,14 @@
 
 use futures_util::StreamExt;
 use http::{HeaderValue, Request, header};
+use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
 use sha2::{Digest as _, Sha256};
 
 use crate::ecosystem::{Ask, ClientCredential};
 use crate::proxy::access::Admitted;
 use crate::proxy::routes::Match;
-use crate::server::Peer;
+use crate::server::{Peer, RequestBody};
 use crate::types::{Secret, Timestamp};
 use crate::upstream::request::OutgoingBody;
 
@@ -38,7 +38,12 @@ impl Identity {
     }
 
     /// The request as its mount sees it.
-    pub(crate) fn ask<B>(&self, request: &Request<B>, arrival: &Arrival<'_>, found: &Match<'_>) -> Ask {
+    pub(crate) fn ask<B>(
+        &self,
+        request: &Request<B>,
+        arrival: &Arrival<'_>,
+        found: &Match<'_>,
+    ) -> Ask {
         let headers = request.headers();
         let authorization = match arrival.admitted.authorization_used {
             true => None,
@@ -100,7 +105,7 @@ fn authority<B>(request: &Request<B>) -> Option<&str> {
 }
 
 /// A client's body on its way to an origin.
-pub(crate) fn upload(body: Incoming) -> OutgoingBody {
+pub(crate) fn upload(body: RequestBody) -> OutgoingBody {
     if body.is_end_stream() {
         return OutgoingBody::Empty;
     }
@@ -115,7 +120,8 @@ mod tests {
     #[test]
     fn hosts_are_read_without_their_port() {
         let check = |host: &str, expected: Option<&str>| {
-            let request = Request::builder().uri("/x").header("host", host).body(()).expect("a request");
+            let request =
+                Request::builder().uri("/x").header("host", host).body(()).expect("a request");
             assert_eq!(super::host(&request), expected, "{host}");
         };
         check("h.test", Some("h.test"));

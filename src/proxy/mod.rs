@@ -14,7 +14,6 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
@@ -28,7 +27,7 @@ use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::routes::Routes;
 use crate::semantics::range;
-use crate::server::{AccessNote, Body, Handler, Peer};
+use crate::server::{AccessNote, Body, Handler, Peer, RequestBody};
 use crate::types::ByteSize;
 
 pub mod access;
@@ -52,8 +51,7 @@ pub struct Parts {
     pub clock: Clock,
     pub routes: Routes,
     pub access: Access,
-    /// Answers everything under `/-/`.
-    pub own: Arc<dyn Handler>,
+    pub own: Own,
     /// How the outside sees the root of this server, without a trailing slash.
     pub public_url: Option<String>,
     /// Keys the names of client credentials; must survive restarts.
@@ -61,6 +59,9 @@ pub struct Parts {
     /// For rendered documents.
     pub memory: ByteSize,
 }
+
+/// Answers for Larder's own pages, by method and path; `None` where there is no such page.
+pub type Own = Box<dyn Fn(&Method, &str) -> Option<Response<Body>> + Send + Sync>;
 
 /// Where Larder's own pages are.
 const OWN_PREFIX: &str = "/-/";
@@ -70,7 +71,7 @@ struct Pipeline {
     clock: Clock,
     routes: Routes,
     access: Access,
-    own: Arc<dyn Handler>,
+    own: Own,
     identity: Identity,
     renderings: Renderings,
 }
@@ -92,7 +93,11 @@ impl Proxy {
 }
 
 impl Handler for Proxy {
-    fn handle(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
         let pipeline = Arc::clone(&self.pipeline);
         async move { pipeline.answer(request, peer).await }.boxed()
     }
@@ -100,7 +105,7 @@ impl Handler for Proxy {
 
 impl Pipeline {
     /// One request from top to bottom.
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<Body> {
         let path = request.uri().path();
         if let Err(error) = target::check(path, request.uri().query()) {
             return refusal(StatusCode::BAD_REQUEST, &error.to_string());
@@ -109,8 +114,10 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err(refused) => return refused.into_response(),
         };
-        if admitted.path.starts_with(OWN_PREFIX) {
-            return self.own.handle(request, peer).await;
+        if admitted.path.starts_with(OWN_PREFIX)
+            && let Some(page) = (self.own)(request.method(), admitted.path)
+        {
+            return page;
         }
         let Some(found) = self.routes.find(identity::host(&request), admitted.path) else {
             let detail = "Nothing is served at this address; /-/ says what is.";
@@ -130,7 +137,7 @@ impl Pipeline {
         &self,
         mount: &dyn Ecosystem,
         ask: &Ask,
-        upload: Incoming,
+        upload: RequestBody,
     ) -> Result<Response<Body>, Reply> {
         let plan = match self.plan(mount, ask).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
@@ -176,7 +183,7 @@ impl Pipeline {
         })
     }
 
-    async fn get(&self, serve: Serve, ask: &Ask, upload: Incoming) -> Result<Found, Failure> {
+    async fn get(&self, serve: Serve, ask: &Ask, upload: RequestBody) -> Result<Found, Failure> {
         match serve {
             Serve::Artifact { artifact, headers } => self.artifact(&artifact, headers, ask).await,
             Serve::Document { document, render } => {

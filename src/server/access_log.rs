@@ -13,9 +13,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::{Method, Response, StatusCode, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, gauge, histogram,
-};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::time::Instant;
 
 use super::answer::Session;
@@ -38,14 +36,6 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        describe_counter!("larder_http_requests_total", "Requests answered, by class of status.");
-        describe_counter!("larder_http_bytes_sent_total", "Bytes of bodies sent to clients.");
-        describe_gauge!("larder_http_connections", "Connections of clients now open.");
-        metrics::describe_histogram!(
-            "larder_http_seconds",
-            metrics::Unit::Seconds,
-            "Time from a request's head to the end of its answer."
-        );
         let classes = ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"];
         Self {
             requests: classes.map(|class| counter!("larder_http_requests_total", "class" => class)),
@@ -231,7 +221,7 @@ fn expected(response: &Response<Body>) -> Option<u64> {
 }
 
 /// Tokens may come in the path, as `/-/t/TOKEN/...`; who checks them is above this layer, but the line is written here.
-fn mask_token(path: &str) -> Cow<'_, str> {
+pub(crate) fn mask_token(path: &str) -> Cow<'_, str> {
     match path.strip_prefix("/-/t/") {
         Some(rest) => {
             let end = rest.find('/').unwrap_or(rest.len());

@@ -49,8 +49,8 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// Answers requests.
 ///
 /// The server has checked framing, method, target, `Host` and sizes before it calls. The target is in origin form (`/path?query`, or `*` for
-/// OPTIONS) whatever form the client used; its path is ASCII without backslashes, and without dot segments or control characters even when decoded. `Host`
-/// is there exactly once and well-formed, but may be missing from HTTP/1.0.
+/// OPTIONS) whatever form the client used; it is visible ASCII without backslashes and, as it stands, without dot segments; what its
+/// percent-encodings hide is unchecked. `Host` is there exactly once and well-formed, but may be missing from HTTP/1.0.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Dropping the future (the client left) must leave nothing half done.
     fn handle(

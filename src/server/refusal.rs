@@ -23,7 +23,6 @@ pub(crate) enum Refusal {
     Fragment,
     Backslash,
     DotSegment,
-    EncodedControl,
     MissingHost,
     RepeatedHost,
     MalformedHost,
@@ -38,7 +37,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 25] = [
         Self::BareLineFeed,
         Self::MalformedRequestLine,
         Self::MalformedField,
@@ -53,7 +52,6 @@ impl Refusal {
         Self::Fragment,
         Self::Backslash,
         Self::DotSegment,
-        Self::EncodedControl,
         Self::MissingHost,
         Self::RepeatedHost,
         Self::MalformedHost,
@@ -117,7 +115,6 @@ impl Refusal {
             }
             Self::Backslash => "the target holds a backslash; write / or %5C",
             Self::DotSegment => "the path holds a . or .. segment; resolve it before asking",
-            Self::EncodedControl => "the path holds an encoded control character",
             Self::MissingHost => "Host is missing; HTTP/1.1 and HTTP/2 require it",
             Self::RepeatedHost => "Host is given more than once; send it once",
             Self::MalformedHost => "Host is not NAME or NAME:PORT",

@@ -1,9 +1,11 @@
-//! What is counted on the way out. What the numbers mean is told in `telemetry`.
+//! What is counted on the way out.
 
 use std::time::Duration;
 
 use http::StatusCode;
-use metrics::{Counter, counter, gauge, histogram};
+use metrics::{
+    Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use super::{OriginResponse, UpstreamError};
 
@@ -11,6 +13,14 @@ const REQUESTS: &str = "larder_upstream_requests_total";
 const BYTES: &str = "larder_upstream_bytes_total";
 const SECONDS: &str = "larder_upstream_seconds";
 const CIRCUIT_OPEN: &str = "larder_upstream_circuit_open";
+
+/// Tells the recorder what the numbers mean.
+pub fn describe() {
+    describe_counter!(REQUESTS, "Requests to an origin by outcome, with all their attempts.");
+    describe_counter!(BYTES, Unit::Bytes, "Body bytes that came from an origin.");
+    describe_histogram!(SECONDS, Unit::Seconds, "From sending a request to its final head.");
+    describe_gauge!(CIRCUIT_OPEN, "1 while a host is left alone after failures, else 0.");
+}
 
 /// Counts a request and what came of it.
 pub fn request(origin: &str, elapsed: Duration, outcome: Result<&OriginResponse, &UpstreamError>) {

@@ -4,3 +4,4 @@ mod fakes;
 mod layers;
 mod pypi;
 mod support;
+mod upstream;

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use crate::ecosystem::View;
-use crate::ecosystem::pypi::page::{Attributes, File, Page, Provenance, Sidecar, Status};
+use crate::ecosystem::pypi::page::{Attributes, File, Hashes, Page, Provenance, Sidecar, Status};
 use crate::ecosystem::pypi::{links, name};
 use crate::policy::{self, Facts, Judgement, State, Verdict};
 use crate::types::{Audience, CacheKey, Timestamp};
@@ -30,24 +30,19 @@ pub struct Place {
 
 impl Place {
     /// The cache key of a file. A later file at the same address has other bytes and a key beside the first one's.
-    pub fn file_key(&self, page: &Page, file: &File) -> CacheKey {
-        let address = file.first_url();
-        let key =
-            CacheKey::new(&self.space, &self.audience, &format!("file/{}", links::key_of(address)));
-        let elder =
-            |other: &&File| other.first_url() == address && other.first_seen < file.first_seen;
-        match page.files.iter().find(elder) {
-            None => key,
-            Some(_) => {
-                let digest = file.hashes.iter().next().map(|(_, value)| value);
-                key.variant(&digest.unwrap_or_else(|| file.first_seen.0.to_string()))
-            }
+    pub fn file_key(&self, file: &File) -> CacheKey {
+        let name = format!("file/{}", links::key_of(file.first_url()));
+        let key = CacheKey::new(&self.space, &self.audience, &name);
+        if !file.is_twin {
+            return key;
         }
+        let digest = file.hashes.iter().next().map(|(_, value)| value);
+        key.variant(&digest.unwrap_or_else(|| file.first_seen.0.to_string()))
     }
 
     /// The key of the metadata beside a file.
-    pub fn sidecar_key(&self, page: &Page, file: &File) -> CacheKey {
-        self.file_key(page, file).variant("metadata")
+    pub fn sidecar_key(&self, file: &File) -> CacheKey {
+        self.file_key(file).variant("metadata")
     }
 }
 
@@ -122,12 +117,12 @@ impl<'a> Listing<'a> {
 }
 
 /// Digests under names that clients know.
-pub fn known_hashes(hashes: &crate::ecosystem::pypi::page::Hashes) -> Vec<(&str, String)> {
+pub fn known_hashes(hashes: &Hashes) -> Vec<(&str, String)> {
     hashes.iter().filter(|(name, _)| HASHLIB.contains(name)).collect()
 }
 
 /// The digest that a link's fragment names: the first of the list that there is.
-pub fn fragment(hashes: &crate::ecosystem::pypi::page::Hashes) -> Option<String> {
+pub fn fragment(hashes: &Hashes) -> Option<String> {
     let named = known_hashes(hashes);
     let strongest =
         HASHLIB[..6].iter().find_map(|name| named.iter().find(|(known, _)| known == name));
@@ -143,7 +138,7 @@ fn entry<'a>(page: &'a Page, file: &'a File, place: &Place, view: &View<'_>) -> 
         Provenance::Unsaid | Provenance::None => None,
     };
     // While upstream is away, a sidecar that is not kept cannot be had, and clients take a promised one that is missing for fatal.
-    let can_be_had = || !view.standing.offline || (view.is_kept)(&place.sidecar_key(page, file));
+    let can_be_had = || !view.standing.offline || (view.is_kept)(&place.sidecar_key(file));
     Some(Entry {
         file,
         attributes,

@@ -190,6 +190,8 @@ struct Join {
     old: Vec<Option<File>>,
     /// Files as offered, each with the old place it came from.
     new: Vec<(Option<usize>, File)>,
+    /// The first address of every known file.
+    taken: HashSet<Box<str>>,
     /// Places in `old` that belong to the page's present upstream.
     ours: Vec<bool>,
     /// How many live files vanished.
@@ -205,7 +207,9 @@ impl Join {
             .iter()
             .map(|file| file.as_ref().is_some_and(|file| file.source == source))
             .collect();
-        let mut join = Self { old, new: Vec::with_capacity(offered.len()), ours, missing: 0 };
+        let taken = old.iter().flatten().map(|file| file.first_url().into()).collect();
+        let new = Vec::with_capacity(offered.len());
+        let mut join = Self { old, new, taken, ours, missing: 0 };
         let places = join.places();
         let mut seen = HashSet::with_capacity(offered.len());
         for file in offered {
@@ -249,7 +253,10 @@ impl Join {
                 file.renew(offered, now);
                 file
             }
-            None => File::new(offered, source, now),
+            None => {
+                let is_twin = self.taken.contains(&offered.url);
+                File { is_twin, ..File::new(offered, source, now) }
+            }
         };
         for other in candidates(&file.url) {
             self.replace(other, now);
@@ -312,6 +319,7 @@ impl File {
             size,
             upload_time,
             source,
+            is_twin: false,
             first_seen: now,
             spells: vec![Spell { from: now, end: None, value: attributes }],
         }
@@ -330,7 +338,7 @@ impl File {
         }
         self.hashes.complete_from(&hashes);
         self.size = size.or(self.size);
-        self.upload_time = upload_time.or(self.upload_time.take());
+        self.upload_time = upload_time.or_else(|| self.upload_time.take());
         change(&mut self.spells, Some(attributes), now);
     }
 

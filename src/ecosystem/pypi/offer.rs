@@ -45,7 +45,8 @@ pub fn read(body: &[u8], url: &Url) -> Result<Offer, String> {
 
 /// Reads `1.4` and answers 4. Another major version must not be interpreted (PEP 629).
 pub fn api_minor(version: &str) -> Result<u32, String> {
-    let (major, minor) = version.trim().split_once('.').unwrap_or((version.trim(), "0"));
+    let text = version.trim();
+    let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
     match (major.parse::<u32>(), minor.parse::<u32>()) {
         (Ok(1), Ok(minor)) => Ok(minor),
         (Ok(_), Ok(_)) => Err(format!(

@@ -55,6 +55,8 @@ pub struct File {
     /// As upstream wrote it.
     pub upload_time: Option<Box<str>>,
     pub source: u16,
+    /// Another file had this address before: this one needs a name of its own in the cache.
+    pub is_twin: bool,
     pub first_seen: Timestamp,
     /// Never empty, in order of time.
     pub spells: Vec<Spell<Attributes>>,

@@ -23,7 +23,7 @@ pub fn root(projects: &[Box<str>]) -> String {
     for project in projects {
         let name = escaped(project);
         let href = crate::ecosystem::pypi::name::normalised(project);
-        write!(text, "    <a href=\"{}/\">{name}</a>\n", escaped(&href))
+        writeln!(text, "    <a href=\"{}/\">{name}</a>", escaped(&href))
             .expect("writing to memory does not fail");
     }
     text.push_str("  </body>\n</html>\n");

@@ -62,7 +62,7 @@ async fn both_protocols_are_spoken_over_tls() {
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
             .await
             .unwrap();
-    tokio::task::spawn(connection);
+    server.tasks.spawn(connection);
     let request = Request::get("https://localhost/b").body(Full::new(Bytes::new())).unwrap();
     assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
 }

@@ -1,0 +1,1 @@
+//! Behaviour of exchanges over the twins of store and upstream, with the clock in hand.
