@@ -18,16 +18,27 @@ pub(super) fn show(config: &Config, settings: &Settings) -> String {
     let keys: BTreeMap<usize, Vec<String>> =
         lines(&text, table.get_ref()).into_iter().map(|(path, line)| (line, path)).collect();
     let mut shown = String::new();
+    // A list of tables is written in one place, and its items have no paths of their own.
+    let mut list = None;
     for (index, line) in text.lines().enumerate() {
-        match keys.get(&(index + 1)) {
-            Some(path) if !line.starts_with('[') || line.starts_with("[[") => {
-                let place = settings.written(path).unwrap_or_else(|| DEFAULT.to_owned());
-                let _ = writeln!(shown, "{line:COLUMN$} # {place}");
+        let path = keys.get(&(index + 1));
+        let place = path.map(|path| settings.written(path).unwrap_or_else(|| DEFAULT.to_owned()));
+        let place = match line {
+            _ if line.starts_with("[[") => {
+                list = place.or(list);
+                None
             }
-            _ => {
-                let _ = writeln!(shown, "{line}");
+            _ if line.starts_with('[') => {
+                list = None;
+                None
             }
-        }
+            "" => None,
+            _ => place.or_else(|| list.clone()),
+        };
+        let _ = match place {
+            Some(place) => writeln!(shown, "{line:COLUMN$} # {place}"),
+            None => writeln!(shown, "{line}"),
+        };
     }
     shown
 }
