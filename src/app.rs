@@ -22,9 +22,9 @@ use crate::banner;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ecosystem::{Ecosystem, pypi};
+use crate::ecosystem::{Ecosystem, generic, pypi};
 use crate::proxy::access::{self, Access};
-use crate::proxy::routes::{Route, RouteConflict, Routes};
+use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
 use crate::server::{Handler, Server, ServerError};
 use crate::store::disk::DiskStore;
@@ -172,30 +172,55 @@ fn open_store(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Arc<dyn S
 
 /// The ways into every mount. An ecosystem is two lines here.
 fn routes(config: &Config) -> Result<Routes, AppError> {
-    let mut routes = Vec::new();
-    let mut faults = Vec::new();
+    let mut mounts = Mounts::default();
     for (name, index) in &config.pypi.indexes {
-        match index.resolve(name, &config.policy, read_secret) {
-            Ok(settings) => routes.extend(pypi_routes(pypi::Index::new(settings))),
-            Err(errors) => faults.extend(errors.iter().map(ToString::to_string)),
-        }
+        mounts.add(index.resolve(name, &config.policy, read_secret), pypi_routes);
     }
+    for (name, origin) in &config.generic {
+        mounts.add(origin.resolve(name, read_secret), |mount| generic_routes(name, origin, mount));
+    }
+    let Mounts { routes, faults } = mounts;
     if !faults.is_empty() {
         return Err(AppError::Settings(faults));
     }
-    Routes::new(routes).map_err(|conflict: RouteConflict| AppError::settings(vec![conflict]))
+    Routes::new(routes).map_err(|conflict| AppError::settings(vec![conflict]))
 }
 
-fn pypi_routes(index: pypi::Index) -> Vec<Route> {
+/// Routes collected so far, and what is wrong with the settings of some.
+#[derive(Default)]
+struct Mounts {
+    routes: Vec<Route>,
+    faults: Vec<String>,
+}
+
+impl Mounts {
+    fn add<T, E: fmt::Display>(
+        &mut self,
+        resolved: Result<T, Vec<E>>,
+        routes: impl FnOnce(T) -> Vec<Route>,
+    ) {
+        match resolved {
+            Ok(mount) => self.routes.extend(routes(mount)),
+            Err(errors) => self.faults.extend(errors.iter().map(ToString::to_string)),
+        }
+    }
+}
+
+fn pypi_routes(settings: pypi::Settings) -> Vec<Route> {
+    let index = pypi::Index::new(settings);
     let (entrances, hosts) = (index.entrances(), index.hosts().to_vec());
     let mount: Arc<dyn Ecosystem> = Arc::new(index);
-    let by_path = entrances.into_iter().map(|entrance| Route {
-        host: None,
-        prefix: entrance.prefix,
-        relative: entrance.relative.to_owned(),
-        mount: Arc::clone(&mount),
-    });
+    let by_path = entrances
+        .into_iter()
+        .map(|entrance| Route::below(entrance.prefix, entrance.relative, &mount));
     by_path.chain(hosts.iter().map(|host| Route::at_root_of(host, &mount))).collect()
+}
+
+fn generic_routes(name: &str, settings: &generic::Config, mount: generic::Generic) -> Vec<Route> {
+    let mount: Arc<dyn Ecosystem> = Arc::new(mount);
+    let by_path = Route::below(format!("/generic/{name}/"), "", &mount);
+    let by_host = settings.hosts.iter().map(|host| Route::at_root_of(host, &mount));
+    by_host.chain([by_path]).collect()
 }
 
 /// Secrets come from files or the environment, never from the configuration itself.

@@ -39,6 +39,11 @@ pub struct RouteConflict {
 }
 
 impl Route {
+    /// A path prefix that stands for `relative` below the mount.
+    pub fn below(prefix: String, relative: &str, mount: &Arc<dyn Ecosystem>) -> Self {
+        Self { host: None, prefix, relative: relative.to_owned(), mount: Arc::clone(mount) }
+    }
+
     /// A host of its own, with the mount's paths at the root.
     pub fn at_root_of(host: &str, mount: &Arc<dyn Ecosystem>) -> Self {
         Self {
