@@ -2,7 +2,7 @@
 
 use crate::support::client::ACCEPT_PAGE;
 use crate::support::index::{EVERY_STYLE, FakeIndex, Style, Upload};
-use crate::support::larder::Larder;
+use crate::support::larder::{Larder, impatient, over};
 use crate::support::origin::{Fault, Gate};
 use crate::support::wait::soon;
 
@@ -127,7 +127,12 @@ async fn absence_is_remembered_for_a_short_time() {
 
 #[tokio::test]
 async fn a_slow_upstream_is_not_waited_for_when_something_is_kept() {
-    let (index, larder) = warm(Style::Full).await;
+    let index = FakeIndex::start(Style::Full).await;
+    for name in PROJECTS {
+        index.publish(name, [Upload::wheel(name, "1.0")]);
+    }
+    let larder = Larder::start(&impatient(&over(&index))).await;
+    install(&larder).await;
     larder.advance(3600);
     // Nothing comes until the test says so: whoever waits for it waits until the deadline.
     let gate = Gate::closed();

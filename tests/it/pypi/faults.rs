@@ -30,6 +30,8 @@ enum Trouble {
 /// An outage, or an answer that must not be passed on.
 const OUTAGE: &[u16] = &[502, 503, 504];
 const ABSENT: &[u16] = &[404];
+/// Upstream's refusal; never 401, at which clients would ask people for a password that does not help.
+const REFUSED: &[u16] = &[403, 502];
 
 fn row(name: &'static str, fault: Fault, honest: &'static [u16], mark: &'static str) -> Row {
     Row { name, trouble: Trouble::Path(fault), honest, mark }
@@ -51,8 +53,8 @@ fn page_rows() -> Vec<Row> {
         outage("451", Fault::status(451)),
         row("404", Fault::status(404), ABSENT, "gone"),
         row("410", Fault::status(410), ABSENT, "gone"),
-        row("401", Fault::status(401), &[502], "withdrawn"),
-        row("403", Fault::status(403), &[404, 502], "withdrawn"),
+        row("401", Fault::status(401), REFUSED, "withdrawn"),
+        row("403", Fault::status(403), REFUSED, "withdrawn"),
         outage("cut", Fault::Cut { after: 20, how: Cut::Close }),
         outage("reset", Fault::Cut { after: 20, how: Cut::Reset }),
         outage("cut in chunks", Fault::ChunkedCut { after: 20 }),
@@ -103,7 +105,7 @@ fn file_rows() -> Vec<Row> {
         outage("503", Fault::status(503)),
         outage("429 with Retry-After", Fault::retry_after(429, 3600)),
         row("404", Fault::status(404), ABSENT, ""),
-        row("403", Fault::status(403), &[404, 502], ""),
+        row("403", Fault::status(403), REFUSED, ""),
         outage("cut", Fault::Cut { after: 100, how: Cut::Close }),
         outage("reset", Fault::Cut { after: 100, how: Cut::Reset }),
         outage("cut in chunks", Fault::ChunkedCut { after: 100 }),

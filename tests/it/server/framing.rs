@@ -5,7 +5,7 @@ use crate::support::larder::Larder;
 use crate::support::raw;
 
 /// Behind every bad request follows this one; an answer to it means that the bad one was read otherwise than as bad.
-const SMUGGLED: &str = "GET /simple/smuggled/ HTTP/1.1\r\nHost: h\r\n\r\n";
+const SMUGGLED: &str = "GET /simple/smuggled/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 async fn larder() -> (FakeIndex, Larder) {
     let index = FakeIndex::start(Style::Full).await;
@@ -110,7 +110,7 @@ async fn a_body_on_a_get_is_not_the_next_request() {
     let (index, larder) = larder().await;
     larder.page("six").await;
     let request = format!(
-        "GET /simple/six/ HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{SMUGGLED}",
+        "GET /simple/six/ HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{SMUGGLED}",
         larder.address,
         SMUGGLED.len()
     );

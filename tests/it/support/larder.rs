@@ -18,17 +18,24 @@ use super::client::{ACCEPT_PAGE, Client, Reply};
 use super::index::FakeIndex;
 use super::wait::soon;
 
-/// Settings of every test: time-outs that a test can wait for, and few repetitions.
+/// Settings of every test: time-outs that a test can wait for, few repetitions, and patience where a busy machine must not look like a slow upstream.
 const QUICK: &str = r#"
+[cache]
+revalidate_budget = "20s"
 [upstream]
-connect_timeout = "2s"
-head_timeout = "2s"
-read_timeout = "2s"
+connect_timeout = "3s"
+head_timeout = "3s"
+read_timeout = "3s"
 retries = 1
 retry_pause = "10ms"
 breaker_pause = "50ms"
 breaker_pause_max = "50ms"
 "#;
+
+/// Settings by which an upstream that is slow is not waited for.
+pub fn impatient(settings: &str) -> String {
+    settings.replace("revalidate_budget = \"20s\"", "revalidate_budget = \"100ms\"")
+}
 
 /// A running Larder. Dropping it ends it in the middle of things; [`Larder::stop`] lets it finish.
 pub struct Larder {
@@ -77,7 +84,7 @@ impl Larder {
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
         let token = stop.clone();
-        running.spawn(async move { app.run(token).await.expect("it runs") });
+        running.spawn(async move { app.run(token).await });
         Self { address, clock, client: Client::new(), settings, data, stop, running }
     }
 
@@ -113,7 +120,10 @@ impl Larder {
 
 /// Settings of a Larder whose default Python index is `index`.
 pub fn over(index: &FakeIndex) -> String {
-    format!("{QUICK}[pypi.indexes.default]\nupstream = \"{}\"\n", index.simple())
+    let (upstream, files) = (index.simple(), index.files.address.ip());
+    format!(
+        "{QUICK}[pypi.indexes.default]\nupstream = \"{upstream}\"\nfile_hosts = [\"{files}\"]\n"
+    )
 }
 
 /// Settings of a Larder with one generic mount, `/generic/it/`.
