@@ -7,6 +7,7 @@
 //! `Pipeline::answer` and `Pipeline::serve` are that line, top to bottom. Apart from the server's own refusals, this is the only place where a failure becomes a
 //! response, in the words that the mount's adapter chooses for its clients.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,9 +18,10 @@ use http_body_util::{BodyExt, Full};
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
+use crate::cache::document::Got;
 use crate::cache::failure::Failure;
 use crate::cache::found::Found;
-use crate::cache::lookup::{Artifact, Document};
+use crate::cache::lookup::{Artifact, Demand, Document};
 use crate::clock::Clock;
 use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
 use crate::proxy::access::Access;
@@ -28,7 +30,7 @@ use crate::proxy::rendering::Renderings;
 use crate::proxy::routes::Routes;
 use crate::semantics::range;
 use crate::server::{AccessNote, Body, Handler, Peer, RequestBody};
-use crate::types::ByteSize;
+use crate::types::{ByteSize, CacheKey};
 
 pub mod access;
 pub mod deliver;
@@ -81,6 +83,10 @@ enum Planned {
     Reply(Reply),
     Serve(Box<Plan>),
 }
+
+/// Documents that planning has already got. Where one of them is what is served in the end, it came about as it did then: a miss
+/// is not told as a hit.
+type Seen = HashMap<(CacheKey, Demand), Got>;
 
 impl Proxy {
     pub fn new(parts: Parts) -> Self {
@@ -139,14 +145,15 @@ impl Pipeline {
         ask: &Ask,
         upload: RequestBody,
     ) -> Result<Response<Body>, Reply> {
-        let plan = match self.plan(mount, ask).await? {
+        let mut seen = Seen::new();
+        let plan = match self.plan(mount, ask, &mut seen).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
             Planned::Serve(plan) => plan,
         };
         let Plan { access, subject, serve } = *plan;
         judge::granted(&access, ask)?;
         judge::passes(&subject)?;
-        let found = self.get(serve, ask, upload).await;
+        let found = self.get(serve, ask, upload, seen).await;
         let found = found.map_err(|failure| explained(mount, ask, &failure))?;
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
         judge::warn(&subject, response.headers_mut());
@@ -154,14 +161,23 @@ impl Pipeline {
     }
 
     /// Plans in rounds: each gets the documents that the adapter named and lets it go on.
-    async fn plan(&self, mount: &dyn Ecosystem, ask: &Ask) -> Result<Planned, Reply> {
+    async fn plan(
+        &self,
+        mount: &dyn Ecosystem,
+        ask: &Ask,
+        seen: &mut Seen,
+    ) -> Result<Planned, Reply> {
         let mut step = mount.plan(ask);
         for _ in 0..MOST_ROUNDS {
             match step {
                 Step::Reply(reply) => return Ok(Planned::Reply(reply)),
                 Step::Serve(plan) => return Ok(Planned::Serve(plan)),
                 Step::Need { documents, then } => {
-                    let held = join_all(documents.iter().map(|document| self.hold(document))).await;
+                    let got = documents.iter().map(|document| self.cache.document(document));
+                    let got = join_all(got).await;
+                    let keys = documents.iter().map(demanded);
+                    let held = got.iter().map(held).collect();
+                    seen.extend(keys.zip(got).filter_map(|(key, got)| Some((key, got.ok()?))));
                     step = then(held);
                 }
             }
@@ -174,21 +190,21 @@ impl Pipeline {
         ))
     }
 
-    async fn hold(&self, document: &Document) -> Result<Held, Failure> {
-        let got = self.cache.document(document).await?;
-        Ok(Held {
-            parsed: got.loaded.parsed.clone(),
-            version: got.loaded.version,
-            standing: rendering::standing(&got),
-        })
-    }
-
-    async fn get(&self, serve: Serve, ask: &Ask, upload: RequestBody) -> Result<Found, Failure> {
+    async fn get(
+        &self,
+        serve: Serve,
+        ask: &Ask,
+        upload: RequestBody,
+        mut seen: Seen,
+    ) -> Result<Found, Failure> {
         match serve {
             Serve::Artifact { artifact, headers } => self.artifact(&artifact, headers, ask).await,
             Serve::Document { document, render } => {
-                let got = self.cache.document(&document).await?;
                 let key = &document.lookup.key;
+                let got = match seen.remove(&demanded(&document)) {
+                    Some(got) => got,
+                    None => self.cache.document(&document).await?,
+                };
                 Ok(self.renderings.get(&self.cache, key, got, render, &ask.headers, ask.now).await)
             }
             Serve::Exchange(mut exchange) => {
@@ -211,6 +227,20 @@ impl Pipeline {
         }
         Ok(found)
     }
+}
+
+fn demanded(document: &Document) -> (CacheKey, Demand) {
+    (document.lookup.key.clone(), document.demand)
+}
+
+/// What an adapter sees of a document.
+fn held(got: &Result<Got, Failure>) -> Result<Held, Failure> {
+    let got = got.as_ref().map_err(Failure::clone)?;
+    Ok(Held {
+        parsed: got.loaded.parsed.clone(),
+        version: got.loaded.version,
+        standing: rendering::standing(got),
+    })
 }
 
 /// A failure in the words of the mount's clients, with its `Cache-Status`.

@@ -29,7 +29,7 @@ mod through;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use keep::keep;
+pub(crate) use keep::{keep, seal};
 pub(crate) use kept::is_kept;
 use kept::{Hot, Kept};
 

@@ -64,7 +64,7 @@ impl Story {
     fn loses_project(&mut self, now: Timestamp) -> bool {
         let kept = self.keep.absent(self.page.as_ref().expect("a page"), now);
         let recorded = kept.is_some();
-        self.page = kept.map(|kept| kept.parsed).or(self.page.take());
+        self.page = kept.map(|kept| kept.parsed).or_else(|| self.page.take());
         recorded
     }
 
@@ -897,10 +897,10 @@ fn eight_thousand_files_are_measured() {
     let url = Url::parse(SOURCE).expect("an address");
     timed("parse", &mut || drop(offer::read(body.as_bytes(), &url)));
     timed("first merge, with parse, write and read", &mut || {
-        story.hears(&body, NOW).expect("a page")
+        story.hears(&body, NOW).expect("a page");
     });
     timed("second merge, with parse, write and read", &mut || {
-        story.hears(&body, NOW).expect("a page")
+        story.hears(&body, NOW).expect("a page");
     });
     println!("upstream {} bytes, kept {} bytes", body.len(), story.bytes.len());
     let mut read = None;
@@ -911,11 +911,11 @@ fn eight_thousand_files_are_measured() {
     let policy = policy::Config::default();
     let mut html = String::new();
     timed("render HTML", &mut || {
-        html = with_listing(story.page(), &policy, standing(false), render_html::page)
+        html = with_listing(story.page(), &policy, standing(false), render_html::page);
     });
     timed("parse HTML", &mut || drop(offer::read(html.as_bytes(), &url)));
     let last = format!("https://files.index.example/packages/aa/bb/{:064x}/x.whl", 7999);
     timed("look for a file that is not there", &mut || {
-        assert!(story.page().file_at(&last).is_none())
+        assert!(story.page().file_at(&last).is_none());
     });
 }
