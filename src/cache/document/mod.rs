@@ -144,7 +144,7 @@ impl Cache {
             return Ok(Some(loaded));
         }
         let Some(entry) = self.parts.store.get(key)? else { return Ok(None) };
-        let seat = documents.loads.board(key, &self.parts.tasks, |pilot| {
+        let mut seat = documents.loads.board(key, &self.parts.tasks, |pilot| {
             let (parts, document) = (Arc::clone(&self.parts), document.clone());
             async move {
                 let loaded = parts.read_entry(&document, entry).await;
