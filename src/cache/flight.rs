@@ -70,9 +70,14 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 impl<T: Clone> Seat<T> {
     /// Waits for the answer. `None` when the flight ended without one (its task was cut down at shutdown). Dropping this
     /// leaves the flight alone.
-    pub(crate) async fn answer(mut self) -> Option<T> {
+    pub(crate) async fn answer(&mut self) -> Option<T> {
         let answer = self.answer.wait_for(Option::is_some).await.ok()?;
         answer.clone()
+    }
+
+    /// Waits until the flight has ended: what it learnt is written down, and the next passenger starts a new one.
+    pub(crate) async fn landed(mut self) {
+        while self.answer.changed().await.is_ok() {}
     }
 }
 
@@ -128,7 +133,7 @@ mod tests {
             })
         };
         drop(board());
-        let (second, third) = (board(), board());
+        let (mut second, mut third) = (board(), board());
         assert!(second.joined && third.joined);
         gate.notify_one();
         assert_eq!((second.answer().await, third.answer().await), (Some(7), Some(7)));
@@ -141,7 +146,7 @@ mod tests {
     async fn a_flight_that_panics_frees_its_key_and_its_passengers() {
         let flights: Flights<u32> = Flights::new();
         let tasks = TaskTracker::new();
-        let seat = flights.board(&key(), &tasks, |pilot| async move {
+        let mut seat = flights.board(&key(), &tasks, |pilot| async move {
             let _pilot = pilot;
             panic!("the flight goes down");
         });

@@ -192,7 +192,7 @@ async fn board(
     key: &CacheKey,
 ) -> Landed {
     let (sender, answer) = oneshot::channel();
-    let seat = fly(parts, question.clone(), selected.clone(), key, sender);
+    let mut seat = fly(parts, question.clone(), selected.clone(), key, sender);
     let landing = match seat.joined {
         true => seat.answer().await,
         false => match answer.await {

@@ -158,7 +158,8 @@ async fn conditions_are_evaluated() {
     let total = kept.bytes().len();
     check(&[("if-none-match", &tag)], 304, 0).await;
     check(&[("if-none-match", &format!("W/{tag}"))], 304, 0).await;
-    check(&[("if-none-match", "\"other\", *")], 304, 0).await;
+    check(&[("if-none-match", "*")], 304, 0).await;
+    check(&[("if-none-match", &format!("\"other\", {tag}"))], 304, 0).await;
     check(&[("if-none-match", "\"other\"")], 200, total).await;
     check(&[("if-match", &tag)], 200, total).await;
     check(&[("range", "bytes=0-9"), ("if-range", &tag)], 206, 10).await;

@@ -102,18 +102,6 @@ async fn an_insisting_client_is_heard_but_not_by_every_word() {
 }
 
 #[tokio::test]
-async fn only_if_cached_asks_nothing() {
-    let (index, larder) = warm(Style::Full).await;
-    let ask = async |path: &str| {
-        let ask = larder.client.get(larder.url(path)).with("accept", ACCEPT_PAGE);
-        ask.with("cache-control", "only-if-cached").send().await.status.as_u16()
-    };
-    assert_eq!(ask("/simple/one/").await, 200);
-    assert_eq!(ask("/simple/unseen/").await, 504);
-    assert_eq!(index.pages.log().len(), 0);
-}
-
-#[tokio::test]
 async fn absence_is_remembered_for_a_short_time() {
     let (index, larder) = warm(Style::Full).await;
     for _ in 0..3 {

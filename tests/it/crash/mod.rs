@@ -12,6 +12,8 @@ use crate::support::larder::{link_on, over, page_path};
 use crate::support::origin::{Content, Fault, Gate, Pattern};
 use crate::support::wait::{eventually, soon};
 
+/// How far a transfer is gets noted every few mebibytes.
+const LARGE: u64 = 48 << 20;
 const LENGTH: u64 = 8 << 20;
 const PROJECTS: usize = 4;
 
@@ -44,16 +46,16 @@ async fn link(larder: &Process, client: &Client, file: &File) -> String {
 #[tokio::test]
 async fn an_interrupted_file_goes_on_after_a_kill() {
     let index = FakeIndex::start(Style::Full).await;
-    let file = file("six".to_owned(), LENGTH);
+    let file = file("six".to_owned(), LARGE);
     index.publish("six", [file.upload.clone()]);
     let data = TempDir::new().expect("a temporary folder can be made");
     let larder = Process::start(data.path(), &over(&index));
     let gate = Gate::closed();
-    index.files.fault(&file.upload.path, Fault::Wait(Some(LENGTH / 2), gate));
+    index.files.fault(&file.upload.path, Fault::Wait(Some(LARGE / 2), gate));
     let client = Client::new();
     let mut reader = client.get(link(&larder, &client, &file).await).open().await;
     let mut read = 0;
-    while read < LENGTH / 4 {
+    while read < LARGE / 2 - (1 << 20) {
         read += soon("the first bytes", reader.next()).await.expect("no cut").expect("no end").len()
             as u64;
     }
@@ -63,11 +65,11 @@ async fn an_interrupted_file_goes_on_after_a_kill() {
 
     let larder = Process::start(data.path(), &over(&index));
     let whole = Client::new().get(link(&larder, &Client::new(), &file).await).open().await;
-    assert_eq!(soon("the whole", whole.compare(&file.pattern, 0)).await, (LENGTH, true));
+    assert_eq!(soon("the whole", whole.compare(&file.pattern, 0)).await, (LARGE, true));
     let log = index.files.asked(&file.upload.path);
     assert_eq!(log.len(), 1);
     assert!(log[0].header("range").is_some(), "it begins again: {:?}", log[0].headers);
-    assert!(index.files.sent(&file.upload.path) < LENGTH, "what was there is not fetched again");
+    assert!(index.files.sent(&file.upload.path) < LARGE, "what was there is not fetched again");
 }
 
 #[tokio::test]

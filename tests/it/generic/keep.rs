@@ -22,16 +22,16 @@ async fn kept() -> (Origin, Larder) {
 
 #[tokio::test]
 async fn it_is_served_in_every_outage() {
-    for trouble in [
-        Some(Fault::status(500)),
-        Some(Fault::status(503)),
-        Some(Fault::status(429)),
-        Some(Fault::status(404)),
-        Some(Fault::status(410)),
-        Some(Fault::status(403)),
-        Some(Fault::Silence),
-        Some(Fault::redirect("http://169.254.169.254/")),
-        None,
+    for (name, trouble) in [
+        ("500", Some(Fault::status(500))),
+        ("503", Some(Fault::status(503))),
+        ("429", Some(Fault::status(429))),
+        ("404", Some(Fault::status(404))),
+        ("410", Some(Fault::status(410))),
+        ("403", Some(Fault::status(403))),
+        ("silence", Some(Fault::Silence)),
+        ("redirect", Some(Fault::redirect("http://169.254.169.254/"))),
+        ("refused", None),
     ] {
         let (origin, larder) = kept().await;
         match trouble {
@@ -39,10 +39,15 @@ async fn it_is_served_in_every_outage() {
             None => origin.refuse().await,
         }
         let reply = larder.get("/generic/it/thing").await;
-        assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, "a thing"), "{reply:?}");
+        assert_eq!(
+            (reply.status.as_u16(), reply.text().as_str()),
+            (200, "a thing"),
+            "{name}: {reply:?}"
+        );
         assert!(!reply.header("warning").is_empty(), "{reply:?}");
         let larder = larder.restart().await;
-        assert_eq!(larder.get("/generic/it/thing").await.text(), "a thing");
+        let reply = larder.get("/generic/it/thing").await;
+        assert_eq!(reply.text(), "a thing", "{name}, restarted: {reply:?}");
     }
 }
 

@@ -131,10 +131,10 @@ async fn links_keep_the_token_that_came_in_the_path() {
     std::fs::write(&file, "opensesame\n").expect("the folder can be written");
     let index = FakeIndex::start(Style::Full).await;
     index.publish("six", [Upload::wheel("six", "1.16.0")]);
-    let access = format!("[access]\ntokens = {{ ci = {:?} }}\n", file);
+    let access = format!("[access]\ntokens = [{{ name = \"ci\", file = {:?} }}]\n", file);
     let larder = Larder::start(&format!("{}{access}", over(&index))).await;
     assert_eq!(larder.page("six").await.status, 401);
-    let base = larder.url("/t/opensesame/simple/six/");
+    let base = larder.url("/-/t/opensesame/simple/six/");
     let page = larder.client.get(&base).with("accept", ACCEPT_PAGE).send().await;
     assert_eq!(page.status, 200, "{page:?}");
     let link = link_on(&page, &base, WHEEL).expect("a link");
