@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::types::Secret;
-use crate::upstream::{Credentials, HostRule};
+use crate::upstream::request::{Credentials, HostRule};
 
 /// `{ username, password_file | password_env }` or `{ token_file | token_env }`. Secrets themselves are never in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,13 +21,14 @@ use crate::cache::artifact::Want;
 use crate::cache::document::Got;
 use crate::cache::failure::Failure;
 use crate::cache::found::Found;
-use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::cache::lookup::{Artifact, Demand, Document, Lookup};
 use crate::clock::Clock;
 use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
 use crate::proxy::access::Access;
 use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::routes::Routes;
+use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range;
 use crate::server::{AccessNote, Body, Handler, Peer, RequestBody};
 use crate::types::{ByteSize, CacheKey};
@@ -172,7 +173,12 @@ impl Pipeline {
             match step {
                 Step::Reply(reply) => return Ok(Planned::Reply(reply)),
                 Step::Serve(plan) => return Ok(Planned::Serve(plan)),
-                Step::Need { documents, then } => {
+                Step::Need { mut documents, then } => {
+                    if only_if_cached(ask) {
+                        documents
+                            .iter_mut()
+                            .for_each(|document| forget_origins(&mut document.lookup));
+                    }
                     let got = documents.iter().map(|document| self.cache.document(document));
                     let got = join_all(got).await;
                     let keys = documents.iter().map(demanded);
@@ -198,13 +204,21 @@ impl Pipeline {
         mut seen: Seen,
     ) -> Result<Found, Failure> {
         match serve {
-            Serve::Artifact { artifact, headers } => self.artifact(&artifact, headers, ask).await,
-            Serve::Document { document, render } => {
-                let key = &document.lookup.key;
+            Serve::Artifact { mut artifact, headers } => {
+                if only_if_cached(ask) {
+                    forget_origins(&mut artifact.lookup);
+                }
+                self.artifact(&artifact, headers, ask).await
+            }
+            Serve::Document { mut document, render } => {
+                if only_if_cached(ask) {
+                    forget_origins(&mut document.lookup);
+                }
                 let got = match seen.remove(&demanded(&document)) {
                     Some(got) => got,
                     None => self.cache.document(&document).await?,
                 };
+                let key = &document.lookup.key;
                 Ok(self.renderings.get(&self.cache, key, got, render, &ask.headers, ask.now).await)
             }
             Serve::Exchange(mut exchange) => {
@@ -227,6 +241,17 @@ impl Pipeline {
         }
         Ok(found)
     }
+}
+
+/// RFC 9111 section 5.2.1.7: the client wants no question asked.
+fn only_if_cached(ask: &Ask) -> bool {
+    ask.headers.contains_key(header::CACHE_CONTROL)
+        && RequestDirectives::read(&ask.headers).only_if_cached
+}
+
+/// Leaves what is kept as the only place to look.
+fn forget_origins(lookup: &mut Lookup) {
+    lookup.origins.clear();
 }
 
 fn demanded(document: &Document) -> (CacheKey, Demand) {

@@ -17,7 +17,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::time::Instant;
 
 use super::answer::Session;
-use super::inspect::logged_method;
+use super::inspect::is_stand_in;
 use super::refusal::Refusal;
 use super::stream::Pace;
 use super::{AccessNote, Body, BodyError};
@@ -135,16 +135,15 @@ impl Drop for Exchange {
             return;
         }
         let note = self.note.take().unwrap_or_default();
-        let path = match self.refusal {
-            // The stand-in's own path says nothing.
-            Some(_) => Cow::Borrowed("-"),
-            None => mask_token(self.target.path()),
+        let (method, path) = match is_stand_in(&self.method) {
+            true => ("-", Cow::Borrowed("-")),
+            false => (self.method.as_str(), mask_token(self.target.path())),
         };
         tracing::info!(
             target: "larder::access",
             {
                 client.address = %self.session.peer.address.ip(),
-                http.method = logged_method(&self.method),
+                http.method = method,
                 http.path = &*path,
                 http.status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
                 http.bytes = self.sent,

@@ -57,7 +57,7 @@ pub(crate) struct Artifacts {
 }
 
 impl Artifacts {
-    /// Takes half of the memory; documents have the other.
+    /// Takes half of the memory; documents and their rendered forms share the other.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             hot: Memory::builder()

@@ -12,7 +12,7 @@ use crate::cache::artifact;
 use crate::cache::ask::{Answered, ask};
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fill;
-use crate::cache::fill::identity::Identity;
+use crate::cache::fill::identity::{Identity, Ranges};
 use crate::cache::fill::map::Map;
 use crate::cache::fill::pump::{Pump, Source};
 use crate::cache::fill::registry::Registration;
@@ -220,6 +220,7 @@ impl Transfer {
             request,
             identity: answer.identity,
             promise: promise_of(&answer.promised),
+            ranges: Ranges::of(&response.head),
             start: answer.start,
         };
         let parts = Arc::clone(&self.parts);

@@ -9,7 +9,7 @@ use crate::ecosystem::generic::Generic;
 pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
 use crate::types::Secret;
-use crate::upstream::{Origin, Redirects};
+use crate::upstream::request::{Origin, Redirects};
 
 /// `[generic.NAME]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

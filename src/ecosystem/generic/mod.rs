@@ -12,7 +12,7 @@ use crate::cache::failure::Failure;
 use crate::cache::lookup::{Exchange, Mode};
 use crate::ecosystem::{Access, Ask, Ecosystem, Plan, Reply, Serve, Step, Subject};
 use crate::types::Audience;
-use crate::upstream::{Credentials, Origin, OriginRequest, OutgoingBody, Redirects};
+use crate::upstream::request::{Credentials, Origin, OriginRequest, OutgoingBody, Redirects};
 
 pub mod config;
 mod forward;

@@ -349,6 +349,7 @@ fn own_domain(base: &Url) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::request::Credentials;
 
     fn resolve(text: &str) -> Result<Settings, String> {
         let config: IndexConfig = toml::from_str(text).map_err(|error| error.to_string())?;

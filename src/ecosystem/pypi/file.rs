@@ -290,7 +290,10 @@ impl Asked<'_> {
         headers.insert(header::CACHE_CONTROL, control);
         if let Some(digest) = digests.first() {
             let tag = HeaderValue::from_str(&format!("\"{digest}\""));
-            headers.insert(header::ETAG, tag.expect("an algorithm and hexadecimal digits are a field value"));
+            headers.insert(
+                header::ETAG,
+                tag.expect("an algorithm and hexadecimal digits are a field value"),
+            );
         }
         headers
     }

@@ -16,7 +16,7 @@ use crate::ecosystem::pypi::routes;
 use crate::ecosystem::{Access, Ask, Reply, Standing};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::types::{Audience, CacheKey, Presence, Secret};
-use crate::upstream::{Credentials, OriginRequest};
+use crate::upstream::request::{Credentials, OriginRequest};
 
 /// The largest page, after content decoding.
 pub const PAGE_LIMIT_BYTES: u64 = 64 << 20;

@@ -766,7 +766,7 @@ fn private_names_are_asked_for_nowhere_else() {
 
 #[test]
 fn outages_are_never_called_absence() {
-    use crate::upstream::UpstreamError;
+    use crate::upstream::request::UpstreamError;
     let index = index(PUBLIC);
     let refused = UpstreamError::Refused { host: "index.example".to_owned() };
     for (failure, status) in [

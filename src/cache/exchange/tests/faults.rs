@@ -44,7 +44,7 @@ async fn a_body_that_breaks_off_is_not_kept() {
 
 /// More than what is kept within an index row.
 const LARGE: &str = {
-    const BYTES: [u8; 20 << 10] = [b'x'; 20 << 10];
+    static BYTES: [u8; 20 << 10] = [b'x'; 20 << 10];
     match std::str::from_utf8(&BYTES) {
         Ok(text) => text,
         Err(_) => panic!("letters are UTF-8"),
