@@ -98,14 +98,14 @@ fn load(overrides: Overrides, go_on: impl FnOnce(Loaded) -> ExitCode) -> ExitCod
 
 /// Runs until a signal has ended it and everything under way is finished, or until a second signal.
 fn serve(config: Config) -> Result<(), Box<dyn Error>> {
-    telemetry::start_log(&config.log)?;
+    telemetry::start(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let app = App::build(config.clone(), Clock::system())?;
         print!("{}", banner::banner(&config, &app.addresses()));
         let stop = CancellationToken::new();
         tokio::select! {
-            ended = app.run(stop.clone()) => Ok(ended?),
+            () = app.run(stop.clone()) => Ok(()),
             broken_off = second_signal(stop) => Err(broken_off),
         }
     });

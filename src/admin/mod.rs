@@ -7,14 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use metrics::{counter, gauge};
 use tokio::sync::watch;
 
-use crate::server::Body;
-use crate::store::{Store, Usage};
+use crate::server::{Body, Handler, Peer, RequestBody};
+use crate::store::Store;
 
+mod metrics;
 mod page;
 mod status;
 
@@ -103,7 +105,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Body> {
-        note_usage(&self.store.usage());
+        metrics::note(&self.store.usage());
         response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (self.scrape)())
     }
 
@@ -125,22 +127,22 @@ impl Admin {
     }
 }
 
-impl fmt::Debug for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("guides", &self.guides).finish_non_exhaustive()
+impl Handler for Admin {
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        _peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
+        let answer = self.answer(request.method(), request.uri().path());
+        let answer =
+            answer.unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not a page of Larder's own\n"));
+        async { answer }.boxed()
     }
 }
 
-/// The store's sizes are read when somebody asks, not counted along.
-fn note_usage(usage: &Usage) {
-    gauge!("larder_store_entries").set(usage.entries as f64);
-    gauge!("larder_store_blobs").set(usage.blobs as f64);
-    gauge!("larder_store_blob_bytes").set(usage.blob_bytes as f64);
-    gauge!("larder_store_index_bytes").set(usage.index_bytes as f64);
-    gauge!("larder_store_writable").set(if usage.writable { 1.0 } else { 0.0 });
-    counter!("larder_store_evicted_total").absolute(usage.evicted_blobs);
-    if let Some(budget) = usage.budget_bytes {
-        gauge!("larder_store_budget_bytes").set(budget as f64);
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("guides", &self.guides).finish_non_exhaustive()
     }
 }
 

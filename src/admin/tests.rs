@@ -1,3 +1,5 @@
+//! Pages over an empty store in memory.
+
 use super::*;
 use crate::store::memory::{Fault, MemoryStore};
 

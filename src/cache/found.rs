@@ -1,10 +1,10 @@
 //! What the cache answers with: a head, a body that can be sliced, and how it came about.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::cache::fill::Fill;
+use crate::cache::fill::Reader;
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::ReadAt;
 use crate::types::{Head, Presence, Timestamp};
@@ -26,12 +26,30 @@ pub enum Source {
         size: u64,
     },
     /// A transfer that is under way; readers follow its file.
-    Fill(Arc<Fill>),
-    /// Passed through, not kept. Cannot be sliced.
+    Fill(Reader),
+    /// Passed through, not kept. Cannot be sliced, and is read once.
     Stream {
-        body: OriginBody,
+        body: Once,
         length: Option<u64>,
     },
+    /// The answer to a `HEAD`: a body of this length could be had, its bytes are not at hand.
+    Unread(u64),
+}
+
+/// A body that can be taken once.
+pub struct Once(Mutex<Option<OriginBody>>);
+
+impl Source {
+    /// What passes through.
+    pub fn stream(body: OriginBody, length: Option<u64>) -> Self {
+        Self::Stream { body: Once(Mutex::new(Some(body))), length }
+    }
+}
+
+impl Once {
+    pub(crate) fn take(&self) -> Option<OriginBody> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl std::fmt::Debug for Source {
@@ -40,6 +58,7 @@ impl std::fmt::Debug for Source {
             Self::Memory(bytes) => write!(f, "Memory({})", bytes.len()),
             Self::Blob { size, .. } => write!(f, "Blob({size})"),
             Self::Fill(_) => f.write_str("Fill"),
+            Self::Unread(size) => write!(f, "Unread({size})"),
             Self::Stream { length, .. } => write!(f, "Stream({length:?})"),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::types::{CacheKey, Digest, Head, Timestamp};
+use crate::types::{Audience, CacheKey, Digest, Head, Timestamp};
 use crate::upstream::{Hop, OriginRequest};
 
 /// One thing to be had from the cache.
@@ -91,7 +91,7 @@ pub struct Document {
 }
 
 /// How current a document must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Demand {
     /// Within its freshness time, else revalidated within the time budget.
     Fresh,
@@ -163,6 +163,19 @@ pub struct Exchange {
     /// The client's request as it would be forwarded: method, address, end-to-end fields, body.
     pub request: OriginRequest,
     pub mode: Mode,
+}
+
+impl Exchange {
+    /// An exchange whose primary key is the target of `request`, whatever its method.
+    pub fn new(space: &str, audience: &Audience, request: OriginRequest, mode: Mode) -> Self {
+        let key = CacheKey::new(space, audience, &target_name(&request.url));
+        Self { key, request, mode }
+    }
+}
+
+/// The name of a target within its origin: path and query, exactly as they are sent.
+pub fn target_name(url: &url::Url) -> String {
+    url[url::Position::BeforePath..url::Position::AfterQuery].to_owned()
 }
 
 /// By which rules an exchange is cached.

@@ -16,14 +16,21 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cache::artifact::Artifacts;
 use crate::cache::document::Documents;
+use crate::cache::exchange::Exchanges;
+use crate::cache::fill::Fills;
 use crate::clock::Clock;
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::{Store, StoreError};
 use crate::types::{BlobId, ByteSize, CacheKey};
 use crate::upstream::Upstream;
 
+pub mod artifact;
+mod ask;
+pub mod body;
 pub mod document;
+pub mod exchange;
 pub mod failure;
 pub mod fill;
 mod flight;
@@ -52,10 +59,23 @@ pub struct Config {
     /// A transfer that nobody reads any more goes on this long before it is given up (its bytes are kept for the next one).
     #[serde(with = "humantime_serde")]
     pub abandon_after: Duration,
-    /// Ranges of a file that is still arriving wait for its digest.
+    /// Ranges of a file that is still arriving wait for its digest. Without it, small looks ahead see every part, longer ranges all
+    /// but the last 64 KiB, before the digest is right.
     pub verify_before_range: bool,
     /// Transfers from upstream under way at once; further ones wait.
     pub fills: usize,
+    /// Requests that one transfer may have open at once: one brings the body in order, the others fetch what readers ahead of it
+    /// wait for.
+    pub lanes: usize,
+    /// How far beyond what has arrived without a gap the free lanes of a larger file fetch in parallel; 0: off.
+    pub read_ahead: ByteSize,
+    /// How often in a row, without a MiB of progress, a broken transfer asks for the rest before its readers are cut.
+    pub resume_attempts: u32,
+    /// When the disk fills up in the middle of a transfer, its readers go on from this much memory.
+    pub overflow: ByteSize,
+    /// In that state, how long the others wait for the slowest reader before it is cut.
+    #[serde(with = "humantime_serde")]
+    pub overflow_stall: Duration,
     /// Memory for hot documents, rendered pages and small files.
     pub memory: ByteSize,
 }
@@ -71,6 +91,11 @@ impl Default for Config {
             abandon_after: Duration::from_secs(600),
             verify_before_range: false,
             fills: 64,
+            lanes: 4,
+            read_ahead: ByteSize(0),
+            resume_attempts: 5,
+            overflow: ByteSize::mib(8),
+            overflow_stall: Duration::from_secs(30),
             memory: ByteSize::mib(64),
         }
     }
@@ -93,6 +118,9 @@ pub(crate) struct Parts {
     /// Cancelled when the time to drain is over.
     pub(crate) stop: CancellationToken,
     pub(crate) documents: Documents,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) fills: Fills,
     counters: Counters,
 }
 
@@ -106,8 +134,22 @@ impl Cache {
         stop: CancellationToken,
     ) -> Self {
         let documents = Documents::new(&config);
+        let artifacts = Artifacts::new(&config);
+        let fills = Fills::new(&config);
         let counters = Counters::new();
-        let parts = Parts { config, store, upstream, clock, tasks, stop, documents, counters };
+        let parts = Parts {
+            config,
+            store,
+            upstream,
+            clock,
+            tasks,
+            stop,
+            documents,
+            artifacts,
+            exchanges: Exchanges::new(),
+            fills,
+            counters,
+        };
         Self { parts: Arc::new(parts) }
     }
 }

@@ -6,7 +6,7 @@
 use figment::value::Value;
 use serde::de::DeserializeOwned;
 
-use super::fault::{Fault, explain};
+use super::fault::{Fault, explain, key_of};
 use super::layers::Settings;
 
 /// The settings as a `T`, and what is wrong with them. With faults, the value holds defaults in their places, good for nothing but finding
@@ -19,7 +19,7 @@ pub(super) fn extract<T: DeserializeOwned>(settings: &Settings) -> (Option<T>, V
             Ok(value) => return (Some(value), faults),
             Err(error) => error,
         };
-        let key = key_of(&tree, &error.path);
+        let key = key_of(&without_places(&tree, &error.path));
         faults.push(Fault::new(settings.source(&error.path), key, explain(&error.kind)));
         // Every round makes the tree smaller, so this ends.
         if !take_out(&mut tree, &error.path) {
@@ -28,28 +28,17 @@ pub(super) fn extract<T: DeserializeOwned>(settings: &Settings) -> (Option<T>, V
     }
 }
 
-/// The path as people write it. Places in lists are left out: they shift when an item is taken out, and the message quotes the item.
-fn key_of(root: &Value, path: &[String]) -> String {
+/// The path without places in lists: they shift when an item is taken out, and the message quotes the item.
+fn without_places(root: &Value, path: &[String]) -> Vec<String> {
     let mut value = Some(root);
-    let mut key = String::new();
+    let mut kept = Vec::new();
     for part in path {
-        let items = value.and_then(Value::as_array);
-        if items.is_none() {
-            key.push_str(if key.is_empty() { "" } else { "." });
-            key.push_str(&quoted(part));
+        if value.and_then(Value::as_array).is_none() {
+            kept.push(part.clone());
         }
         value = value.and_then(|value| child(value, part));
     }
-    key
-}
-
-/// A key as TOML wants it: in quotes unless it is bare.
-fn quoted(part: &str) -> String {
-    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    match !part.is_empty() && part.chars().all(is_bare) {
-        true => part.to_owned(),
-        false => format!("{part:?}"),
-    }
+    kept
 }
 
 fn child<'a>(value: &'a Value, part: &str) -> Option<&'a Value> {

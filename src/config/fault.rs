@@ -50,6 +50,16 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
+/// A path as TOML wants it: parts that are not bare stand in quotes.
+pub(super) fn key_of(path: &[String]) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let part = |part: &String| match !part.is_empty() && part.chars().all(is_bare) {
+        true => part.clone(),
+        false => format!("{part:?}"),
+    };
+    path.iter().map(part).collect::<Vec<_>>().join(".")
+}
+
 /// Words a failed reading of a value. Values of a wrong type are not repeated: the key may be a secret's.
 pub(super) fn explain(kind: &Kind) -> String {
     match kind {

@@ -17,8 +17,11 @@ pub(super) const DEFAULT: &str = "default";
 /// What every variable of ours starts with.
 pub(super) const PREFIX: &str = "LARDER_";
 
-/// Keys that say the same thing in two forms: the higher layer's form replaces the lower layer's other one.
+/// Keys that say the same thing in two forms.
 const ALTERNATIVES: [&str; 2] = ["upstream", "upstreams"];
+
+/// The key that everything beside it describes.
+const DESCRIBED: &str = "url";
 
 /// Settings of one source.
 #[derive(Debug, Clone)]
@@ -72,6 +75,12 @@ impl Layer {
         Self { name: name.to_owned(), values, lines: BTreeMap::new() }
     }
 
+    /// The paths of all keys of a text, in order.
+    #[cfg(test)]
+    pub(super) fn paths(&self) -> impl Iterator<Item = &[String]> {
+        self.lines.keys().map(Vec::as_slice)
+    }
+
     /// The name, and the line of `path` or of the closest table around it.
     fn place(&self, path: &[String]) -> String {
         let line = (1..=path.len()).rev().find_map(|depth| self.lines.get(&path[..depth]));
@@ -107,19 +116,30 @@ impl Settings {
         let tree = figment.find_value("").unwrap_or_else(|_| Value::from(Dict::new()));
         let mut settings = Self { layers, figment, tree };
         let mut tree = settings.tree.clone();
-        settings.drop_overridden_alternatives(&mut tree);
+        settings.drop_overridden(&mut tree);
         settings.tree = tree;
         settings
     }
 
-    /// The merged values.
+    /// All merged values.
     pub(super) fn tree(&self) -> &Value {
         &self.tree
     }
 
-    /// Where the value at `path` was written: `FILE:LINE`, a variable, a flag, or `default`. `None` when no layer has it.
+    /// The merged value at `path`.
+    #[cfg(test)]
+    pub(super) fn value(&self, path: &[String]) -> Option<&Value> {
+        path.iter().try_fold(&self.tree, |value, key| value.as_dict()?.get(key))
+    }
+
+    /// Where the value at `path` was written: `FILE:LINE`, a variable, a flag, or `default`. A plain value stands for all that it means
+    /// (an address for the table that it is read into). `None` when no layer has it.
     pub(super) fn written(&self, path: &[String]) -> Option<String> {
-        let value = path.iter().try_fold(&self.tree, |value, key| value.as_dict()?.get(key))?;
+        let mut value = &self.tree;
+        for key in path {
+            let Some(table) = value.as_dict() else { break };
+            value = table.get(key)?;
+        }
         self.rank(value).map(|rank| self.layers[rank].place(path))
     }
 
@@ -134,20 +154,22 @@ impl Settings {
         self.layers.iter().rposition(|layer| layer.name == metadata.name)
     }
 
-    /// `upstreams` in a file is meant instead of the default `upstream`, not beside it. Both in one layer stay, and are a fault.
-    fn drop_overridden_alternatives(&self, value: &mut Value) {
+    /// Drops what a higher layer has made meaningless: `upstreams` in a file is meant instead of the default `upstream`, not beside it,
+    /// and what a lower layer said of one address does not hold for another. Within one layer everything stays; two forms are then a fault.
+    fn drop_overridden(&self, value: &mut Value) {
         let Value::Dict(_, table) = value else { return };
+        let ranks: BTreeMap<String, Option<usize>> =
+            table.iter().map(|(key, value)| (key.clone(), self.rank(value))).collect();
+        let outranks = |higher: &str, lower: &str| {
+            ranks.contains_key(higher) && ranks.contains_key(lower) && ranks[higher] > ranks[lower]
+        };
         let [one, many] = ALTERNATIVES;
-        if let (Some(left), Some(right)) = (table.get(one), table.get(many)) {
-            match self.rank(left).cmp(&self.rank(right)) {
-                std::cmp::Ordering::Less => table.remove(one),
-                std::cmp::Ordering::Greater => table.remove(many),
-                std::cmp::Ordering::Equal => None,
-            };
-        }
-        for inner in table.values_mut() {
-            self.drop_overridden_alternatives(inner);
-        }
+        table.retain(|key, _| {
+            let other_form = if key == one { many } else { one };
+            let is_overridden = ALTERNATIVES.contains(&key.as_str()) && outranks(other_form, key);
+            !is_overridden && !outranks(DESCRIBED, key)
+        });
+        table.values_mut().for_each(|inner| self.drop_overridden(inner));
     }
 }
 
@@ -201,5 +223,57 @@ fn integer(number: &DeInteger<'_>) -> Value {
     match i64::from_str_radix(number.as_str(), number.radix()) {
         Ok(value) => Value::from(value),
         Err(_) => Value::from(number.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Vec<String> {
+        text.split('.').map(str::to_owned).collect()
+    }
+
+    fn merged(texts: &[&str]) -> Settings {
+        let layer = |(rank, text): (usize, &&str)| {
+            Layer::text(&format!("layer{rank}"), text).expect("TOML")
+        };
+        Settings::merge(texts.iter().enumerate().map(layer).collect())
+    }
+
+    #[test]
+    fn a_higher_layers_form_of_a_setting_replaces_the_other_form() {
+        let has = |texts: &[&str], key: &str| merged(texts).value(&path(key)).is_some();
+        let (one, many) = ("a.upstream = \"x\"", "a.upstreams = [\"y\", \"z\"]");
+        assert!(!has(&[one, many], "a.upstream") && has(&[one, many], "a.upstreams"));
+        assert!(has(&[many, one], "a.upstream") && !has(&[many, one], "a.upstreams"));
+        let both = format!("{one}\n{many}");
+        assert!(has(&[&both], "a.upstream") && has(&[&both], "a.upstreams"), "a fault to be told");
+    }
+
+    #[test]
+    fn what_was_said_of_one_address_does_not_hold_for_another() {
+        let default = "a.upstream = { url = \"x\", file_hosts = [\"f\"] }";
+        let hosts = path("a.upstream.file_hosts");
+        let check = |above: &str, stays: bool| {
+            assert_eq!(merged(&[default, above]).value(&hosts).is_some(), stays, "{above}");
+        };
+        check("a.upstream = \"y\"", false);
+        check("a.upstream = { url = \"y\" }", false);
+        check("a.upstream.names = [\"n\"]", true);
+        check("a.upstream = { url = \"y\", file_hosts = [] }", true);
+    }
+
+    #[test]
+    fn every_value_knows_where_it_was_written() {
+        let settings = merged(&["[a]\nb = 1\nc = \"x\"\n", "\n\na.b = 2\n"]);
+        let check = |key: &str, expected: Option<&str>| {
+            assert_eq!(settings.written(&path(key)).as_deref(), expected, "{key}");
+        };
+        check("a.b", Some("layer1:3"));
+        check("a.c", Some("layer0:3"));
+        check("a.c.within", Some("layer0:3"));
+        check("a.d", None);
+        assert_eq!(settings.source(&path("a.d")), "layer1:3");
     }
 }

@@ -12,12 +12,17 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::{cache, telemetry};
+use crate::ecosystem::{generic, pypi};
+use crate::proxy::access;
+use crate::server::{self, TlsConfig};
+use crate::store::disk;
+use crate::{cache, policy, telemetry, upstream};
 
 mod extract;
 mod fault;
 mod layers;
 mod listen;
+pub mod secret;
 mod show;
 mod validate;
 
@@ -45,7 +50,16 @@ pub struct Config {
     /// How the outside sees the root of this server, when it stands behind something that hides it.
     pub public_url: Option<String>,
     pub log: telemetry::Config,
+    pub server: server::Config,
+    pub tls: TlsConfig,
+    pub access: access::Config,
+    pub store: disk::Config,
     pub cache: cache::Config,
+    pub upstream: upstream::Config,
+    pub policy: policy::Config,
+    pub pypi: pypi::Config,
+    /// Any HTTP origins, by name.
+    pub generic: BTreeMap<String, generic::Config>,
 }
 
 impl Default for Config {
@@ -55,7 +69,15 @@ impl Default for Config {
             data_dir: PathBuf::from(SERVICE_DATA_DIR),
             public_url: None,
             log: telemetry::Config::default(),
+            server: server::Config::default(),
+            tls: TlsConfig::default(),
+            access: access::Config::default(),
+            store: disk::Config::default(),
             cache: cache::Config::default(),
+            upstream: upstream::Config::default(),
+            policy: policy::Config::default(),
+            pypi: pypi::Config::default(),
+            generic: BTreeMap::new(),
         }
     }
 }

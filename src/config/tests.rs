@@ -1,6 +1,12 @@
+//! Layers in, a configuration or its faults out.
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use figment::error::Kind;
+
 use super::*;
+use crate::ecosystem::pypi::config::{IndexConfig, UpstreamConfig, UpstreamEntry};
 
 /// Layers written out: a file's text, variables and flags.
 #[derive(Default)]
@@ -153,7 +159,7 @@ fn variables_that_name_no_setting_are_faults() {
     check(
         &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
         &[
-            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, public_url",
+            "LARDER_PORT: port: unknown setting, expected one of access, cache, data_dir, generic, listen, log, policy, public_url, pypi, server, store, tls, upstream",
         ],
     );
 }
@@ -167,6 +173,47 @@ fn faults_between_settings_are_found() {
     check(
         &Case { data_dir: Some(""), ..Case::default() },
         &["--data-dir: data_dir: is empty, expected a directory"],
+    );
+    for url in
+        ["larder.example", "ftp://x.example", "https://u:p@x.example", "https://x.example/?q"]
+    {
+        check(
+            &environment(&[("LARDER_PUBLIC_URL", url)]),
+            &[
+                "LARDER_PUBLIC_URL: public_url: expected the address of the root alone, such as \"https://larder.example.org\"",
+            ],
+        );
+    }
+    check(
+        &file("[tls]\nkey = \"key.pem\"\n"),
+        &["larder.toml:2: tls.key: needs `tls.certificate` beside it"],
+    );
+    check(
+        &file(
+            "[pypi.indexes.a]\nhosts = [\"h.example\"]\n[pypi.indexes.b]\nupstream = \"https://x.example/\"\nhosts = [\"H.example\"]\n",
+        ),
+        &[
+            "larder.toml:1: pypi.indexes.a: `upstream` is missing: the address of a simple index",
+            "larder.toml:5: pypi.indexes.b.hosts: \"H.example\" is claimed by `pypi.indexes.a.hosts` already",
+        ],
+    );
+    check(
+        &file("[generic.a]\nupstream = \"ftp://x.example/\"\ngrant = [\"ci\"]\n"),
+        &[
+            "larder.toml:1: generic.a: \"ftp://x.example/\" is no http or https address",
+            "larder.toml:3: generic.a.grant: \"ci\" is the name of no token in `access.tokens`",
+        ],
+    );
+    check(
+        &Case { listen: &["0.0.0.0:80"], ..Case::default() },
+        &[
+            "--listen: listen: listening on 0.0.0.0:80 lets other machines in, and `[access]` admits none: name their \
+           networks in access.networks, or set access.open = true to admit everybody who can reach it",
+        ],
+    );
+    check(
+        &file("[tls]\nkey = \"key.pem\"\ncertificate = 5\n"),
+        &["larder.toml:3: tls.certificate: found a number, expected text in quotes"],
     );
 }
 
@@ -221,7 +268,9 @@ fn data_lives_where_the_machine_expects_it() {
 #[test]
 fn the_effective_configuration_says_where_each_value_came_from() {
     let loaded = Case {
-        file: Some("[cache]\nfills = 7\n"),
+        file: Some(
+            "[cache]\nfills = 7\n[[pypi.indexes.a.upstreams]]\nurl = \"http://a.example/\"\n",
+        ),
         environment: &[("LARDER_LOG__FILTER", "debug")],
         listen: &["127.0.0.1:0"],
         ..Case::default()
@@ -234,9 +283,104 @@ fn the_effective_configuration_says_where_each_value_came_from() {
         line.rsplit("# ").next().unwrap_or_default().to_owned()
     };
     assert!(place("fills = 7").ends_with("/larder.toml:2"), "{shown}");
+    assert!(place("url = \"http://a.example/\"").ends_with("/larder.toml:3"), "{shown}");
     assert_eq!(place("filter = \"debug\""), "LARDER_LOG__FILTER");
     assert_eq!(place("listen = "), "--listen");
     assert_eq!(place("memory = "), "default");
     let again: Config = toml::from_str(&shown).expect("what is printed can be read");
     assert_eq!(again, loaded.config);
+}
+
+/// What the text ships and what the code falls back to are the same, so that neither can drift from the other. Only the text names a public
+/// service.
+#[test]
+fn the_shipped_defaults_are_those_of_the_code() {
+    let mut shipped = Case::default().config();
+    let public = shipped.pypi.indexes.remove("default").expect("an index by default");
+    let UpstreamEntry(upstream) = public.upstream.clone().expect("the public one");
+    assert!(upstream.url.starts_with("https://"));
+    assert_eq!(IndexConfig { upstream: None, ..public }, IndexConfig::default());
+    let plain = UpstreamConfig { url: String::new(), file_hosts: Vec::new(), ..upstream };
+    assert_eq!(plain, UpstreamConfig::default());
+    assert_eq!(shipped, Config::default());
+}
+
+/// A setting that `default.toml` neither sets nor shows as an example would be one that nobody can find. For mounts, which may have things
+/// in several forms, it is enough that the text speaks of it.
+#[test]
+fn every_setting_stands_in_the_shipped_text() {
+    let text = Layer::text("text", &examples_uncommented()).expect("TOML");
+    let shown: BTreeSet<String> = text.paths().map(|path| kind_of(path).join(".")).collect();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: BTreeSet<&str> = DEFAULT_TOML.split(|c| !is_word(c)).collect();
+    for section in sections(&text) {
+        for key in known_keys(&section) {
+            let path = joined(&kind_of(&section), key);
+            let stands = shown.contains(&path) || path.contains('*') && words.contains(key);
+            assert!(stands, "{path}");
+        }
+    }
+}
+
+/// Examples are meant to be copied, so they must be right.
+#[test]
+fn the_examples_in_the_shipped_text_can_be_used() {
+    file(&examples_uncommented()).config();
+}
+
+/// The path with `*` in place of names that the operator chooses.
+fn kind_of(path: &[String]) -> Vec<String> {
+    let mut kind = path.to_vec();
+    let chosen = match path.first().map(String::as_str) {
+        Some("pypi") => kind.get_mut(2),
+        Some("generic") => kind.get_mut(1),
+        _ => None,
+    };
+    if let Some(name) = chosen {
+        *name = "*".to_owned();
+    }
+    kind
+}
+
+/// The shipped text with every `#key = value` and `#[section]` in force.
+fn examples_uncommented() -> String {
+    let uncommented = DEFAULT_TOML.lines().map(|line| match line.strip_prefix('#') {
+        Some(example) if !example.starts_with(' ') => example,
+        _ => line,
+    });
+    uncommented.collect::<Vec<_>>().join("\n")
+}
+
+/// Paths of all tables in a text; the root is the empty one.
+fn sections(layer: &Layer) -> Vec<Vec<String>> {
+    let settings = Settings::merge(vec![layer.clone()]);
+    let is_table =
+        |path: &&[String]| settings.value(path).is_some_and(|value| value.as_dict().is_some());
+    let tables = layer.paths().filter(is_table).map(<[String]>::to_vec);
+    std::iter::once(Vec::new()).chain(tables).collect()
+}
+
+/// The keys that a section may have, in the words of the type itself: it names them when it meets one that it does not know. Empty for
+/// tables whose keys are names.
+fn known_keys(section: &[String]) -> Vec<&'static str> {
+    let path: Vec<&str> = section.iter().map(String::as_str).chain(["?"]).collect();
+    let probe = Layer::single("probe", &path, Value::from(true));
+    match Config::deserialize(Settings::merge(vec![probe]).tree()).map_err(|error| error.kind) {
+        Err(Kind::UnknownField(_, known)) => known.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn joined(section: &[String], key: &str) -> String {
+    section.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".")
+}
+
+/// What is meant to be copied, or to be put into a container, is right.
+#[test]
+fn the_files_beside_the_defaults_can_be_used() {
+    for text in
+        [include_str!("../../config/example.toml"), include_str!("../../deploy/container.toml")]
+    {
+        file(text).config();
+    }
 }

@@ -54,9 +54,13 @@ pub enum State {
     /// Offered, with its author's advice against it.
     Yanked,
     /// No longer offered, though the project is.
-    Deleted { since: Timestamp },
+    Deleted {
+        since: Timestamp,
+    },
     /// No longer offered, and the project neither.
-    ProjectDeleted { since: Timestamp },
+    ProjectDeleted {
+        since: Timestamp,
+    },
     Quarantined,
     Malicious,
 }

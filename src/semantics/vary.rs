@@ -36,6 +36,11 @@ impl Selection {
         Self(fields.iter().map(|name| (name.as_str().to_owned(), value(name))).collect())
     }
 
+    /// Whether nothing of the request matters.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The names of its fields, for reading the same ones of another request.
     pub fn fields(&self) -> impl Iterator<Item = HeaderName> {
         self.0.iter().filter_map(|(name, _)| name.parse().ok())

@@ -87,7 +87,8 @@ pub trait Partial: ReadAt {
     fn checkpoint(&self, progress: &Progress) -> Result<(), StoreError>;
 
     /// Makes the body of `length` bytes durable and visible as `blob`, whose digest the caller has verified. The partial is
-    /// used up. Returns a reader of the sealed blob. A blob that is already there is kept and this copy dropped.
+    /// used up. Returns a reader of the sealed blob. Where the blob is there already, one of the two copies
+    /// stays, and readers of either go on.
     /// The blob is safe from eviction and sweeping until the caller's commit that names it, or for an hour.
     fn seal(&self, blob: BlobId, length: u64) -> Result<Arc<dyn ReadAt>, StoreError>;
 
@@ -226,6 +227,11 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Io { action: action.into(), source },
         }
+    }
+
+    /// Wraps an error of the index.
+    fn index(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Index(Box::new(source))
     }
 
     /// A sealed or discarded partial was asked to take more.

@@ -57,6 +57,13 @@ impl CacheKey {
         Self(format!("{}{SEPARATOR}{}", self.0, selector.replace(SEPARATOR, "%1F")).into())
     }
 
+    /// Another thing in the same space, for the same audience.
+    #[must_use]
+    pub fn sibling(&self, name: &str) -> Self {
+        let name = name.replace(SEPARATOR, "%1F");
+        Self(format!("{}{SEPARATOR}{}{SEPARATOR}{name}", self.part(0), self.part(1)).into())
+    }
+
     /// The encoded form: stable, ordered by space, audience, name; part of the disk format.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -116,5 +123,7 @@ mod tests {
     fn parts_are_read_back() {
         let key = CacheKey::new("pypi/default", &Audience::Public, "page/six");
         assert_eq!((key.space(), key.name(), key.is_public()), ("pypi/default", "page/six", true));
+        let sibling = CacheKey::new("pypi/default", &Audience::Public, "page/seven");
+        assert_eq!(key.variant("x").sibling("page/seven"), sibling);
     }
 }

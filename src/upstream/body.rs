@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http_body::Body;
 use metrics::Counter;
 use tokio::time::{self, Instant, Sleep};
 
@@ -18,7 +17,7 @@ use super::{OriginBody, UpstreamError, fault};
 
 /// Turns hyper's body into ours. The place is given back when the body ends or is dropped.
 pub fn receive(
-    incoming: Incoming,
+    incoming: impl Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     host: String,
     silence: Duration,
     received: Counter,
@@ -34,10 +33,10 @@ pub fn receive(
 }
 
 /// The body, until it has ended one way or the other.
-struct Receiver(Option<Receiving>);
+struct Receiver<B>(Option<Receiving<B>>);
 
-struct Receiving {
-    incoming: Incoming,
+struct Receiving<B> {
+    incoming: B,
     host: String,
     silence: Duration,
     timer: Pin<Box<Sleep>>,
@@ -53,7 +52,7 @@ enum Waiting {
     No,
 }
 
-impl Stream for Receiver {
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Stream for Receiver<B> {
     type Item = Result<Bytes, UpstreamError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -66,7 +65,7 @@ impl Stream for Receiver {
     }
 }
 
-impl Receiving {
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Receiving<B> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamError>>> {
         loop {
             match Pin::new(&mut self.incoming).poll_frame(cx) {
@@ -95,5 +94,45 @@ impl Receiving {
             .as_mut()
             .poll(cx)
             .map(|()| Err(UpstreamError::TimedOut { host: self.host.clone(), stage: "body" }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::upstream::limit::Limit;
+
+    /// Reads a body whose parts come after these pauses, with ten seconds of patience.
+    async fn read(pauses: Vec<u64>) -> Vec<Result<Bytes, UpstreamError>> {
+        let parts = stream::iter(pauses).then(|seconds| async move {
+            time::sleep(Duration::from_secs(seconds)).await;
+            Ok(Frame::data(Bytes::from_static(b"x")))
+        });
+        let limit = Limit::new(1, 0);
+        let place = limit.enter(Duration::ZERO).await.expect("a free place");
+        let incoming = Box::pin(StreamBody::new(parts));
+        let silence = Duration::from_secs(10);
+        let mut body = receive(incoming, "h".to_owned(), silence, Counter::noop(), place);
+        let mut read = Vec::new();
+        while let Some(part) = body.next().await {
+            read.push(part);
+        }
+        assert!(limit.enter(Duration::ZERO).await.is_ok(), "an ended body gives its place back");
+        read
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_is_read_to_its_end_and_a_silent_one_is_not() {
+        let slow = read(vec![9; 100]).await;
+        assert!(slow.len() == 100 && slow.iter().all(Result::is_ok), "{slow:?}");
+        let silent = read(vec![9, 0, 11]).await;
+        assert_eq!(silent.iter().filter(|part| part.is_ok()).count(), 2);
+        assert!(
+            matches!(silent.last(), Some(Err(UpstreamError::TimedOut { stage: "body", .. }))),
+            "{silent:?}"
+        );
     }
 }

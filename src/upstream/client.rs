@@ -34,7 +34,8 @@ use super::resolve::{Resolve, System};
 use super::retry::{Attempt, Attempts, Repeat};
 use super::tls::Tls;
 use super::{
-    Availability, OriginRequest, OriginResponse, Upstream, UpstreamError, body, fault, meter,
+    Availability, Framing, OriginRequest, OriginResponse, Redirects, Upstream, UpstreamError, body,
+    fault, meter,
 };
 use crate::types::Head;
 
@@ -44,8 +45,9 @@ const MOST_INFORMATIONAL: usize = 16;
 /// hyper's smallest buffer.
 const LEAST_HEAD_BYTES: u64 = 8 << 10;
 
-/// How often a silent HTTP/2 connection is asked whether it is still there.
+/// How often an HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends requests over real connections. Clones share everything.
 ///
@@ -73,6 +75,7 @@ type Pool = legacy::Client<Connector, Outgoing>;
 /// An answer to one hop.
 struct Answer {
     head: Head,
+    framing: Framing,
     body: Incoming,
     place: Place,
 }
@@ -158,7 +161,7 @@ impl Inner {
         let mut route = Route::new(request, self.config.max_redirects)?;
         loop {
             let host = self.hosts.of(&route.request.url);
-            let Answer { head, body, place } = self.ask(&host, &route.request).await?;
+            let Answer { head, framing, body, place } = self.ask(&host, &route.request).await?;
             if route.advance(&head)? == Step::Onward {
                 continue;
             }
@@ -169,6 +172,7 @@ impl Inner {
                 hops: route.hops,
                 url: route.request.url,
                 elapsed: sent.elapsed(),
+                framing,
                 body: body::receive(body, host.name.clone(), silence, received, place),
             });
         }
@@ -181,7 +185,11 @@ impl Inner {
         request: &OriginRequest,
     ) -> Result<Answer, UpstreamError> {
         host.note_request();
-        let mut attempts = Attempts::new(self.config.retry(), Repeat::of(request));
+        let repeat = match request.redirects {
+            Redirects::Follow => Repeat::of(request),
+            Redirects::Pass => Repeat::Never,
+        };
+        let mut attempts = Attempts::new(self.config.retry(), repeat);
         loop {
             let outcome = self.attempt(host, request).await;
             let attempt = Attempt::of(outcome.as_ref().map(|answer| &answer.head));
@@ -208,7 +216,9 @@ impl Inner {
             outcome = self.exchange(request).await;
         }
         match outcome {
-            Ok((head, body)) => Ok(Answer { head, body, place: pass.succeeded() }),
+            Ok((head, framing, body)) => {
+                Ok(Answer { head, framing, body, place: pass.succeeded() })
+            }
             Err(Fault { error, blame }) => {
                 if blame == Blame::Host {
                     pass.failed();
@@ -219,7 +229,7 @@ impl Inner {
     }
 
     /// Writes the request and waits for the head.
-    async fn exchange(&self, request: &OriginRequest) -> Result<(Head, Incoming), Fault> {
+    async fn exchange(&self, request: &OriginRequest) -> Result<(Head, Framing, Incoming), Fault> {
         let progress = Progress::new();
         let mut message = self.message(request, &progress)?;
         let flood = Arc::new(Notify::new());
@@ -228,6 +238,12 @@ impl Inner {
         let pool = self.pools.within(Reach::of(&request.origin, &request.url));
         let host = host_of(&request.url);
         let response = tokio::select! {
+            // In this order, since a flood may end in a broken connection.
+            biased;
+            () = flood.notified() => {
+                let detail = "a flood of informational answers".to_owned();
+                return Err(Fault::nobody(UpstreamError::Malformed { host, detail }));
+            }
             response = pool.request(message) => response,
             () = progress.stalled(self.config.head_timeout) => {
                 // A connection that has gone silent is of no use to the next request.
@@ -235,21 +251,19 @@ impl Inner {
                 let error = UpstreamError::TimedOut { host, stage: "head" };
                 return Err(Fault { error, blame: Blame::Host });
             }
-            () = flood.notified() => {
-                let detail = "a flood of informational answers".to_owned();
-                return Err(Fault::nobody(UpstreamError::Malformed { host, detail }));
-            }
         };
         let response = response.map_err(|error| Fault::of(request, &error, &connection))?;
         let (parts, body) = response.into_parts();
         if let Some(history) = parts.extensions.get::<History>() {
             history.note_answer();
         }
+        let version = parts.version;
         let head = message::incoming(&host, parts).map_err(|error| {
             poison(&connection);
             Fault::nobody(error)
         })?;
-        Ok((head, body))
+        let framing = Framing::of(version, &head);
+        Ok((head, framing, body))
     }
 
     fn message(
@@ -313,6 +327,7 @@ fn pool(config: &Config, connector: Connector) -> Pool {
         .http1_max_buf_size(usize::try_from(head_bytes).unwrap_or(usize::MAX))
         .http2_max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
         .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
         .build(connector)
 }
 

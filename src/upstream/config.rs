@@ -23,7 +23,7 @@ pub struct Config {
     /// Longest silence within a body. The whole may take as long as it takes.
     #[serde(with = "humantime_serde")]
     pub read_timeout: Duration,
-    /// Further attempts of a GET or HEAD after a connection failed or the answer was 408, 502, 503 or 504.
+    /// Further attempts of a GET or HEAD after a connection failed or the answer was 408, 502, 503 or 504. Time-outs are not tried again.
     pub retries: u32,
     /// The first pause before a further attempt lasts up to this long, the next ones up to twice the one before.
     #[serde(with = "humantime_serde")]

@@ -15,11 +15,12 @@ pub fn of_request(request: &OriginRequest, error: &legacy::Error) -> UpstreamErr
     if let Some(connect) = find::<ConnectError>(error) {
         return of_connect(request, connect);
     }
-    match find::<hyper::Error>(error) {
-        Some(inner) if inner.is_parse() => {
-            UpstreamError::Malformed { host, detail: inner.to_string() }
-        }
-        _ => UpstreamError::Broken { host, detail: innermost(error) },
+    let detail = innermost(error);
+    let unparsed = find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse);
+    if unparsed || find::<h2::Error>(error).is_some_and(is_against_protocol) {
+        UpstreamError::Malformed { host, detail }
+    } else {
+        UpstreamError::Broken { host, detail }
     }
 }
 
@@ -44,6 +45,11 @@ fn of_connect(request: &OriginRequest, error: &ConnectError) -> UpstreamError {
         ConnectError::Tls(detail) => UpstreamError::Tls { host, detail: detail.clone() },
         ConnectError::Broken(detail) => UpstreamError::Broken { host, detail: detail.clone() },
     }
+}
+
+/// Whether we, not the host, ended the stream for what came: fields beyond the limit, pseudo-fields out of place.
+fn is_against_protocol(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
 }
 
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {

@@ -72,7 +72,7 @@ impl Host {
         }
     }
 
-    /// Whether a request would be sent at once.
+    /// Whether somebody who has something kept should wait for this host.
     pub fn availability(&self) -> Availability {
         let (now, state) = (Instant::now(), self.state());
         match (state.breaker.availability(now), state.pause_left(now)) {
@@ -82,7 +82,7 @@ impl Host {
         }
     }
 
-    /// Opens the circuit.
+    /// Counts the host as slow.
     pub fn trip(&self) {
         self.change(|breaker, now| breaker.trip(now, fastrand::f64()));
     }
@@ -90,9 +90,8 @@ impl Host {
     /// Waits for leave to send one attempt: a short pause to end, then a place, then the circuit's word.
     pub async fn enter(self: &Arc<Self>) -> Result<Pass, UpstreamError> {
         self.wait_out_pause().await?;
-        if let Availability::Open { retry_after } =
-            self.state().breaker.availability(Instant::now())
-        {
+        let refusal = self.state().breaker.refusal(Instant::now());
+        if let Some(retry_after) = refusal {
             return Err(self.open(retry_after));
         }
         let place = self.limit.enter(self.patience).await;
@@ -242,7 +241,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_is_dropped_lets_the_next_request_probe() {
         let host = host();
-        host.trip();
+        host.enter().await.expect("closed").failed();
         assert!(host.enter().await.is_err());
         time::advance(2 * SECOND).await;
         drop(host.enter().await.expect("the probe"));

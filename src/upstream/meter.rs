@@ -16,10 +16,10 @@ const CIRCUIT_OPEN: &str = "larder_upstream_circuit_open";
 
 /// Tells the recorder what the numbers mean.
 pub fn describe() {
-    describe_counter!(REQUESTS, "Requests to origins, by outcome (redirects and retries are one)");
-    describe_counter!(BYTES, Unit::Bytes, "Body bytes received from origins");
-    describe_histogram!(SECONDS, Unit::Seconds, "Time from sending a request to its final head");
-    describe_gauge!(CIRCUIT_OPEN, "1 while a host is left alone after failures");
+    describe_counter!(REQUESTS, "Requests to an origin by outcome, with all their attempts.");
+    describe_counter!(BYTES, Unit::Bytes, "Body bytes that came from an origin.");
+    describe_histogram!(SECONDS, Unit::Seconds, "From sending a request to its final head.");
+    describe_gauge!(CIRCUIT_OPEN, "1 while a host is left alone after failures, else 0.");
 }
 
 /// Counts a request and what came of it.

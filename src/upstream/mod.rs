@@ -29,10 +29,9 @@ mod tls;
 
 pub use client::Client;
 pub use config::{Config, ConfigError, Proxy};
-
 pub use request::{
-    Availability, Credentials, Hop, HostRule, Origin, OriginBody, OriginRequest, OriginResponse,
-    OutgoingBody, UpstreamError,
+    Availability, Credentials, Framing, Hop, HostRule, Origin, OriginBody, OriginRequest,
+    OriginResponse, OutgoingBody, Redirects, UpstreamError,
 };
 pub use resolve::{Resolve, System};
 
@@ -47,11 +46,12 @@ pub trait Upstream: Send + Sync + fmt::Debug + 'static {
         request: OriginRequest,
     ) -> BoxFuture<'static, Result<OriginResponse, UpstreamError>>;
 
-    /// Whether the circuit to the request's host is closed. While it is open, `send` fails at once with
-    /// [`UpstreamError::CircuitOpen`], but for one probe at a time when its pause is over. A pause that the host itself asked for
-    /// (`Retry-After`) shows as open too; there, `send` waits if it is short.
+    /// Whether to wait for the request's host when something is kept that could be served instead. `Open` with a `retry_after` of zero: try
+    /// it in the background. A host that failed several times in a row also makes `send` fail at once with [`UpstreamError::CircuitOpen`], but
+    /// for one probe at a time when its pause is over; one that is merely slow is still asked by whoever has nothing kept.
     fn availability(&self, request: &OriginRequest) -> Availability;
 
-    /// Opens the circuit: the caller's own time budget ran out on this host while it had something kept to serve.
+    /// The caller's time budget ran out on this host while it had something kept to serve: nobody else in that position waits for it until it has
+    /// answered again.
     fn report_slow(&self, request: &OriginRequest);
 }

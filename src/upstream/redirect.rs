@@ -6,7 +6,7 @@
 use http::{Method, StatusCode, header};
 use url::Url;
 
-use super::{Hop, OriginRequest, OutgoingBody, UpstreamError};
+use super::{Hop, OriginRequest, OutgoingBody, Redirects, UpstreamError};
 use crate::types::Head;
 
 /// The way of one request: what is asked next, and what was passed.
@@ -38,6 +38,9 @@ impl Route {
 
     /// Reads an answer's head and goes on when it is a redirect that can be followed.
     pub fn advance(&mut self, head: &Head) -> Result<Step, UpstreamError> {
+        if self.request.redirects == Redirects::Pass {
+            return Ok(Step::Arrived);
+        }
         let Some(rewrite) = Rewrite::of(head.status, &self.request.method) else {
             return Ok(Step::Arrived);
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version, header};
 use url::Url;
 
 use crate::types::{Head, Secret};
@@ -108,6 +108,17 @@ pub struct OriginRequest {
     /// Overrides the origin's credentials for this request.
     pub credentials: Option<Credentials>,
     pub body: OutgoingBody,
+    pub redirects: Redirects,
+}
+
+/// Who deals with answers that lead elsewhere or call for another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redirects {
+    /// This layer: redirects are followed within the origin's declared hosts, outages tried again.
+    #[default]
+    Follow,
+    /// The caller: the first answer is the answer, whatever its status.
+    Pass,
 }
 
 impl OriginRequest {
@@ -119,6 +130,7 @@ impl OriginRequest {
             headers: HeaderMap::new(),
             credentials: None,
             body: OutgoingBody::Empty,
+            redirects: Redirects::Follow,
         }
     }
 
@@ -184,7 +196,29 @@ pub struct OriginResponse {
     pub url: Url,
     /// From sending to the head's arrival.
     pub elapsed: Duration,
+    pub framing: Framing,
     pub body: OriginBody,
+}
+
+/// Whether the end of a body can be told from a connection that broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Delimited,
+    /// HTTP/1 with neither length nor chunks: it ends when the connection does (RFC 9112 section 6.3).
+    UntilClose,
+}
+
+impl Framing {
+    /// Reads it from a head as it came over `version`.
+    pub fn of(version: Version, head: &Head) -> Self {
+        let bodiless = matches!(head.status.as_u16(), 204 | 304);
+        let told = head.headers.contains_key(header::CONTENT_LENGTH)
+            || head.headers.contains_key(header::TRANSFER_ENCODING);
+        match version > Version::HTTP_11 || bodiless || told {
+            true => Self::Delimited,
+            false => Self::UntilClose,
+        }
+    }
 }
 
 impl fmt::Debug for OriginResponse {

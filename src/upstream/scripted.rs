@@ -13,13 +13,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Availability, OriginBody, OriginRequest, OriginResponse, OutgoingBody, Upstream, UpstreamError,
+    Availability, Framing, OriginBody, OriginRequest, OriginResponse, OutgoingBody, Upstream,
+    UpstreamError,
 };
 
 mod reply;
@@ -27,7 +28,7 @@ mod reply;
 pub use reply::Reply;
 use reply::{Answer, Segment};
 
-/// How long [`Upstream::report_slow`] keeps the twin's circuit open.
+/// How long after [`Upstream::report_slow`] a background attempt is due.
 pub const SLOW_PAUSE: Duration = Duration::from_secs(2);
 
 /// An upstream that answers from a script. Clones share the script and the record.
@@ -159,7 +160,8 @@ impl Scripted {
                 address: request.display_address(),
             });
         }
-        if let Availability::Open { retry_after } = self.availability(&request) {
+        let forced = lock(&self.0.circuit).forced;
+        if let Some(retry_after) = forced {
             return Err(UpstreamError::CircuitOpen { host, retry_after });
         }
         let body = upload(&request.body).await.map_err(|error| UpstreamError::Broken {
@@ -179,7 +181,8 @@ impl Scripted {
         lock(&self.0.circuit).slow_until = None;
         let Answer { head, hops, url, body } = answer;
         let body = self.deliver(host, body);
-        Ok(OriginResponse { head, hops, url, elapsed: sent.elapsed(), body })
+        let framing = Framing::of(Version::HTTP_11, &head);
+        Ok(OriginResponse { head, hops, url, elapsed: sent.elapsed(), framing, body })
     }
 
     fn deliver(&self, host: String, segments: Vec<Segment>) -> OriginBody {
@@ -218,10 +221,7 @@ impl Upstream for Scripted {
 
     fn availability(&self, _request: &OriginRequest) -> Availability {
         let circuit = lock(&self.0.circuit);
-        let slow = circuit
-            .slow_until
-            .and_then(|until| until.checked_duration_since(Instant::now()))
-            .filter(|left| !left.is_zero());
+        let slow = circuit.slow_until.map(|until| until.saturating_duration_since(Instant::now()));
         match circuit.forced.or(slow) {
             Some(retry_after) => Availability::Open { retry_after },
             None => Availability::Closed,
@@ -401,11 +401,13 @@ mod tests {
     async fn an_open_circuit_and_a_foreign_address_send_nothing() {
         let upstream = Scripted::new();
         upstream.always(FILE, Reply::new(StatusCode::OK));
-        upstream.report_slow(&request(&[]));
+        upstream.set_availability(Availability::Open { retry_after: SLOW_PAUSE });
         let refused = upstream.send(request(&[])).await;
         assert!(matches!(refused, Err(UpstreamError::CircuitOpen { .. })), "{refused:?}");
-        tokio::time::advance(SLOW_PAUSE).await;
-        assert_eq!(upstream.availability(&request(&[])), Availability::Closed);
+        upstream.set_availability(Availability::Closed);
+        upstream.report_slow(&request(&[]));
+        let wait = Availability::Open { retry_after: SLOW_PAUSE };
+        assert_eq!(upstream.availability(&request(&[])), wait);
         let mut foreign = request(&[]);
         foreign.url = address("http://other.example/");
         let refused = upstream.send(foreign).await;

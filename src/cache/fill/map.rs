@@ -61,6 +61,14 @@ impl Runs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct LaneId(u32);
 
+/// Where a lane must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) end: u64,
+    /// It is the end of the body.
+    pub(super) is_last: bool,
+}
+
 /// What has come of a body and what is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Map {
@@ -93,10 +101,6 @@ impl Map {
         self.total.is_some_and(|total| self.prefix() >= total)
     }
 
-    pub(super) fn lanes(&self) -> usize {
-        self.claims.len()
-    }
-
     /// Gives `range` to a new lane. The caller took it from [`Map::gap`] or [`Map::block_for`].
     pub(super) fn claim(&mut self, range: Range<u64>) -> LaneId {
         let id = LaneId(self.lanes_named);
@@ -110,14 +114,23 @@ impl Map {
         id
     }
 
-    /// Where the lane must stop. It moves towards the start when a reader ahead takes a block out of the lane's way.
-    pub(super) fn end_of_claim(&self, lane: LaneId) -> u64 {
-        self.claims.get(&lane).map_or(0, |claim| claim.end)
+    /// What the lane has to bring. Its end moves towards the start when a reader ahead takes a block out of the lane's way.
+    pub(super) fn claim_of(&self, lane: LaneId) -> Claim {
+        let end = self.claims.get(&lane).map_or(0, |claim| claim.end);
+        Claim { end, is_last: self.total == Some(end) }
     }
 
-    /// Ends a lane's claim; what it did not bring is a gap again.
+    /// Ends a lane's claim. What it did not bring is a gap again; when it brought nothing at all, the lane that stops there goes on.
     pub(super) fn release(&mut self, lane: LaneId) {
-        self.claims.remove(&lane);
+        let Some(released) = self.claims.remove(&lane) else { return };
+        if self.arrived.end_of(released.start) > released.start {
+            return;
+        }
+        let end = self.next_taken(released.start).or(self.total).unwrap_or(u64::MAX);
+        let before = self.claims.values_mut().find(|claim| claim.end == released.start);
+        if let Some(before) = before {
+            before.end = end;
+        }
     }
 
     /// Notes bytes that a lane brought.
@@ -206,7 +219,7 @@ mod tests {
         let block = map.block_for(&(total - 10..total)).expect("far ahead");
         assert_eq!(block, 99 * MIB..total);
         let second = map.claim(block);
-        assert_eq!(map.end_of_claim(first), 99 * MIB);
+        assert_eq!(map.claim_of(first).end, 99 * MIB);
         assert_eq!(map.block_for(&(total - 10..total)), None, "claimed");
         map.bring(second, 99 * MIB..total);
         map.release(second);
@@ -220,12 +233,21 @@ mod tests {
         let mut map = Map::new(Some(100 * MIB), 3);
         let first = map.claim(3..100 * MIB);
         let second = map.claim(map.block_for(&(50 * MIB + 7..51 * MIB)).expect("far ahead"));
-        assert_eq!(map.end_of_claim(second), 51 * MIB);
+        assert_eq!(map.claim_of(second).end, 51 * MIB);
         assert_eq!(map.gap(), Some(51 * MIB..100 * MIB));
         map.bring(first, 3..10);
         map.release(first);
         assert_eq!(map.gap(), Some(10..50 * MIB));
         assert_eq!(map.prefix(), 10);
+    }
+
+    #[test]
+    fn a_lane_goes_on_where_one_ahead_brought_nothing() {
+        let mut map = Map::new(Some(100 * MIB), 0);
+        let first = map.claim(0..100 * MIB);
+        let second = map.claim(map.block_for(&(50 * MIB..51 * MIB)).expect("far ahead"));
+        map.release(second);
+        assert_eq!((map.claim_of(first).end, map.gap()), (100 * MIB, None));
     }
 
     #[test]
@@ -259,7 +281,7 @@ mod tests {
                     },
                     _ if !lanes.is_empty() => {
                         let (lane, position) = lanes.swap_remove(at as usize % lanes.len());
-                        let end = map.end_of_claim(lane).min(position + at);
+                        let end = map.claim_of(lane).end.min(position + at);
                         prop_assert!(map.arrived.end_of(position) == position || end == position);
                         brought += end - position;
                         map.bring(lane, position..end);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Bodies up to this many bytes are not released before their digest is right, so that a wrong one is a clean refusal.
-pub(super) const SMALL_BYTES: u64 = 1 << 20;
+pub(crate) const SMALL_BYTES: u64 = 1 << 20;
 
 /// Of larger ones this much is held at the end, so that no reader completes a wrong body.
 pub(super) const TAIL_BYTES: u64 = 64 << 10;
@@ -19,7 +19,7 @@ pub(super) enum Promise {
 
 /// What kind of reader asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
+pub(crate) enum View {
     /// The whole body, or a part of it that leads up to its end.
     Sequential,
     /// A look at a small part that lies ahead of what has arrived (the directory of a wheel, the footer of a layer): it

@@ -22,18 +22,19 @@ pub(super) struct Verifier {
 
 /// Digests of a whole body, all promises kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verified {
-    pub(super) blob: BlobId,
-    pub(super) length: u64,
+pub(crate) struct Verified {
+    pub(crate) blob: BlobId,
+    pub(crate) length: u64,
     /// Beside the blob's SHA-256.
-    pub(super) digests: Vec<Digest>,
+    pub(crate) digests: Vec<Digest>,
 }
 
 /// Why a body could not be verified.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VerifyError {
-    #[error("expected {expected}, got {got}")]
-    Mismatch { expected: Digest, got: Digest },
+    /// Other bytes than promised; says which digests.
+    #[error("{0}")]
+    Mismatch(String),
     #[error("reading back for hashing")]
     Read(#[from] io::Error),
 }
@@ -80,23 +81,19 @@ impl Verifier {
     }
 
     /// Compares the digests of a body of `length` bytes, all of which are hashed.
-    pub(super) fn finish(
-        self,
-        file: Option<&dyn ReadAt>,
-        length: u64,
-    ) -> Result<Verified, VerifyError> {
+    pub(super) fn finish(self, file: &dyn ReadAt, length: u64) -> Result<Verified, VerifyError> {
         debug_assert_eq!(self.at, length, "every byte is hashed before the digests are compared");
         let mut digests: Vec<_> = self.hashers.into_iter().map(Hasher::finish).collect();
-        if self.git_later
-            && let Some(file) = file
-        {
+        if self.git_later {
             digests.push(git_digest(file, length)?);
         }
         for expected in &self.promised {
             let got = digests.iter().find(|digest| digest.algorithm() == expected.algorithm());
             match got {
                 Some(got) if got == expected => {}
-                Some(got) => return Err(VerifyError::Mismatch { expected: *expected, got: *got }),
+                Some(got) => {
+                    return Err(VerifyError::Mismatch(format!("expected {expected}, got {got}")));
+                }
                 None => return Err(io::Error::other("a digest was not computed").into()),
             }
         }
@@ -121,7 +118,7 @@ pub(crate) fn verify_at_rest(
 ) -> Result<Vec<Digest>, String> {
     let mut verifier = Verifier::new(promised, Some(length));
     verifier.catch_up(file, length).map_err(|error| error.to_string())?;
-    let verified = verifier.finish(Some(file), length).map_err(|error| error.to_string())?;
+    let verified = verifier.finish(file, length).map_err(|error| error.to_string())?;
     Ok(verified.digests)
 }
 

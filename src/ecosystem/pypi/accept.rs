@@ -25,7 +25,15 @@ impl Representation {
         }
     }
 
-    /// The names it is asked for by. `latest` is answered with the version that it stands for.
+    /// What the client gives for it: the quality of its own name, or of an alias that is named outright (wildcards cover the own name).
+    fn quality(self, ranges: &[MediaRange]) -> u16 {
+        let mut aliases = self.names().iter();
+        let own = aliases.next().map_or(0, |name| quality(ranges, name));
+        let named = aliases.flat_map(|alias| ranges.iter().filter(move |one| one.range == *alias));
+        named.map(|one| one.quality).fold(own, u16::max)
+    }
+
+    /// The names it is asked for by, its own first. `latest` is answered with the version that it stands for.
     const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Html => &["text/html"],
@@ -40,7 +48,8 @@ impl Representation {
 }
 
 /// What a refusal lists.
-pub const OFFERED: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html";
+pub const OFFERED: &str =
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html";
 
 /// Chooses the representation; `None` when the client accepts none that there is (406). `?format=` overrides `Accept`; no `Accept` at
 /// all, or `*/*`, means `text/html`, which is what browsers and the oldest clients read.
@@ -55,7 +64,7 @@ pub fn negotiate(headers: &HeaderMap, query: Option<&str>) -> Option<Representat
     }
     let mut best: Option<(Representation, u16)> = None;
     for candidate in Representation::ALL {
-        let quality = candidate.names().iter().map(|name| quality(&ranges, name)).max().unwrap_or(0);
+        let quality = candidate.quality(&ranges);
         if quality > best.map_or(0, |(_, highest)| highest) {
             best = Some((candidate, quality));
         }
@@ -164,7 +173,10 @@ mod tests {
         check("APPLICATION/vnd.pypi.simple.latest+JSON; Q=0.2, text/html;q=0.1", JSON);
         check("application/vnd.pypi.simple.latest+html", HTML_V1);
         check("application/*;q=0.3, text/html;q=0.2", HTML_V1);
-        check("application/*, application/vnd.pypi.simple.v1+html;q=0.1, application/vnd.pypi.simple.latest+html;q=0.1", JSON);
+        check(
+            "application/*, application/vnd.pypi.simple.v1+html;q=0.1, application/vnd.pypi.simple.latest+html;q=0.1",
+            JSON,
+        );
     }
 
     #[test]

@@ -10,8 +10,20 @@ const MOST_SPLITS: usize = 3;
 
 /// Suffixes of distribution files, longest first where one ends another.
 const SUFFIXES: [&str; 14] = [
-    ".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tar.lzma", ".tar.Z", ".tgz", ".tar", ".egg",
-    ".exe", ".msi", ".rpm", ".deb",
+    ".whl",
+    ".tar.gz",
+    ".zip",
+    ".tar.bz2",
+    ".tar.xz",
+    ".tar.lzma",
+    ".tar.Z",
+    ".tgz",
+    ".tar",
+    ".egg",
+    ".exe",
+    ".msi",
+    ".rpm",
+    ".deb",
 ];
 
 /// Whether `name` is a project's name (core metadata specification). Checked before it is normalised: normalising would
@@ -94,6 +106,28 @@ pub fn splits(filename: &str) -> Vec<Split<'_>> {
     found
 }
 
+/// Whether a file's name may stand for `project` (normalised).
+pub fn is_of(project: &str, filename: &str) -> bool {
+    let plain = |rest: &str| {
+        rest.starts_with(|first: char| first.is_ascii_digit())
+            && (rest.ends_with(".whl") || !rest.contains('-') && is_distribution(rest))
+    };
+    // Nearly all files are named by the book; the others are worth the longer look.
+    after_project(project, filename).is_some_and(plain)
+        || splits(filename).iter().any(|split| split.project == project)
+}
+
+/// What follows `project` and a dash, when the file's name begins so in any spelling of the same length.
+fn after_project<'a>(project: &str, filename: &'a str) -> Option<&'a str> {
+    let (head, rest) = filename.split_at_checked(project.len())?;
+    let same = |(one, other): (u8, u8)| match other {
+        b'-' => matches!(one, b'-' | b'_' | b'.'),
+        other => one.to_ascii_lowercase() == other,
+    };
+    let spelled = head.bytes().zip(project.bytes()).all(same);
+    rest.strip_prefix('-').filter(|_| spelled)
+}
+
 /// Whether the name ends as distribution files do.
 pub fn is_distribution(filename: &str) -> bool {
     stem(filename).is_some()
@@ -136,7 +170,9 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused() {
-        for name in ["", "-a", "a-", ".", "..", "a/b", "a b", "a%2fb", "é", "a\0", "_", &"a".repeat(257)] {
+        for name in
+            ["", "-a", "a-", ".", "..", "a/b", "a b", "a%2fb", "é", "a\0", "_", &"a".repeat(257)]
+        {
             assert!(!is_valid(name), "{name}");
         }
         for name in ["a", "A1", "zope.interface", "ruamel_yaml-x"] {
@@ -162,7 +198,8 @@ mod tests {
         let check = |filename: &str, expected: &[(&str, &str)]| {
             let found: Vec<_> =
                 splits(filename).into_iter().map(|one| (one.project, one.version)).collect();
-            let found: Vec<_> = found.iter().map(|(name, version)| (name.as_str(), *version)).collect();
+            let found: Vec<_> =
+                found.iter().map(|(name, version)| (name.as_str(), *version)).collect();
             assert_eq!(found, expected, "{filename}");
         };
         check("six-1.16.0-py2.py3-none-any.whl", &[("six", "1.16.0")]);
@@ -174,9 +211,29 @@ mod tests {
         check("py-2-3.0-1.zip", &[("py-2-3-0", "1"), ("py-2", "3.0-1"), ("py", "2-3.0-1")]);
         check("demo-v1.0.tgz", &[("demo", "v1.0")]);
         check("demo-latest.tar.bz2", &[("demo", "latest")]);
-        check("demo-1.0.win32-py2.7.exe", &[("demo", "1.0.win32-py2.7"), ("demo-1-0-win32", "py2.7")]);
-        for no_distribution in ["demo-1.0.tar.gz.asc", "index.html", "demo.whl", "-1.0.tar.gz", ".whl"] {
+        check(
+            "demo-1.0.win32-py2.7.exe",
+            &[("demo", "1.0.win32-py2.7"), ("demo-1-0-win32", "py2.7")],
+        );
+        for no_distribution in
+            ["demo-1.0.tar.gz.asc", "index.html", "demo.whl", "-1.0.tar.gz", ".whl"]
+        {
             check(no_distribution, &[]);
+        }
+    }
+
+    #[test]
+    fn the_short_look_agrees_with_the_long_one() {
+        for (project, filename, expected) in [
+            ("six", "six-1.0-py3-none-any.whl", true),
+            ("six", "sixth-1.0-py3-none-any.whl", false),
+            ("foo-bar", "Foo.Bar-1.0.tar.gz", true),
+            ("foo-bar", "foo__bar-1.0.tar.gz", true),
+            ("foo", "foo-2-1.0.tar.gz", true),
+            ("foo-2", "foo-2-1.0.tar.gz", true),
+            ("foo", "foo-1.0.html", false),
+        ] {
+            assert_eq!(is_of(project, filename), expected, "{project} {filename}");
         }
     }
 

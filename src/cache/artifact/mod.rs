@@ -1,0 +1,238 @@
+//! Artifacts: immutable bytes with a digest.
+//!
+//! The way through [`Cache::artifact`]: what is kept under the key (`kept`), what is kept under another key but has the promised
+//! digest (adopted), for `HEAD` what is known of it, and at last a fill (`fill`), joined or started. What cannot be stored passes through
+//! (`through`); what a fill brought is written down by `keep`.
+//!
+//! Left out: who may have it, and what it is called, which the caller has settled before.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use moka::sync::Cache as Memory;
+
+use crate::cache::ask::ask;
+use crate::cache::failure::Failure;
+use crate::cache::fill::state::{Ending, Opened};
+use crate::cache::fill::{self, Patience, Place, Reader};
+use crate::cache::found::{Found, Source, Trace};
+use crate::cache::lookup::Artifact;
+use crate::cache::{Cache, Config, Parts};
+use crate::semantics::cache_status::{CacheStatus, Forward};
+use crate::semantics::range::Spec;
+use crate::types::{CacheKey, Head, Presence, Timestamp};
+
+mod keep;
+mod kept;
+mod through;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use keep::{keep, seal};
+pub(crate) use kept::is_kept;
+use kept::{Hot, Kept};
+
+/// Most names that "does not exist" is remembered for.
+const MOST_ABSENT: u64 = 100_000;
+
+/// How often a look-up begins again because what it waited for had ended meanwhile.
+const MOST_ROUNDS: usize = 8;
+
+/// What of an artifact is wanted.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// `HEAD` never starts a transfer; anything else is a `GET`.
+    pub method: Method,
+    /// The ranges that the client asked for, if any; they shape how long the answer waits, not what it is.
+    pub ranges: Option<Vec<Spec>>,
+}
+
+/// What the cache knows of artifacts beside the store.
+#[derive(Debug)]
+pub(crate) struct Artifacts {
+    hot: Memory<CacheKey, Arc<Hot>>,
+    /// Until when "does not exist" is believed.
+    absent: Memory<CacheKey, Timestamp>,
+}
+
+impl Artifacts {
+    /// Takes half of the memory; documents and their rendered forms share the other.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            hot: Memory::builder()
+                .max_capacity(config.memory.bytes() / 2)
+                .weigher(|key: &CacheKey, hot: &Arc<Hot>| {
+                    u32::try_from(key.as_str().len() + hot.weight()).unwrap_or(u32::MAX)
+                })
+                .build(),
+            absent: Memory::builder().max_capacity(MOST_ABSENT).build(),
+        }
+    }
+}
+
+impl Cache {
+    /// Gets an artifact. The answer's body may still be on its way; what has a digest is never completed with wrong bytes.
+    ///
+    /// Dropping the future, or the answer, leaves a transfer running for the others and for the store.
+    pub async fn artifact(&self, artifact: &Artifact, want: Want) -> Result<Found, Failure> {
+        let found = self.parts.find_artifact(artifact, &want).await?;
+        self.parts.count(&found.trace.status);
+        Ok(found)
+    }
+
+    /// Transfers from upstream under way.
+    pub fn fills_under_way(&self) -> usize {
+        self.parts.fills.len()
+    }
+}
+
+impl Parts {
+    async fn find_artifact(
+        self: &Arc<Self>,
+        artifact: &Artifact,
+        want: &Want,
+    ) -> Result<Found, Failure> {
+        let key = &artifact.lookup.key;
+        let mut mutated = false;
+        for _ in 0..MOST_ROUNDS {
+            match self.kept(artifact).await {
+                Kept::Right(found) => return Ok(*found),
+                Kept::Mutated => mutated = true,
+                Kept::Missing => {}
+            }
+            if let Some(found) = self.adopt(artifact).await {
+                return Ok(found);
+            }
+            if self.is_absent(key) {
+                return Err(Failure::Absent);
+            }
+            if artifact.lookup.origins.is_empty() {
+                return Err(Failure::NotKept);
+            }
+            if want.method == Method::HEAD {
+                return self.describe(artifact).await;
+            }
+            if let Some(found) = self.transfer(artifact, want).await? {
+                return Ok(if mutated { with_detail(found, "mutated-upstream") } else { found });
+            }
+        }
+        Err(Failure::Store("the transfer ended again and again".to_owned()))
+    }
+
+    /// Joins the fill of an artifact, or starts it. `None`: it ended without a body for us, look again.
+    async fn transfer(
+        self: &Arc<Self>,
+        artifact: &Artifact,
+        want: &Want,
+    ) -> Result<Option<Found>, Failure> {
+        let (reader, collapsed) = match self.fills.join(&artifact.lookup.key) {
+            Place::Joined(reader) => (reader, true),
+            Place::First(reader, registration) => {
+                fill::start(self, artifact.clone(), registration);
+                (reader, false)
+            }
+        };
+        let patience = match want.ranges {
+            Some(_) if self.config.verify_before_range => Patience::Digest,
+            _ => Patience::Head,
+        };
+        match reader.opened(patience).await {
+            Ok(opened) => Ok(Some(followed(reader, &opened, collapsed))),
+            Err(Ending::Verified | Ending::Again) => Ok(None),
+            Err(Ending::Through(why)) => {
+                let answered = match reader.take_answer() {
+                    Some(answered) => answered,
+                    None => ask(self, &artifact.lookup, through::prepare).await?,
+                };
+                through::pass(self, artifact, answered, why).await.map(Some)
+            }
+            Err(Ending::Failed(failure)) => {
+                if matches!(failure, Failure::Absent) {
+                    self.note_absent(&artifact.lookup.key);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Answers a `HEAD` for something that is not kept: from a transfer under way, from the size that the plan names, or by asking.
+    async fn describe(&self, artifact: &Artifact) -> Result<Found, Failure> {
+        let key = &artifact.lookup.key;
+        let running = self.fills.find(key).and_then(|reader| {
+            let opened = reader.fill().opened()?;
+            Some(followed(reader, &opened, true))
+        });
+        if let Some(found) = running {
+            return Ok(found);
+        }
+        if let Some(size) = artifact.size {
+            let status = CacheStatus::hit().with_detail("metadata");
+            let head = Head::new(StatusCode::OK);
+            let trace = trace(status, self.clock.now());
+            return Ok(Found { head, source: Source::Unread(size), trace });
+        }
+        let asked = ask(self, &artifact.lookup, |request| {
+            through::prepare(request);
+            request.method = Method::HEAD;
+        });
+        let answered = asked.await.inspect_err(|failure| {
+            if matches!(failure, Failure::Absent) {
+                self.note_absent(key);
+            }
+        })?;
+        let upstream = &answered.response;
+        let mut status = CacheStatus::forwarded(Forward::UriMiss);
+        status.forward_status = Some(upstream.head.status.as_u16());
+        let mut trace = trace(status, self.clock.now());
+        trace.upstream_ms = u64::try_from(upstream.elapsed.as_millis()).ok();
+        let source = match upstream.head.content_length() {
+            Some(size) => Source::Unread(size),
+            None => {
+                Source::stream(futures_util::StreamExt::boxed(futures_util::stream::empty()), None)
+            }
+        };
+        let head = Head { status: StatusCode::OK, headers: answered.accepted.headers };
+        Ok(Found { head, source, trace })
+    }
+
+    fn is_absent(&self, key: &CacheKey) -> bool {
+        self.artifacts.absent.get(key).is_some_and(|until| self.clock.now() < until)
+    }
+
+    fn note_absent(&self, key: &CacheKey) {
+        let until = self.clock.now().plus(self.config.absent_for);
+        self.artifacts.absent.insert(key.clone(), until);
+    }
+}
+
+/// The answer of those who follow a fill.
+fn followed(reader: Reader, opened: &Opened, collapsed: bool) -> Found {
+    let status = CacheStatus {
+        forward_status: Some(opened.status),
+        stored: true,
+        collapsed,
+        ..CacheStatus::forwarded(Forward::UriMiss)
+    };
+    let mut trace = trace(status, opened.opened);
+    if !collapsed {
+        trace.upstream_ms = u64::try_from(opened.elapsed.as_millis()).ok();
+    }
+    Found { head: opened.head.clone(), source: Source::Fill(reader), trace }
+}
+
+fn trace(status: CacheStatus, validated: Timestamp) -> Trace {
+    Trace {
+        status,
+        upstream_ms: None,
+        validated,
+        presence: Presence::Present,
+        age_secs: None,
+        stale: false,
+    }
+}
+
+fn with_detail(mut found: Found, detail: &'static str) -> Found {
+    found.trace.status.detail.get_or_insert(detail);
+    found
+}

@@ -1,0 +1,115 @@
+//! Serving what cannot be stored: the disk is full, or nothing tells where the body ends.
+//!
+//! A digest that was promised is checked all the same: a small body is collected first, of a larger one the last bytes are held.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::cache::Parts;
+use crate::cache::artifact::trace;
+use crate::cache::ask::Answered;
+use crate::cache::failure::Failure;
+use crate::cache::fill::SMALL_BYTES;
+use crate::cache::found::{Found, Source};
+use crate::cache::lookup::Artifact;
+use crate::semantics::cache_status::{CacheStatus, Forward};
+use crate::types::{Digest, Hasher, Head};
+use crate::upstream::{OriginBody, OriginRequest, OriginResponse, UpstreamError};
+
+/// Completes a request whose answer will not be stored.
+pub(super) fn prepare(request: &mut OriginRequest) {
+    request.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
+/// Passes an answer through. `why` is told in `Cache-Status`.
+pub(super) async fn pass(
+    parts: &Arc<Parts>,
+    artifact: &Artifact,
+    answered: Answered,
+    why: &'static str,
+) -> Result<Found, Failure> {
+    let Answered { response, accepted, .. } = answered;
+    let OriginResponse { head, elapsed, body, .. } = response;
+    let length = head.content_length();
+    let mut promised = artifact.digests.clone();
+    promised.extend(accepted.promised);
+    let body = checked(body, &promised, length);
+    let source = match length {
+        Some(length) if length <= SMALL_BYTES => Source::Memory(collect(body).await?),
+        length => Source::stream(body, length),
+    };
+    let mut status = CacheStatus::forwarded(Forward::UriMiss).with_detail(why);
+    status.forward_status = Some(head.status.as_u16());
+    let mut trace = trace(status, parts.clock.now());
+    trace.upstream_ms = u64::try_from(elapsed.as_millis()).ok();
+    let head = Head { status: StatusCode::OK, headers: accepted.headers };
+    Ok(Found { head, source, trace })
+}
+
+async fn collect(mut body: OriginBody) -> Result<Bytes, Failure> {
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = body.try_next().await? {
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+/// The same body, which breaks before its last chunk when a digest is wrong.
+fn checked(body: OriginBody, promised: &[Digest], length: Option<u64>) -> OriginBody {
+    let hashers = promised.iter().filter_map(|digest| match length {
+        Some(length) if digest.algorithm() == crate::types::Algorithm::GitSha1 => {
+            Some((*digest, Hasher::git_blob(length)))
+        }
+        _ => Hasher::new(digest.algorithm()).ok().map(|hasher| (*digest, hasher)),
+    });
+    let check = Check { body, hashers: hashers.collect(), held: None };
+    if check.hashers.is_empty() { check.body } else { check.stream() }
+}
+
+struct Check {
+    body: OriginBody,
+    hashers: Vec<(Digest, Hasher)>,
+    held: Option<Bytes>,
+}
+
+impl Check {
+    fn stream(self) -> BoxStream<'static, Result<Bytes, UpstreamError>> {
+        stream::try_unfold(Some(self), |check| async move {
+            match check {
+                Some(check) => check.next().await,
+                None => Ok(None),
+            }
+        })
+        .boxed()
+    }
+
+    /// The chunk before the one just received; after the last, the last, if the digests are right.
+    async fn next(mut self) -> Result<Option<(Bytes, Option<Self>)>, UpstreamError> {
+        while let Some(chunk) = self.body.try_next().await? {
+            if chunk.is_empty() {
+                continue;
+            }
+            for (_, hasher) in &mut self.hashers {
+                hasher.update(&chunk);
+            }
+            if let Some(released) = self.held.replace(chunk) {
+                return Ok(Some((released, Some(self))));
+            }
+        }
+        for (expected, hasher) in self.hashers {
+            let got = hasher.finish();
+            if got != expected {
+                metrics::counter!("larder_fill_failures_total", "kind" => "digest").increment(1);
+                return Err(UpstreamError::Malformed {
+                    host: "upstream".to_owned(),
+                    detail: format!("expected {expected}, got {got}"),
+                });
+            }
+        }
+        Ok(self.held.map(|held| (held, None)))
+    }
+}

@@ -1,0 +1,139 @@
+//! The fills under way, at most one per key, and how many may run at once.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use metrics::Gauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::cache::Config;
+use crate::cache::fill::{Fill, Reader};
+use crate::types::CacheKey;
+
+/// Every fill under way.
+pub(crate) struct Fills {
+    running: Running,
+    permits: Arc<Semaphore>,
+    verify_before_range: bool,
+    waiting: Gauge,
+    transferring: Gauge,
+    full: AtomicBool,
+}
+
+type Running = Arc<Mutex<HashMap<CacheKey, Arc<Fill>>>>;
+
+/// A place among the readers of a fill.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// The fill was under way.
+    Joined(Reader),
+    /// There was none: the caller must start it with this registration.
+    First(Reader, Registration),
+}
+
+/// Keeps a fill findable. Dropping it lets the next request look for itself.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    running: Running,
+    pub(super) fill: Arc<Fill>,
+}
+
+/// The right to transfer, counted while it is held.
+pub(super) struct Permit {
+    _counted: Counted,
+    _right: OwnedSemaphorePermit,
+}
+
+impl Fills {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            running: Running::default(),
+            permits: Arc::new(Semaphore::new(config.fills.max(1))),
+            verify_before_range: config.verify_before_range,
+            waiting: metrics::gauge!("larder_fills", "state" => "waiting"),
+            transferring: metrics::gauge!("larder_fills", "state" => "running"),
+            full: AtomicBool::new(false),
+        }
+    }
+
+    /// Joins the fill of `key`, or begins one.
+    pub(crate) fn join(&self, key: &CacheKey) -> Place {
+        let mut running = lock(&self.running);
+        if let Some(fill) = running.get(key) {
+            return Place::Joined(fill.read());
+        }
+        let fill = Fill::new(key.clone(), self.verify_before_range);
+        running.insert(key.clone(), Arc::clone(&fill));
+        drop(running);
+        let reader = fill.read();
+        Place::First(reader, Registration { running: Arc::clone(&self.running), fill })
+    }
+
+    /// The fill of `key`, if one is under way.
+    pub(crate) fn find(&self, key: &CacheKey) -> Option<Reader> {
+        lock(&self.running).get(key).map(Fill::read)
+    }
+
+    /// Fills under way.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.running).len()
+    }
+
+    /// Waits for the right to transfer.
+    pub(super) async fn permit(&self) -> Permit {
+        let waiting = Counted::new(&self.waiting);
+        let right = Arc::clone(&self.permits).acquire_owned().await;
+        drop(waiting);
+        Permit {
+            _counted: Counted::new(&self.transferring),
+            _right: right.expect("the semaphore is never closed"),
+        }
+    }
+
+    /// Whether this is the first time since [`Fills::disk_has_room`] that the disk is full: then it is worth a line in the log.
+    pub(super) fn disk_is_full(&self) -> bool {
+        !self.full.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn disk_has_room(&self) {
+        self.full.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut running = lock(&self.running);
+        if running.get(&self.fill.key).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
+            running.remove(&self.fill.key);
+        }
+    }
+}
+
+/// Counts itself in a gauge.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+impl fmt::Debug for Fills {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fills({})", lock(&self.running).len())
+    }
+}
+
+/// The map is whole whenever its lock is free.
+fn lock(running: &Running) -> MutexGuard<'_, HashMap<CacheKey, Arc<Fill>>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,481 @@
+//! The task that drives a fill: asks upstream, reads the answer, pumps the body in, verifies it, keeps it.
+//!
+//! A fill has at most two attempts. The second begins from nothing, and only when the first one's body proved wrong
+//! before anybody was given its head.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderValue, StatusCode, header};
+
+use crate::cache::Parts;
+use crate::cache::artifact;
+use crate::cache::ask::{Answered, ask};
+use crate::cache::failure::Failure;
+use crate::cache::fill::Fill;
+use crate::cache::fill::identity::{Identity, Ranges};
+use crate::cache::fill::map::Map;
+use crate::cache::fill::pump::{Pump, Source};
+use crate::cache::fill::registry::Registration;
+use crate::cache::fill::release::Promise;
+use crate::cache::fill::sink::{Limits, Sink, off_worker};
+use crate::cache::fill::state::{Ending, Opened};
+use crate::cache::fill::verify::{Verified, Verifier, VerifyError};
+use crate::cache::lookup::{Accepted, Artifact};
+use crate::store::{Partial, Progress, StoreError};
+use crate::types::{Digest, Head};
+use crate::upstream::{OriginRequest, OriginResponse};
+
+/// Drives the fill of `artifact` to its end, on the cache's task set.
+pub(crate) fn start(parts: &Arc<Parts>, artifact: Artifact, registration: Registration) {
+    let fill = Arc::clone(&registration.fill);
+    let transfer = Transfer { parts: Arc::clone(parts), artifact, fill, sink: Mutex::default() };
+    parts.tasks.spawn(transfer.live(registration));
+}
+
+struct Transfer {
+    parts: Arc<Parts>,
+    artifact: Artifact,
+    fill: Arc<Fill>,
+    /// Where the attempt under way puts its bytes; taken when it is given up.
+    sink: Mutex<Option<Arc<Sink>>>,
+}
+
+/// A body that is complete, and right as far as anybody promised.
+pub(crate) struct Complete {
+    pub(crate) partial: Arc<dyn Partial>,
+    pub(crate) accepted: Accepted,
+    /// Where a redirect led, when it did.
+    pub(crate) origin: Option<Box<str>>,
+    /// `None` when it could not be kept: the disk was full.
+    pub(crate) verified: Option<Verified>,
+}
+
+/// Why an attempt ended before its body was complete.
+#[derive(Debug)]
+pub(super) enum Break {
+    /// Nothing is wrong with bytes that came, or none came.
+    End(Ending),
+    Wrong(Fault, Failure),
+}
+
+/// What was wrong in the middle of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Other bytes than promised.
+    Digest,
+    /// Upstream's body changed while it was fetched.
+    Changed,
+    Overlong,
+    /// Upstream broke off, and asking for the rest did not help.
+    Upstream,
+    /// Our own disk.
+    Store,
+}
+
+/// What upstream's answer led to.
+struct Answer {
+    identity: Identity,
+    /// Where its first byte belongs.
+    start: u64,
+    total: Option<u64>,
+    promised: Vec<Digest>,
+    framing: Framing,
+}
+
+/// Whether the end of a body can be told from a connection that closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Known,
+    Unknown,
+}
+
+/// Which attempt it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    /// From nothing, past caches on the way that may hold the wrong body.
+    Anew,
+}
+
+impl Transfer {
+    async fn live(self, registration: Registration) {
+        let permit = tokio::select! {
+            permit = self.parts.fills.permit() => permit,
+            ending = self.given_up() => return self.close(registration, ending).await,
+        };
+        let outcome = tokio::select! {
+            outcome = self.run() => outcome,
+            ending = self.given_up() => Err(ending),
+        };
+        match outcome {
+            Ok(complete) => {
+                self.sink().take();
+                self.fill.end(Ending::Verified);
+                if complete.verified.is_some() {
+                    artifact::keep(&self.parts, &self.artifact, &self.fill, complete).await;
+                }
+            }
+            Err(ending) => self.close(registration, ending).await,
+        }
+        drop(permit);
+    }
+
+    /// Ready when nobody wants the body any more, or the process ends.
+    async fn given_up(&self) -> Ending {
+        tokio::select! {
+            () = self.fill.abandoned(self.parts.config.abandon_after) => Ending::Again,
+            () = self.parts.stop.cancelled() => {
+                Ending::Failed(Failure::Store("Larder is shutting down".to_owned()))
+            }
+        }
+    }
+
+    /// Ends a fill without a body. What came is noted for the next one, which may start as soon as this one is out of its way.
+    async fn close(&self, registration: Registration, ending: Ending) {
+        let sink = self.sink().take();
+        if let Some(sink) = sink {
+            let noted = off_worker(move || sink.checkpoint()).await;
+            if let Err(error) = noted {
+                tracing::debug!(cache.key = %self.fill.key, %error, "a fill's progress was not noted");
+            }
+        }
+        drop(registration);
+        if let Ending::Failed(failure) = &ending {
+            tracing::info!(cache.key = %self.fill.key, error = %failure, "a fill failed");
+        }
+        self.fill.end(ending);
+    }
+
+    async fn run(&self) -> Result<Complete, Ending> {
+        if artifact::is_kept(&self.parts, &self.artifact) {
+            return Err(Ending::Again);
+        }
+        let first = self.attempt(Attempt::First).await;
+        let outcome = match first {
+            Err(Break::Wrong(fault, _))
+                if fault.may_heal() && self.fill.change(|s| s.restart()) =>
+            {
+                self.attempt(Attempt::Anew).await
+            }
+            other => other,
+        };
+        outcome.map_err(|reason| match reason {
+            Break::End(ending) => ending,
+            Break::Wrong(_, failure) => Ending::Failed(failure),
+        })
+    }
+
+    /// Gets the body once. When it was wrong, what came is thrown away here.
+    async fn attempt(&self, attempt: Attempt) -> Result<Complete, Break> {
+        let outcome = self.fetch(attempt).await;
+        if let Err(Break::Wrong(fault, failure)) = &outcome {
+            metrics::counter!("larder_fill_failures_total", "kind" => fault.name()).increment(1);
+            tracing::warn!(
+                cache.key = %self.fill.key, fill.fault = fault.name(), error = %failure,
+                "a body could not be completed"
+            );
+            if fault.spoils() {
+                let sink = self.sink().take();
+                if let Some(sink) = sink {
+                    off_worker(move || sink.partial.discard()).await;
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn fetch(&self, attempt: Attempt) -> Result<Complete, Break> {
+        let partial = self.open_partial().await?;
+        let noted = match attempt {
+            Attempt::First => self.usable(partial.progress()),
+            Attempt::Anew => None,
+        };
+        let answered = ask(&self.parts, &self.artifact.lookup, |request| {
+            self.prepare(request, noted.as_ref(), attempt);
+        });
+        let Answered { response, accepted, request } = match answered.await {
+            Ok(answered) => answered,
+            Err(failure) => return Err(Break::End(Ending::Failed(failure))),
+        };
+        let answer = match self.read(&response.head, &accepted, noted.as_ref()) {
+            Ok(answer) => answer,
+            Err(Break::Wrong(fault, failure)) => {
+                off_worker(move || partial.discard()).await;
+                return Err(Break::Wrong(fault, failure));
+            }
+            Err(other) => return Err(other),
+        };
+        let answered = Answered { response, accepted, request };
+        if let Some(why) = self.obstacle(&partial, &answer).await {
+            if answer.start == 0 {
+                self.fill.lock().unkept = Some(answered);
+            }
+            return Err(Break::End(Ending::Through(why)));
+        }
+        let Answered { response, accepted, request } = answered;
+        let origin = (response.url != request.url)
+            .then(|| crate::upstream::request::display_address(&response.url).into());
+        let sink = self.open(partial, &response, &accepted, &request, &answer);
+        let source = Source {
+            request,
+            identity: answer.identity,
+            promise: promise_of(&answer.promised),
+            ranges: Ranges::of(&response.head),
+            start: answer.start,
+        };
+        let parts = Arc::clone(&self.parts);
+        Pump::new(parts, Arc::clone(&sink), source).run(response.body).await?;
+        let verified = self.verify(&sink, promise_of(&answer.promised)).await?;
+        Ok(Complete { partial: Arc::clone(&sink.partial), accepted, origin, verified })
+    }
+
+    /// Opens the partial body. A fill of the same key that has just ended may still hold it for a moment.
+    async fn open_partial(&self) -> Result<Arc<dyn Partial>, Break> {
+        for _ in 0..BUSY_TRIES {
+            let (store, key) = (Arc::clone(&self.parts.store), self.fill.key.clone());
+            match off_worker(move || store.partial(&key)).await {
+                Ok(partial) => return Ok(partial),
+                Err(StoreError::Busy(_)) => tokio::time::sleep(BUSY_PAUSE).await,
+                Err(error) => return Err(Break::End(Ending::Through(self.complain(&error)))),
+            }
+        }
+        Err(Break::End(Ending::Through("busy")))
+    }
+
+    /// Notes of an earlier fill, when its bytes can be continued.
+    fn usable(&self, noted: Option<Progress>) -> Option<Progress> {
+        let noted = noted.filter(|noted| noted.prefix > 0)?;
+        let digests = &self.artifact.digests;
+        let fits = agrees(&noted.promised, digests);
+        (fits && Identity::noted(&noted).can_continue(!digests.is_empty())).then_some(noted)
+    }
+
+    fn prepare(&self, request: &mut OriginRequest, noted: Option<&Progress>, attempt: Attempt) {
+        let headers = &mut request.headers;
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if attempt == Attempt::Anew {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        if let Some(noted) = noted {
+            Identity::noted(noted).ask_for(request, resume_at(noted), None);
+        }
+    }
+
+    /// Reads upstream's head against what was promised, asked and noted.
+    fn read(
+        &self,
+        head: &Head,
+        accepted: &Accepted,
+        noted: Option<&Progress>,
+    ) -> Result<Answer, Break> {
+        let bad = |reason: String| Break::End(Ending::Failed(Failure::BadAnswer(reason)));
+        let mut promised = self.artifact.digests.clone();
+        promised
+            .extend(accepted.promised.iter().filter(|new| !self.artifact.digests.contains(new)));
+        if let Some((one, other)) = conflict(&promised) {
+            return Err(bad(format!("two digests are promised, {one} and {other}")));
+        }
+        if let Some(coding) = coding(head) {
+            return Err(bad(format!("it is encoded as {coding:?}, which was not asked for")));
+        }
+        let identity = Identity::of(head);
+        let start = match (head.status, noted) {
+            (StatusCode::PARTIAL_CONTENT, Some(noted)) => {
+                self.resumed(head, noted, &promised)?;
+                resume_at(noted)
+            }
+            (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, _) => 0,
+            (status, _) => return Err(bad(format!("{status} in answer to a plain request"))),
+        };
+        if let (Some(is), Some(named)) = (identity.total, self.artifact.size)
+            && is != named
+        {
+            return Err(bad(format!("it has {is} bytes where the index names {named}")));
+        }
+        let total = identity.total.or(self.artifact.size);
+        let framing = match total {
+            None if promised.is_empty() && !is_framed(head) => Framing::Unknown,
+            _ => Framing::Known,
+        };
+        let identity = Identity { total, ..identity };
+        Ok(Answer { identity, start, total, promised, framing })
+    }
+
+    /// Checks that a part continues what an earlier fill left.
+    fn resumed(&self, head: &Head, noted: &Progress, promised: &[Digest]) -> Result<(), Break> {
+        use crate::cache::fill::identity::Continuation;
+        let first = resume_at(noted);
+        match Identity::noted(noted).continues(head, first, !promised.is_empty()) {
+            Continuation::Part if agrees(&noted.promised, promised) => {
+                metrics::counter!("larder_fill_resumed_total").increment(1);
+                Ok(())
+            }
+            Continuation::Changed(how) => Err(changed(how)),
+            _ => Err(changed("another digest is promised than before".to_owned())),
+        }
+    }
+
+    /// Reserves room. `Some` tells why the body cannot be kept.
+    async fn obstacle(&self, partial: &Arc<dyn Partial>, answer: &Answer) -> Option<&'static str> {
+        if answer.framing == Framing::Unknown {
+            return Some("unframed");
+        }
+        let length = answer.total?;
+        let partial = Arc::clone(partial);
+        match off_worker(move || partial.reserve(length)).await {
+            Ok(()) => {
+                self.parts.fills.disk_has_room();
+                None
+            }
+            Err(error) => Some(self.complain(&error)),
+        }
+    }
+
+    /// Logs why nothing can be kept, a full disk once, and names it for `Cache-Status`.
+    fn complain(&self, error: &StoreError) -> &'static str {
+        metrics::counter!("larder_fill_failures_total", "kind" => "not-kept").increment(1);
+        match error {
+            StoreError::Full => {
+                if self.parts.fills.disk_is_full() {
+                    tracing::warn!(cache.key = %self.fill.key, "{error}: serving without keeping");
+                }
+                "disk-full"
+            }
+            error => {
+                tracing::error!(cache.key = %self.fill.key, %error, "serving without keeping");
+                "store-failed"
+            }
+        }
+    }
+
+    /// Lets readers in: the head is there, and bytes are about to come.
+    fn open(
+        &self,
+        partial: Arc<dyn Partial>,
+        response: &OriginResponse,
+        accepted: &Accepted,
+        request: &OriginRequest,
+        answer: &Answer,
+    ) -> Arc<Sink> {
+        let note = Progress {
+            prefix: answer.start,
+            total: answer.total,
+            etag: answer.identity.etag.clone(),
+            last_modified: answer.identity.last_modified.clone(),
+            promised: answer.promised.iter().map(ToString::to_string).collect(),
+            origin: request.display_address(),
+        };
+        let opened = Opened {
+            head: Head { status: StatusCode::OK, headers: accepted.headers.clone() },
+            status: response.head.status.as_u16(),
+            elapsed: response.elapsed,
+            opened: self.parts.clock.now(),
+        };
+        let promise = promise_of(&answer.promised);
+        let verifier = Verifier::new(answer.promised.clone(), answer.total);
+        let config = &self.parts.config;
+        let limits = Limits { ring_bytes: config.overflow.bytes(), stall: config.overflow_stall };
+        let file: Arc<dyn Partial> = Arc::clone(&partial);
+        let sink = Sink::new(&self.fill, partial, verifier, promise, note, limits);
+        *self.sink() = Some(Arc::clone(&sink));
+        let map = Map::new(answer.total, answer.start);
+        self.fill.change(|state| state.open(opened, file, map, promise));
+        sink
+    }
+
+    async fn verify(&self, sink: &Arc<Sink>, promise: Promise) -> Result<Option<Verified>, Break> {
+        let (total, overflowed) = {
+            let state = self.fill.lock();
+            (state.map.total, state.has_overflowed())
+        };
+        if overflowed && promise == Promise::None {
+            return Ok(None);
+        }
+        let length = total.expect("a complete body has a length");
+        let finishing = Arc::clone(sink);
+        match off_worker(move || finishing.finish(length)).await {
+            Ok(verified) => Ok((!overflowed).then_some(verified)),
+            Err(error @ VerifyError::Mismatch(_)) => {
+                Err(Break::Wrong(Fault::Digest, Failure::BadAnswer(error.to_string())))
+            }
+            Err(VerifyError::Read(error)) => {
+                Err(Break::Wrong(Fault::Store, Failure::Store(error.to_string())))
+            }
+        }
+    }
+
+    fn sink(&self) -> std::sync::MutexGuard<'_, Option<Arc<Sink>>> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often, and how far apart, a partial body that is still held is asked for.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
+impl Fault {
+    /// The `kind` in metrics and logs.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Digest => "digest",
+            Self::Changed => "changed",
+            Self::Overlong => "overlong",
+            Self::Upstream => "upstream",
+            Self::Store => "store",
+        }
+    }
+
+    /// Whether the bytes that came must not be continued.
+    const fn spoils(self) -> bool {
+        !matches!(self, Self::Upstream)
+    }
+
+    /// Whether beginning from nothing may help.
+    const fn may_heal(self) -> bool {
+        matches!(self, Self::Digest | Self::Changed)
+    }
+}
+
+/// The fault of a body that changed upstream.
+pub(super) fn changed(how: String) -> Break {
+    Break::Wrong(Fault::Changed, Failure::BadAnswer(format!("it changed upstream: {how}")))
+}
+
+const fn promise_of(promised: &[Digest]) -> Promise {
+    if promised.is_empty() { Promise::None } else { Promise::Digest }
+}
+
+/// Where to go on. A body of which every byte is there still needs a head: its last byte is asked for again.
+fn resume_at(noted: &Progress) -> u64 {
+    match noted.total {
+        Some(total) if noted.prefix >= total => total.saturating_sub(1),
+        _ => noted.prefix,
+    }
+}
+
+/// Whether noted digests contradict none of `digests`.
+fn agrees(noted: &[String], digests: &[Digest]) -> bool {
+    let noted = noted.iter().filter_map(|text| text.parse::<Digest>().ok());
+    noted
+        .into_iter()
+        .all(|old| digests.iter().all(|new| new.algorithm() != old.algorithm() || *new == old))
+}
+
+fn conflict(promised: &[Digest]) -> Option<(Digest, Digest)> {
+    promised.iter().find_map(|one| {
+        let other =
+            promised.iter().find(|other| other.algorithm() == one.algorithm() && *other != one)?;
+        Some((*one, *other))
+    })
+}
+
+fn coding(head: &Head) -> Option<String> {
+    let codings: Vec<_> = head.headers.get_all(header::CONTENT_ENCODING).iter().collect();
+    let plain = codings.iter().all(|value| value.is_empty() || *value == "identity");
+    (!plain).then(|| format!("{codings:?}"))
+}
+
+/// Whether a body without a length has an end of its own.
+fn is_framed(head: &Head) -> bool {
+    head.headers.contains_key(header::TRANSFER_ENCODING)
+}

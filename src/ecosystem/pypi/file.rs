@@ -1,0 +1,336 @@
+//! Files and what lies beside them: `files/HOST/PATH`, `.metadata` (PEP 658) and provenance objects (PEP 740).
+//!
+//! An address is served only if the project's page, of any age, lists it: that is where its digest is from, and it keeps this from being an open
+//! proxy. The page is looked for under each name that the file's name may stand for; only when none lists the file is upstream asked again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use url::Url;
+
+use crate::cache::failure::Failure;
+use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::ecosystem::pypi::admit::AdmitFile;
+use crate::ecosystem::pypi::config::{Settings, Upstream};
+use crate::ecosystem::pypi::explain;
+use crate::ecosystem::pypi::links::Address;
+use crate::ecosystem::pypi::listing::{self, Place};
+use crate::ecosystem::pypi::name;
+use crate::ecosystem::pypi::page::{File, Page, Sidecar};
+use crate::ecosystem::pypi::reach::{self, Reach};
+use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
+use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
+use crate::policy::Verdict;
+use crate::types::Digest;
+
+/// Suffix of the metadata beside a file.
+const METADATA: &str = ".metadata";
+
+/// The largest provenance object.
+const PROVENANCE_LIMIT_BYTES: u64 = 4 << 20;
+
+/// Plans what is at an address below `files/`.
+pub fn plan(settings: &Arc<Settings>, ask: &Ask, rest: &str) -> Step {
+    let Some(address) = Address::parse(rest, ask.query.as_deref()) else {
+        return Step::Reply(explain::problem(
+            StatusCode::NOT_FOUND,
+            "No file address",
+            "A file's address is files/HOST/PATH, as the pages of this index link to it.",
+        ));
+    };
+    let projects = candidates(&address);
+    let pages = projects.into_iter().map(|project| (project, Demand::AnyAge)).collect();
+    let search =
+        Search { settings: Arc::clone(settings), ask: ask.clone(), address, pages, failure: None };
+    search.next()
+}
+
+/// The projects whose pages may list the address.
+fn candidates(address: &Address) -> Vec<String> {
+    if let Some(project) = &address.project {
+        return vec![project.clone()];
+    }
+    let filename = address.filename();
+    let filename = filename.strip_suffix(METADATA).unwrap_or(&filename);
+    name::splits(filename).into_iter().map(|split| split.project).collect()
+}
+
+/// The way from an address to the page that lists it.
+struct Search {
+    settings: Arc<Settings>,
+    ask: Ask,
+    address: Address,
+    /// Pages still to be looked at.
+    pages: VecDeque<(String, Demand)>,
+    /// Why a page could not be had.
+    failure: Option<Failure>,
+}
+
+/// What an address stands for on a page.
+enum Listed<'a> {
+    File(&'a File),
+    Sidecar(&'a File),
+    Provenance(&'a File),
+}
+
+impl Search {
+    /// Asks for the next page, or gives up.
+    fn next(mut self) -> Step {
+        let Some((project, demand)) = self.pages.pop_front() else {
+            return Step::Reply(self.not_listed());
+        };
+        let reach = match Reach::of(&self.settings, &project, &self.ask) {
+            Ok(reach) => reach,
+            Err(reply) => return Step::Reply(reply),
+        };
+        let documents = vec![reach.page(&project, demand)];
+        Step::Need {
+            documents,
+            then: Box::new(move |held| self.look(reach, project, demand, held)),
+        }
+    }
+
+    /// Looks for the address on a page.
+    fn look(
+        mut self,
+        reach: Reach,
+        project: String,
+        demand: Demand,
+        held: Vec<Result<Held, Failure>>,
+    ) -> Step {
+        let held = match held.into_iter().next() {
+            Some(Ok(held)) => held,
+            Some(Err(failure)) => {
+                if !matches!(failure, Failure::Absent) {
+                    self.failure.get_or_insert(failure);
+                }
+                return self.next();
+            }
+            None => return self.next(),
+        };
+        let Some(page) = held.parsed.get::<Page>() else { return self.next() };
+        match self.listed(page) {
+            Some(_) if reach.is_withdrawn(&held.standing) => {
+                Step::Reply(explain::refused(&self.settings, StatusCode::FORBIDDEN.as_u16()))
+            }
+            Some(listed) => self.serve(&reach, page, &listed),
+            None => {
+                if demand == Demand::AnyAge {
+                    self.pages.push_back((project, Demand::Revalidated));
+                }
+                self.next()
+            }
+        }
+    }
+
+    fn listed<'a>(&self, page: &'a Page) -> Option<Listed<'a>> {
+        let url = self.address.url.as_str();
+        if let Some(file) = page.file_at(url) {
+            return Some(Listed::File(file));
+        }
+        if let Some(file) = page.names_provenance(url) {
+            return Some(Listed::Provenance(file));
+        }
+        let mut beside = self.address.url.clone();
+        beside.set_path(self.address.url.path().strip_suffix(METADATA)?);
+        page.file_at(beside.as_str()).map(Listed::Sidecar)
+    }
+
+    fn serve(&self, reach: &Reach, page: &Page, listed: &Listed<'_>) -> Step {
+        let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) = *listed;
+        let asked = Asked { reach, place: reach.place(&self.ask), page, file };
+        let serve = match listed {
+            Listed::File(_) => asked.artifact(Beside::Itself),
+            Listed::Sidecar(_) => asked.artifact(Beside::Metadata),
+            Listed::Provenance(_) => asked.provenance(&self.address.url),
+        };
+        match serve {
+            Ok(serve) => {
+                let subject = asked.subject();
+                Step::Serve(Box::new(Plan { access: reach.access.clone(), subject, serve }))
+            }
+            Err(reply) => Step::Reply(reply),
+        }
+    }
+
+    fn not_listed(&self) -> Reply {
+        if let Some(failure) = &self.failure {
+            return explain::failure(&self.settings, failure);
+        }
+        let filename = self.address.filename();
+        let detail = format!(
+            "No page of index {} lists {filename} at this address, now or ever.",
+            self.settings.name
+        );
+        explain::problem(StatusCode::NOT_FOUND, "No such file", &detail)
+    }
+}
+
+/// Which of a file's addresses is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Itself,
+    Metadata,
+}
+
+/// A file that was found on its page.
+struct Asked<'a> {
+    reach: &'a Reach,
+    place: Place,
+    page: &'a Page,
+    file: &'a File,
+}
+
+impl Asked<'_> {
+    /// What is judged, with the verdict that the file's state leads to.
+    fn subject(&self) -> Subject {
+        let judgement = listing::judge(&self.reach.settings.policy, self.page, self.file);
+        let refused = judgement.verdict != Verdict::Allow;
+        let filename = &self.file.filename;
+        Subject {
+            package: Some(self.page.name.to_string()),
+            version: name::version_of(&self.page.name, filename).map(str::to_owned),
+            file: Some(filename.to_string()),
+            verdict: judgement.verdict,
+            reason: refused.then(|| format!("{filename}: {}", judgement.rule.reason())),
+        }
+    }
+
+    fn artifact(&self, which: Beside) -> Result<Serve, Reply> {
+        let file = self.file;
+        let (key, digests, size) = match which {
+            Beside::Itself => (self.place.file_key(file), file.hashes.digests(), file.size),
+            Beside::Metadata => {
+                let digests = match &file.attributes().core_metadata {
+                    Sidecar::Hashed(hashes) => hashes.digests(),
+                    Sidecar::Unsaid | Sidecar::No | Sidecar::Yes => Ok(Vec::new()),
+                };
+                (self.place.sidecar_key(file), digests, None)
+            }
+        };
+        let digests = digests.map_err(|reason| {
+            explain::problem(StatusCode::BAD_GATEWAY, "The index names no real digest", &reason)
+        })?;
+        let upstream = self.upstream();
+        let mut origins = Vec::new();
+        if let Some(upstream) = &upstream {
+            for url in self.addresses(upstream, which)? {
+                let mut request = self.reach.request(upstream, url, None);
+                request
+                    .headers
+                    .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+                origins.push(request);
+            }
+        }
+        let forbidden = upstream
+            .map_or_else(Vec::new, |upstream| vec![reach::forbidden(&upstream); origins.len()]);
+        let headers = self.headers(&digests);
+        let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
+        let lookup = self.reach.lookup(key, origins, Arc::new(admit));
+        let artifact = Artifact { lookup, digests, size };
+        Ok(Serve::Artifact { artifact, headers })
+    }
+
+    /// The upstream that the file came from. When that is no longer configured, the first that may be asked for the file; none when it is, but
+    /// not for this project any more: then only what is kept is served.
+    fn upstream(&self) -> Option<Arc<Upstream>> {
+        let source = self.page.sources.get(usize::from(self.file.source))?;
+        let upstreams = &self.reach.upstreams;
+        if let Some(upstream) = upstreams.iter().find(|upstream| *upstream.source == **source) {
+            return Some(Arc::clone(upstream));
+        }
+        let configured = &self.reach.settings.upstreams;
+        let is_configured = configured.iter().any(|upstream| *upstream.source == **source);
+        if is_configured { None } else { upstreams.first().cloned() }
+    }
+
+    /// The addresses to try: where the file is now, then where it was. `Err` when none of them may be asked.
+    fn addresses(&self, upstream: &Upstream, which: Beside) -> Result<Vec<Url>, Reply> {
+        let parsed = self.file.addresses().filter_map(|address| Url::parse(address).ok());
+        let known: Vec<Url> = parsed
+            .map(|mut url| {
+                if which == Beside::Metadata {
+                    let path = format!("{}{METADATA}", url.path());
+                    url.set_path(&path);
+                }
+                url
+            })
+            .collect();
+        let refused = known.first().map(|url| self.not_allowed(url));
+        let allowed: Vec<Url> =
+            known.into_iter().filter(|url| upstream.origin.allows(url)).collect();
+        match refused {
+            Some(reply) if allowed.is_empty() => Err(reply),
+            _ => Ok(allowed),
+        }
+    }
+
+    fn not_allowed(&self, url: &Url) -> Reply {
+        let (host, name) = (url.host_str().unwrap_or_default(), &self.reach.settings.name);
+        let detail = match url.scheme() {
+            "http" => format!(
+                "The index is asked over https, but its page leads to {host} over plain http."
+            ),
+            _ => format!(
+                "The page leads to {host}, which is neither of the index's own domain nor declared. If it is to be trusted, add it to \
+                 pypi.indexes.{name}.file_hosts."
+            ),
+        };
+        explain::problem(StatusCode::FORBIDDEN, "This file's host is not declared", &detail)
+    }
+
+    /// What a file's answer says of it. A digest of its bytes is the strongest of entity tags: pip resumes by it.
+    fn headers(&self, digests: &[Digest]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        let control = format!("max-age=365000000, immutable, {}", self.reach.shareability());
+        let control =
+            HeaderValue::from_str(&control).expect("letters and digits are a field value");
+        headers.insert(header::CACHE_CONTROL, control);
+        if let Some(digest) = digests.first() {
+            let tag = HeaderValue::from_str(&format!("\"{digest}\""));
+            headers.insert(
+                header::ETAG,
+                tag.expect("an algorithm and hexadecimal digits are a field value"),
+            );
+        }
+        headers
+    }
+
+    /// The provenance object of the file: a document, since no specification calls it immutable.
+    fn provenance(&self, url: &Url) -> Result<Serve, Reply> {
+        let Some(upstream) = self.upstream().filter(|upstream| upstream.origin.allows(url)) else {
+            return Err(self.not_allowed(url));
+        };
+        let accept = "application/vnd.pypi.integrity.v1+json, application/json;q=0.1";
+        let origins = vec![self.reach.request(&upstream, url.clone(), Some(accept))];
+        let keep = Arc::new(VerbatimJson { required: "attestation_bundles" });
+        let name = format!("provenance/{}", crate::ecosystem::pypi::links::key_of(url.as_str()));
+        let document = self.reach.document(&name, origins, keep, Demand::Fresh);
+        let document = Document { limit_bytes: PROVENANCE_LIMIT_BYTES, ..document };
+        let render = Arc::new(ProvenanceRender { shareability: self.reach.shareability() });
+        Ok(Serve::Document { document, render })
+    }
+}
+
+/// Passes a provenance object on.
+#[derive(Debug)]
+struct ProvenanceRender {
+    shareability: &'static str,
+}
+
+impl Render for ProvenanceRender {
+    fn variant(&self) -> String {
+        self.shareability.to_owned()
+    }
+
+    fn render(&self, view: &View<'_>) -> Rendered {
+        let body = view.document.get::<JsonText>().map(|text| text.0.clone()).unwrap_or_default();
+        let control = reach::cache_control(&view.standing, self.shareability);
+        let reply = Reply::new(StatusCode::OK, "application/vnd.pypi.integrity.v1+json", body)
+            .with(header::CACHE_CONTROL, control)
+            .with(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        Rendered { reply, valid_until: None }
+    }
+}

@@ -1,0 +1,130 @@
+//! The page of a project: `simple/NAME/`.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode, header};
+
+use crate::ecosystem::pypi::accept::{self, Representation};
+use crate::ecosystem::pypi::config::Settings;
+use crate::ecosystem::pypi::listing::{Listing, Place};
+use crate::ecosystem::pypi::page::Page;
+use crate::ecosystem::pypi::reach::{self, Reach};
+use crate::ecosystem::pypi::routes::Slash;
+use crate::ecosystem::pypi::{explain, merge, name, render_html, render_json};
+use crate::ecosystem::{Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
+
+/// Plans the page of the project that the path names.
+pub fn plan(settings: &Arc<Settings>, ask: &Ask, named: &str, slash: Slash) -> Step {
+    if !name::is_valid(named) {
+        return Step::Reply(invalid(named));
+    }
+    let project = name::normalised(named);
+    if project != named || slash == Slash::Missing {
+        return Step::Reply(canonical(ask, &project, slash));
+    }
+    let Some(representation) = accept::negotiate(&ask.headers, ask.query.as_deref()) else {
+        return Step::Reply(not_acceptable());
+    };
+    let reach = match Reach::of(settings, &project, ask) {
+        Ok(reach) => reach,
+        Err(reply) => return Step::Reply(reply),
+    };
+    let document = reach.page(&project, reach::demand(&ask.headers));
+    let subject = Subject { package: Some(project.into_owned()), ..Subject::default() };
+    let access = reach.access.clone();
+    let place = reach.place(ask);
+    let render = Arc::new(PageRender { representation, place, reach });
+    Step::Serve(Box::new(Plan { access, subject, serve: Serve::Document { document, render } }))
+}
+
+/// A name that cannot be a project's.
+pub fn invalid(named: &str) -> Reply {
+    let detail = format!(
+        "{named:?} cannot be the name of a project: letters, digits, dots, dashes and underscores, with a letter or digit at both ends."
+    );
+    explain::problem(StatusCode::NOT_FOUND, "No project name", &detail)
+}
+
+/// Nothing that the client accepts can be given.
+pub fn not_acceptable() -> Reply {
+    let detail = format!("An index page can be had as: {}.", accept::OFFERED);
+    explain::problem(StatusCode::NOT_ACCEPTABLE, "No such representation", &detail)
+}
+
+/// The normalised address, relative so that it holds behind any reverse proxy.
+fn canonical(ask: &Ask, project: &str, slash: Slash) -> Reply {
+    let location = match slash {
+        Slash::Present => format!("../{project}/"),
+        Slash::Missing => format!("{project}/"),
+    };
+    redirect(ask, &location)
+}
+
+/// A permanent redirect that keeps the query.
+pub fn redirect(ask: &Ask, location: &str) -> Reply {
+    let location = match &ask.query {
+        Some(query) => format!("{location}?{query}"),
+        None => location.to_owned(),
+    };
+    let reply =
+        Reply::new(StatusCode::MOVED_PERMANENTLY, "text/plain; charset=utf-8", location.clone());
+    match HeaderValue::from_str(&location) {
+        Ok(value) => reply.with(header::LOCATION, value),
+        Err(_) => explain::problem(
+            StatusCode::BAD_REQUEST,
+            "Bad address",
+            "The query holds what no address may.",
+        ),
+    }
+}
+
+/// Writes the page as one kind of client reads it.
+#[derive(Debug)]
+struct PageRender {
+    representation: Representation,
+    place: Place,
+    reach: Reach,
+}
+
+impl Render for PageRender {
+    fn variant(&self) -> String {
+        let Self { representation, place, reach } = self;
+        let epoch = reach.settings.policy_epoch;
+        format!("{representation:?} {} {} {epoch:x}", place.relative_root, place.absolute_root)
+    }
+
+    fn render(&self, view: &View<'_>) -> Rendered {
+        let reply = match view.document.get::<Page>() {
+            _ if self.reach.is_withdrawn(&view.standing) => {
+                explain::refused(&self.reach.settings, StatusCode::FORBIDDEN.as_u16())
+            }
+            Some(page) => self.reply(page, view),
+            None => explain::problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Not a page",
+                "What is kept under the name of this page is something else; this is a fault of Larder's.",
+            ),
+        };
+        Rendered { reply, valid_until: None }
+    }
+}
+
+impl PageRender {
+    fn reply(&self, page: &Page, view: &View<'_>) -> Reply {
+        let listing = Listing::of(page, &self.reach.settings.policy, &self.place, view);
+        let body = match self.representation {
+            Representation::JsonV1 => render_json::page(&listing),
+            Representation::Html | Representation::HtmlV1 => {
+                render_html::page(&listing).into_bytes()
+            }
+        };
+        let mut headers =
+            reach::document_headers(self.reach.shareability(), self.representation, &view.standing);
+        if let Some(serial) =
+            page.serial.as_deref().and_then(|serial| HeaderValue::from_str(serial).ok())
+        {
+            headers.insert(merge::SERIAL, serial);
+        }
+        Reply { status: StatusCode::OK, headers, body: body.into() }
+    }
+}

@@ -1,0 +1,390 @@
+//! The group committer: one thread that owns the index and makes every change to it.
+//!
+//! It takes whatever has gathered while the last commit was being synced, applies it in one transaction, and answers all callers after one
+//! sync. So the cost of durability is shared by those who wait at the same time, and nobody waits for company. Adopting and removing blobs is decided here
+//! too, in the same order as the rows that name them.
+//!
+//! When the index fails, those of the batch are refused, the index is reopened at once, and, until a commit works again, every few
+//! seconds ([`tend`]). Reading goes on meanwhile.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use redb::Database;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::index::{self, Counters, Retire, Step, Tables};
+use super::record::{META, VERSION};
+use super::view::View;
+use crate::store::StoreError;
+use crate::types::{BlobId, CacheKey};
+
+/// Jobs that may wait; more callers wait for their turn to wait.
+pub(super) const QUEUE: usize = 4096;
+/// Jobs of one commit.
+const MOST_JOBS: usize = 1024;
+/// Access times that ride along in one commit.
+const MOST_TOUCHES: usize = 4096;
+/// Access times ride along in a commit this long after the last time.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(5);
+/// While nothing else is committed, access times are kept in memory this long.
+const IDLE_FLUSH: Duration = Duration::from_secs(600);
+/// A failed index is tried again after this time.
+const REOPEN: Duration = Duration::from_secs(5);
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    Commit {
+        steps: Vec<Step>,
+        done: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Removes blobs with all their rows, and says how many bytes went.
+    Retire {
+        blobs: Vec<BlobId>,
+        why: Retire,
+        done: oneshot::Sender<Retired>,
+    },
+    /// A record that could not be read.
+    Heal(CacheKey),
+    /// A blob whose file was not found.
+    Lost(BlobId),
+    /// Keys that have no entry.
+    Forget(Vec<String>),
+    /// Writes access times now.
+    Flush,
+    Reopen,
+    Close,
+}
+
+/// What a [`Job::Retire`] removed.
+#[derive(Debug, Default)]
+pub(super) struct Retired {
+    pub(super) blobs: u64,
+    pub(super) bytes: u64,
+    /// Those that had to stay: pinned, named after all, or just sealed.
+    pub(super) stayed: Vec<BlobId>,
+}
+
+pub(super) struct Writer {
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) database: Option<Database>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) last_touches: Instant,
+}
+
+impl Writer {
+    /// Works until it is told to close or nobody can ask any more, then closes the index.
+    pub(super) fn run(mut self) {
+        while let Some(job) = self.jobs.blocking_recv() {
+            let mut batch = vec![job];
+            while batch.len() < MOST_JOBS
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            let last = batch.iter().any(|job| matches!(job, Job::Close));
+            self.execute(batch);
+            if last {
+                break;
+            }
+        }
+        self.execute(vec![Job::Flush]);
+    }
+
+    fn execute(&mut self, mut batch: Vec<Job>) {
+        if batch.iter().any(|job| matches!(job, Job::Reopen)) {
+            self.reopen();
+        }
+        let started = Instant::now();
+        let outcome = match &self.database {
+            Some(database) if self.shared.is_writable() => {
+                let touches = self.shared.due_touches(&batch, self.last_touches);
+                transact(database, &self.shared, &mut batch, touches)
+            }
+            _ => return batch.into_iter().for_each(refuse),
+        };
+        match outcome {
+            Ok(outcome) => {
+                if outcome.touched {
+                    self.last_touches = started;
+                }
+                self.shared.meters.commit(batch.len(), started.elapsed(), outcome.counters);
+                self.publish(outcome, batch);
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the index failed and refuses writes until it is reopened");
+                batch.into_iter().for_each(refuse);
+                self.reopen();
+            }
+        }
+    }
+
+    /// Shows what is committed, then moves the files that nothing names any more, then answers.
+    fn publish(&self, outcome: Outcome, batch: Vec<Job>) {
+        let now = self.shared.now.get();
+        if let Some(view) = outcome.view {
+            self.shared.show(view, outcome.counters);
+        }
+        for blob in outcome.retired {
+            if let Err(error) = self.shared.blobs.remove(blob, now) {
+                tracing::warn!(blob = %blob, error = %error, "a blob is not removed; the sweep will try again");
+            }
+        }
+        for (job, verdict) in batch.into_iter().zip(outcome.verdicts) {
+            match (job, verdict) {
+                (Job::Commit { done, steps }, Verdict::Done) => {
+                    for step in steps {
+                        if let Step::Put { links, .. } = step
+                            && let Some((blob, _)) = links.blob
+                        {
+                            self.shared.blobs.named(blob);
+                        }
+                    }
+                    // Who asked may have gone.
+                    let _ = done.send(Ok(()));
+                }
+                (Job::Commit { done, .. }, Verdict::Missing(blob)) => {
+                    let _ = done.send(Err(StoreError::BlobMissing(blob)));
+                }
+                (Job::Retire { done, .. }, Verdict::Retired(retired)) => {
+                    let _ = done.send(retired);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes the index and opens it again. Writable only after a commit that worked.
+    fn reopen(&mut self) {
+        self.shared.writable.store(false, Ordering::Release);
+        // Whoever looks something up meanwhile waits for the new view.
+        let mut view = self.shared.view.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = self.database.take() {
+            // It has failed already; what matters is that the file is free again.
+            let _ = database.close();
+        }
+        match self.shared.open_index().and_then(|database| {
+            let fresh = View::of(&database).map_err(StoreError::index)?;
+            Ok((database, fresh))
+        }) {
+            Ok((database, fresh)) => {
+                *view = Arc::new(fresh);
+                drop(view);
+                match probe(&database) {
+                    Ok(()) => {
+                        self.shared.writable.store(true, Ordering::Release);
+                        tracing::info!("the index takes writes again");
+                    }
+                    Err(error) => tracing::warn!(error = %error, "the index still fails"),
+                }
+                self.database = Some(database);
+            }
+            Err(error) => tracing::warn!(error = %error, "the index cannot be reopened"),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.writable.store(false, Ordering::Release);
+        if let Some(database) = self.database.take()
+            && let Err(error) = database.close()
+        {
+            tracing::warn!(error = %error, "the index is not closed cleanly");
+        }
+    }
+}
+
+/// Keeps the writer going: closes it when `stop` is cancelled, has a failed index reopened and idle access times written.
+pub(super) async fn tend(
+    jobs: mpsc::WeakSender<Job>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
+    let mut reopen = tokio::time::interval(REOPEN);
+    let mut flush = tokio::time::interval(IDLE_FLUSH);
+    loop {
+        let job = tokio::select! {
+            () = stop.cancelled() => Job::Close,
+            _ = reopen.tick() => if shared.is_writable() { continue } else { Job::Reopen },
+            _ = flush.tick() => Job::Flush,
+        };
+        let last = matches!(job, Job::Close);
+        let Some(jobs) = jobs.upgrade() else { return };
+        if jobs.send(job).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// What a committed batch leaves to be done.
+struct Outcome {
+    counters: Counters,
+    /// `None` when nothing changed.
+    view: Option<View>,
+    retired: HashSet<BlobId>,
+    verdicts: Vec<Verdict>,
+    touched: bool,
+}
+
+enum Verdict {
+    Done,
+    Missing(BlobId),
+    Retired(Retired),
+}
+
+/// Applies a batch in one transaction and commits it.
+fn transact(
+    database: &Database,
+    shared: &Shared,
+    batch: &mut [Job],
+    touches: Vec<BlobId>,
+) -> Result<Outcome, redb::Error> {
+    let transaction = index::begin(database)?;
+    let tables = Tables::open(&transaction, shared.now.get())?;
+    let work = Work { tables, shared, retired: HashSet::new(), changed: false };
+    let (mut outcome, changed) = work.apply(batch, touches)?;
+    if changed {
+        transaction.commit()?;
+        outcome.view = Some(View::of(database)?);
+    } else {
+        transaction.abort()?;
+    }
+    Ok(outcome)
+}
+
+/// A transaction under way.
+struct Work<'t> {
+    tables: Tables<'t>,
+    shared: &'t Shared,
+    /// Blobs whose file goes after the commit.
+    retired: HashSet<BlobId>,
+    changed: bool,
+}
+
+impl Work<'_> {
+    /// Does everything, and says what is to be done after the commit and whether there is anything to commit.
+    fn apply(
+        mut self,
+        batch: &mut [Job],
+        touches: Vec<BlobId>,
+    ) -> Result<(Outcome, bool), redb::Error> {
+        let touched = !touches.is_empty();
+        for blob in touches {
+            self.changed |= self.tables.touch(blob)?;
+        }
+        let verdicts = batch.iter_mut().map(|job| self.run(job)).collect::<Result<_, _>>()?;
+        let counters = self.tables.close()?;
+        Ok((
+            Outcome { counters, view: None, retired: self.retired, verdicts, touched },
+            self.changed,
+        ))
+    }
+
+    fn run(&mut self, job: &mut Job) -> Result<Verdict, redb::Error> {
+        match job {
+            Job::Commit { steps, .. } => return self.commit(steps),
+            Job::Retire { blobs, why, .. } => {
+                let mut sum = Retired::default();
+                for blob in blobs {
+                    match self.retire(*blob, *why)? {
+                        Some(bytes) => {
+                            sum.blobs += 1;
+                            sum.bytes += bytes;
+                        }
+                        None => sum.stayed.push(*blob),
+                    }
+                }
+                return Ok(Verdict::Retired(sum));
+            }
+            Job::Heal(key) => {
+                self.changed = true;
+                self.tables.heal(key.as_str())?;
+            }
+            Job::Lost(blob) => {
+                self.retire(*blob, Retire::Lost)?;
+            }
+            Job::Forget(keys) => {
+                self.changed = true;
+                for key in keys {
+                    self.tables.forget(key)?;
+                }
+            }
+            Job::Flush | Job::Reopen | Job::Close => {}
+        }
+        Ok(Verdict::Done)
+    }
+
+    fn commit(&mut self, steps: &mut [Step]) -> Result<Verdict, redb::Error> {
+        for step in &*steps {
+            if let Step::Put { links, .. } = step
+                && let Some((blob, size)) = links.blob
+                && self.shared.blobs.length(blob) != Some(size)
+            {
+                return Ok(Verdict::Missing(blob));
+            }
+        }
+        for step in steps {
+            if let Step::Put { links, .. } = step
+                && let Some((blob, _)) = links.blob
+            {
+                // Its file is still there, so it can stay.
+                self.retired.remove(&blob);
+            }
+            self.changed = true;
+            self.tables.apply(step)?;
+        }
+        Ok(Verdict::Done)
+    }
+
+    fn retire(&mut self, blob: BlobId, why: Retire) -> Result<Option<u64>, redb::Error> {
+        let length = self.shared.blobs.length(blob);
+        let stays = match why {
+            Retire::Evict | Retire::Sweep => {
+                self.shared.blobs.is_awaited(blob, self.shared.now.get())
+            }
+            // It was sealed again since somebody missed it.
+            Retire::Lost => length.is_some(),
+        };
+        if stays {
+            return Ok(None);
+        }
+        let freed = self.tables.retire(blob, length.unwrap_or(0), why)?;
+        if freed.is_some() {
+            self.changed = true;
+            self.retired.insert(blob);
+        }
+        Ok(freed)
+    }
+}
+
+fn refuse(job: Job) {
+    if let Job::Commit { done, .. } = job {
+        // Who asked may have gone.
+        let _ = done.send(Err(StoreError::Refusing));
+    }
+}
+
+/// A durable commit that changes nothing.
+fn probe(database: &Database) -> Result<(), redb::Error> {
+    let transaction = index::begin(database)?;
+    transaction.open_table(META)?.insert("version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+impl Shared {
+    /// Access times that are to ride along with `batch`.
+    fn due_touches(&self, batch: &[Job], last: Instant) -> Vec<BlobId> {
+        let asked = batch.iter().any(|job| matches!(job, Job::Flush | Job::Close));
+        if asked || last.elapsed() >= TOUCH_INTERVAL {
+            self.take_touches(MOST_TOUCHES)
+        } else {
+            Vec::new()
+        }
+    }
+}
