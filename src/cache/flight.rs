@@ -87,11 +87,6 @@ impl<T: Clone> Seat<T> {
         let answer = self.answer.wait_for(Option::is_some).await.ok()?;
         answer.clone()
     }
-
-    /// Waits until the flight has ended: what it learnt is written down, and the next passenger starts a new one.
-    pub(crate) async fn landed(mut self) {
-        while self.answer.changed().await.is_ok() {}
-    }
 }
 
 impl<T> Predecessor<T> {

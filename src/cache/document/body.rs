@@ -1,11 +1,13 @@
-//! Reading a document's body: bounded, complete, content coding removed.
+//! Reading a document's body: bounded in size and time, complete, content coding removed.
 
 use std::io::Write;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::write::{GzDecoder, ZlibDecoder};
 use futures_util::StreamExt;
 use http::header;
+use tokio::time::{Instant, timeout_at};
 
 use crate::cache::failure::Failure;
 use crate::types::Head;
@@ -13,6 +15,13 @@ use crate::upstream::OriginBody;
 
 /// Work on more bytes than this is done off the async workers.
 const OFF_WORKER_BYTES: usize = 64 << 10;
+
+/// A document, unlike a file, is of no use until it is whole, and everybody waits for the same one. So besides silence, which upstream's
+/// own time-out ends, dripping ends it: beyond this long, it must have come faster than [`LEAST_BYTES_PER_SECOND`].
+const UNHURRIED: Duration = Duration::from_secs(10);
+
+/// Slower than any line that packages are installed over.
+const LEAST_BYTES_PER_SECOND: u32 = 1 << 10;
 
 /// Reads and decodes a whole body of at most `limit` bytes, before and after decoding.
 pub(super) async fn read(head: &Head, body: OriginBody, limit: u64) -> Result<Bytes, Failure> {
@@ -42,15 +51,20 @@ pub(super) async fn off_worker<T: Send + 'static>(
 }
 
 async fn collect(mut body: OriginBody, limit: u64) -> Result<Bytes, Failure> {
+    let begun = Instant::now();
     let mut whole = BytesMut::new();
-    while let Some(chunk) = body.next().await {
+    loop {
+        let earned = Duration::from_secs(whole.len() as u64) / LEAST_BYTES_PER_SECOND;
+        let Ok(chunk) = timeout_at(begun + UNHURRIED + earned, body.next()).await else {
+            return Err(Failure::BadAnswer("the document comes too slowly".to_owned()));
+        };
+        let Some(chunk) = chunk else { return Ok(whole.freeze()) };
         let chunk = chunk?;
         if (whole.len() + chunk.len()) as u64 > limit {
             return Err(too_large(limit));
         }
         whole.extend_from_slice(&chunk);
     }
-    Ok(whole.freeze())
 }
 
 fn too_large(limit: u64) -> Failure {
@@ -151,6 +165,22 @@ mod tests {
         assert!(refused.is_err_and(|reason| reason.contains("larger than 1000000")));
         assert!(decoded(None, vec![0; 11], 10).await.is_err());
         assert_eq!(decoded(None, vec![0; 10], 10).await.map(|body| body.len()), Ok(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_document_is_read_and_a_dripping_one_is_given_up() {
+        let parts = |count: usize, bytes: usize| {
+            let parts = futures_util::stream::iter(0..count);
+            let part = move |_| async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok(Bytes::from(vec![0; bytes]))
+            };
+            parts.then(part).boxed()
+        };
+        let read = async |body| collect(body, u64::MAX).await.map(|bytes| bytes.len());
+        assert!(matches!(read(parts(100, 2000)).await, Ok(200_000)));
+        assert!(matches!(read(parts(9, 1)).await, Ok(9)));
+        assert!(matches!(read(parts(100, 1)).await, Err(Failure::BadAnswer(_))));
     }
 
     #[tokio::test]

@@ -43,7 +43,7 @@ fn page_rows() -> Vec<Row> {
     vec![
         Row { name: "refused", trouble: Trouble::Refused, honest: &[504], mark: "stale" },
         outage("silent", Fault::Silence),
-        outage("dripping", Fault::Drip(Duration::from_millis(100))),
+        outage("dripping", Fault::Drip(Duration::from_millis(500))),
         outage("500", Fault::status(500)),
         outage("502", Fault::status(502)),
         outage("503", Fault::status(503)),
