@@ -86,6 +86,10 @@ impl Exchange {
         }
     }
 
+    pub(crate) const fn target(&self) -> &Uri {
+        &self.target
+    }
+
     /// Notes that the server itself answers.
     pub(crate) const fn refuse(&mut self, refusal: Refusal) {
         self.refusal = Some(refusal);

@@ -42,7 +42,7 @@ impl Session {
         let is_last = is_last_on_connection(&request);
         let answered = match self.refusal(&request) {
             Some(refusal) => Err(refusal),
-            None => self.hand_over(request).await,
+            None => self.hand_over(request, exchange.target()).await,
         };
         let mut response = answered.unwrap_or_else(|refusal| {
             exchange.refuse(refusal);
@@ -61,9 +61,12 @@ impl Session {
         }
     }
 
-    async fn hand_over(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn hand_over(
+        &self,
+        request: Request<Incoming>,
+        target: &Uri,
+    ) -> Result<Response<Body>, Refusal> {
         let request = in_origin_form(request).map(|body| RequestBody::new(body, self.body_timeout));
-        let target = request.uri().clone();
         let handled = async { self.handler.handle(request, self.peer.clone()).await };
         AssertUnwindSafe(handled).catch_unwind().await.map_err(|panic| {
             let path = mask_token(target.path());

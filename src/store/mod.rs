@@ -87,9 +87,8 @@ pub trait Partial: ReadAt {
     fn checkpoint(&self, progress: &Progress) -> Result<(), StoreError>;
 
     /// Makes the body of `length` bytes durable and visible as `blob`, whose digest the caller has verified. The partial is
-    /// used up. Returns a reader of the sealed blob. Where the blob is there already, one of the two copies
-    /// stays, and readers of either go on.
-    /// The blob is safe from eviction and sweeping until the caller's commit that names it, or for an hour.
+    /// used up. Returns a reader of the sealed blob. Where the blob is there already, one of the two copies stays, and readers of either
+    /// go on. The blob is safe from eviction and sweeping until the caller's commit that names it, or for an hour.
     fn seal(&self, blob: BlobId, length: u64) -> Result<Arc<dyn ReadAt>, StoreError>;
 
     /// Throws the bytes away: wrong digest, changed upstream. [`Store::partial`] then gives an empty one.

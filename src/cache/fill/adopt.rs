@@ -77,11 +77,12 @@ pub(crate) async fn adopt(parts: &Arc<Parts>, adoption: Adoption) -> Adopted {
     let config = &parts.config;
     let limits = Limits { ring_bytes: config.overflow.bytes(), stall: config.overflow_stall };
     let sink = Sink::new(&fill, Arc::clone(&partial), verifier, Promise::None, note, limits);
-    let (status, ranges) = (head.status.as_u16(), Ranges::of(&head));
+    let ranges = Ranges::of(&head);
+    let status = head.status.as_u16();
     let opened = Opened { head, status, elapsed, opened: parts.clock.now() };
     let map = Map::new(identity.total, 0);
     fill.change(|state| state.open(opened, partial, map, Promise::None));
-    let source = Source { request, identity, promise: Promise::None, ranges, start: 0 };
+    let source = Source { request, identity, ranges, promise: Promise::None, start: 0 };
     let pump = Pump::new(Arc::clone(parts), Arc::clone(&sink), source);
     let stored = bring(Arc::clone(parts), pump, sink, body).boxed();
     Adopted::Filling { fill, stored }

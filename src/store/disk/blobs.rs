@@ -160,8 +160,10 @@ impl Blobs {
             if hex::decode_to_slice(name.as_encoded_bytes(), &mut id).is_err() {
                 continue;
             }
+            // It may have been evicted since its name was read.
+            let Ok(metadata) = file.metadata() else { continue };
             // Renaming changes the inode, so this is the time of adoption.
-            let named_secs = u64::try_from(file.metadata()?.ctime()).unwrap_or(0);
+            let named_secs = u64::try_from(metadata.ctime()).unwrap_or(0);
             if Timestamp::from_secs(named_secs) < before {
                 found.push(BlobId(id));
             }

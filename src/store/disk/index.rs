@@ -238,7 +238,8 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Removes all rows of a blob, of `length` bytes as far as its file tells. `None` when it has to stay, otherwise the bytes it held.
+    /// Removes all rows of a blob, of `length` bytes as far as its file tells. `None` when it has to stay or is not
+    /// known, otherwise the bytes it held.
     pub(super) fn retire(
         &mut self,
         blob: BlobId,
@@ -263,7 +264,7 @@ impl<'t> Tables<'t> {
                 None => strays.push(id),
             }
         }
-        if why == Retire::Evict && namers.is_empty() {
+        if why != Retire::Sweep && namers.is_empty() && strays.is_empty() {
             return Ok(None);
         }
         for id in namers {

@@ -85,21 +85,21 @@ impl Partials {
     }
 
     /// Removes partials that nobody has written since `before`.
-    pub(super) fn remove_stale(&self, before: Timestamp) -> io::Result<usize> {
-        let mut removed = 0;
+    pub(super) fn remove_stale(&self, before: Timestamp) -> io::Result<()> {
         for file in fs::read_dir(&self.directory)? {
             let file = file?;
-            let changed = Timestamp::from(file.metadata()?.modified()?);
+            // It may have been sealed since its name was read.
+            let Ok(metadata) = file.metadata() else { continue };
+            let changed = Timestamp::from(metadata.modified()?);
             let path = file.path();
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             // The lock is held over the removal, so that nobody opens the partial in between.
             let filling = self.filling();
             if changed < before && !filling.contains(stem.as_ref()) {
-                fs::remove_file(&path)?;
-                removed += 1;
+                remove_if_there(&path)?;
             }
         }
-        Ok(removed)
+        Ok(())
     }
 
     fn filling(&self) -> MutexGuard<'_, HashSet<String>> {

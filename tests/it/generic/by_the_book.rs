@@ -339,8 +339,9 @@ async fn a_cut_answer_is_cut_and_not_kept() {
     let origin = origin(200, &[("cache-control", "max-age=100")]).await;
     let larder = Larder::start(&generic(&origin.url("/"), "")).await;
     origin.fault_times("*", 1, Fault::ChunkedCut { after: 4 });
-    let reply = ask(&larder, &[]).await;
-    assert!(reply.cut || reply.status == 502, "{reply:?}");
+    // The cut may come before the head has left: then there is no answer at all.
+    let reply = larder.client.get(larder.url("/generic/it/thing?a=b")).try_send().await;
+    assert!(reply.as_ref().is_none_or(|reply| reply.cut || reply.status == 502), "{reply:?}");
     let again = ask(&larder, &[]).await;
     assert!(again.status == 200 && !again.cut && again.text().starts_with("answer"), "{again:?}");
 }

@@ -30,7 +30,6 @@ async fn it_is_served_in_every_outage() {
         ("410", Some(Fault::status(410))),
         ("403", Some(Fault::status(403))),
         ("silence", Some(Fault::Silence)),
-        ("redirect", Some(Fault::redirect("http://169.254.169.254/"))),
         ("refused", None),
     ] {
         let (origin, larder) = kept().await;
