@@ -1,33 +1,261 @@
-//! The composition root: to come with the modules it composes.
+//! Composition root: the only file that names every module.
+//!
+//! Builds each component from its own part of the configuration, wires them, owns the task sets in which everything is
+//! spawned, and winds them up in order: the server stops taking requests and its clients finish, transfers note how far
+//! they are, the index is closed. Left out: arguments and exit codes (`main`), what any component does.
 
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::admin::{Admin, Phase};
+use crate::banner;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ecosystem::{Ecosystem, generic, pypi};
+use crate::proxy::access::{self, Access};
+use crate::proxy::routes::{Route, Routes};
+use crate::proxy::{self, Proxy};
+use crate::server::{Handler, Server, ServerError};
+use crate::store::disk::DiskStore;
+use crate::store::{Store, StoreError};
+use crate::telemetry::{Metrics, TelemetryError};
+use crate::types::{ByteSize, Secret};
+use crate::upstream::Upstream;
+use crate::upstream::client::Client;
 
-/// The running product.
-#[derive(Debug)]
+/// Larder, built and bound, not serving yet.
 pub struct App {
-    addresses: Vec<SocketAddr>,
+    server: Server,
+    handler: Arc<dyn Handler>,
+    phase: watch::Sender<Phase>,
+    tasks: Tasks,
 }
 
-/// Why it cannot start, or ended.
+/// Everything that is spawned, by what must end before what.
+#[derive(Default)]
+struct Tasks {
+    /// Listeners and connections.
+    serving: TaskTracker,
+    /// Transfers and refreshes.
+    transfers: TaskTracker,
+    /// The store's upkeep, ended last.
+    upkeep: TaskTracker,
+    stop_transfers: CancellationToken,
+    stop_upkeep: CancellationToken,
+}
+
+/// Why Larder cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum AppError {}
+pub enum AppError {
+    #[error("the data directory cannot be used: {0}")]
+    Store(#[source] StoreError),
+    /// The settings fit each other on paper but not this machine: a secret that cannot be read, an address taken twice.
+    #[error("{}", .0.join("\n"))]
+    Settings(Vec<String>),
+    #[error("no connection to upstream can be made: {0}")]
+    Upstream(#[source] crate::upstream::ConfigError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error("{action}")]
+    Io { action: String, source: io::Error },
+}
+
+/// Longest that transfers may take to note how far they are, once no client is left.
+const WIND_UP: Duration = Duration::from_secs(5);
+
+/// The key of everything that is signed or named by a keyed hash; made once for a data directory.
+const SECRET_FILE: &str = "secret";
 
 impl App {
-    pub fn build(config: Config, _clock: Clock) -> Result<Self, AppError> {
-        Ok(Self { addresses: config.listen })
+    /// Opens the data directory, binds the listeners and wires everything. Must be called within a tokio runtime.
+    pub fn build(config: Config, clock: Clock) -> Result<Self, AppError> {
+        let tasks = Tasks::default();
+        let metrics = Metrics::of_process()?;
+        access::guard_listen(&config.listen, &config.access)
+            .map_err(|error| AppError::Settings(vec![error.to_string()]))?;
+        let access = Access::new(&config.access).map_err(AppError::settings)?;
+        let routes = routes(&config)?;
+        let server = Server::bind(config.server.clone(), &config.tls, &config.listen)?;
+        let store = open_store(&config, &clock, &tasks)?;
+        let upstream: Arc<dyn Upstream> =
+            Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?);
+        let cache = Cache::new(
+            config.cache.clone(),
+            Arc::clone(&store),
+            upstream,
+            clock.clone(),
+            tasks.transfers.clone(),
+            tasks.stop_transfers.clone(),
+        );
+        let (phase, watched) = watch::channel(Phase::Starting);
+        let guides = banner::guides(&config, &server.local_addrs());
+        let scrape = Arc::new(move || metrics.scrape());
+        let admin = Admin::new(store, watched, guides, scrape);
+        let own: proxy::Own = Box::new(move |method, path| admin.answer(method, path));
+        let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
+            memory: ByteSize(config.cache.memory.bytes() / 4),
+            secret: secret(&config.data_dir)?,
+            public_url: config.public_url,
+            cache,
+            clock,
+            routes,
+            access,
+            own,
+        }));
+        Ok(Self { server, handler, phase, tasks })
     }
 
+    /// Where it listens, with the ports that the system chose for port 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.clone()
+        self.server.local_addrs()
     }
 
-    pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
-        stop.cancelled().await;
-        Ok(())
+    /// Serves until `stop` is cancelled, then winds up.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { server, handler, phase, tasks } = self;
+        phase.send_replace(Phase::Serving);
+        let draining = stop.clone();
+        tasks.upkeep.spawn(async move {
+            draining.cancelled().await;
+            phase.send_replace(Phase::Draining);
+        });
+        server.run(handler, tasks.serving.clone(), stop).await;
+        tasks.wind_up().await;
     }
+}
+
+impl Tasks {
+    /// Ends what is left, in order: connections are gone, transfers note how far they are, the index is closed.
+    async fn wind_up(self) {
+        self.serving.close();
+        self.transfers.close();
+        self.stop_transfers.cancel();
+        if tokio::time::timeout(WIND_UP, self.transfers.wait()).await.is_err() {
+            tracing::warn!("transfers did not end in time; they go on from their last note");
+        }
+        self.upkeep.close();
+        self.stop_upkeep.cancel();
+        self.upkeep.wait().await;
+    }
+}
+
+impl AppError {
+    fn settings<E: fmt::Display>(errors: Vec<E>) -> Self {
+        Self::Settings(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+fn open_store(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Arc<dyn Store>, AppError> {
+    let clock = clock.clone();
+    let store = DiskStore::open(
+        &config.data_dir,
+        &config.store,
+        move || clock.now(),
+        &tasks.upkeep,
+        &tasks.stop_upkeep,
+    );
+    Ok(Arc::new(store.map_err(AppError::Store)?))
+}
+
+/// The ways into every mount. An ecosystem is two lines here.
+fn routes(config: &Config) -> Result<Routes, AppError> {
+    let mut mounts = Mounts::default();
+    for (name, index) in &config.pypi.indexes {
+        mounts.add(index.resolve(name, &config.policy, read_secret), pypi_routes);
+    }
+    for (name, origin) in &config.generic {
+        mounts.add(origin.resolve(name, read_secret), |mount| generic_routes(name, origin, mount));
+    }
+    let Mounts { routes, faults } = mounts;
+    if !faults.is_empty() {
+        return Err(AppError::Settings(faults));
+    }
+    Routes::new(routes).map_err(|conflict| AppError::settings(vec![conflict]))
+}
+
+/// Routes collected so far, and what is wrong with the settings of some.
+#[derive(Default)]
+struct Mounts {
+    routes: Vec<Route>,
+    faults: Vec<String>,
+}
+
+impl Mounts {
+    fn add<T, E: fmt::Display>(
+        &mut self,
+        resolved: Result<T, Vec<E>>,
+        routes: impl FnOnce(T) -> Vec<Route>,
+    ) {
+        match resolved {
+            Ok(mount) => self.routes.extend(routes(mount)),
+            Err(errors) => self.faults.extend(errors.iter().map(ToString::to_string)),
+        }
+    }
+}
+
+fn pypi_routes(settings: pypi::Settings) -> Vec<Route> {
+    let index = pypi::Index::new(settings);
+    let (entrances, hosts) = (index.entrances(), index.hosts().to_vec());
+    let mount: Arc<dyn Ecosystem> = Arc::new(index);
+    let by_path = entrances
+        .into_iter()
+        .map(|entrance| Route::below(entrance.prefix, entrance.relative, &mount));
+    by_path.chain(hosts.iter().map(|host| Route::at_root_of(host, &mount))).collect()
+}
+
+fn generic_routes(name: &str, settings: &generic::Config, mount: generic::Generic) -> Vec<Route> {
+    let mount: Arc<dyn Ecosystem> = Arc::new(mount);
+    let by_path = Route::below(format!("/generic/{name}/"), "", &mount);
+    let by_host = settings.hosts.iter().map(|host| Route::at_root_of(host, &mount));
+    by_host.chain([by_path]).collect()
+}
+
+/// Secrets come from files or the environment, never from the configuration itself.
+fn read_secret(source: &pypi::SecretSource) -> Result<Secret, String> {
+    let text = match source {
+        pypi::SecretSource::File(path) => fs::read_to_string(path)
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?,
+        pypi::SecretSource::Environment(name) => std::env::var(name)
+            .map_err(|_| format!("the environment variable {name} is not set, or not text"))?,
+    };
+    Ok(Secret::new(text.trim()))
+}
+
+/// Reads the data directory's key, or makes it.
+fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
+    let path = data_dir.join(SECRET_FILE);
+    let fault = |source| AppError::Io {
+        action: format!("{} cannot be read or made", path.display()),
+        source,
+    };
+    let mut key = [0; 32];
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => {
+            random(&mut key).map_err(fault)?;
+            file.write_all(&key).and_then(|()| file.sync_all()).map_err(fault)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::File::open(&path).and_then(|mut file| file.read_exact(&mut key)).map_err(fault)?;
+        }
+        Err(error) => return Err(fault(error)),
+    }
+    Ok(key)
+}
+
+/// Random bytes of the kernel's.
+fn random(bytes: &mut [u8]) -> io::Result<()> {
+    fs::File::open("/dev/urandom")?.read_exact(bytes)
 }

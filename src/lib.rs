@@ -1,4 +1,64 @@
-//! Larder.
+//! Larder stands between machines and the places they pull machine-learning software from. Whatever passes through it once is
+//! kept, verified, and served again, whatever happens upstream.
+//!
+//! This page is the map: what must hold, where things live, one request walked through. It is kept true in the commit
+//! that would make it untrue.
+//!
+//! # Bird's eye
+//!
+//! ```text
+//!             admit    route     plan      judge      get                    deliver
+//! client ──▶ server ──▶ proxy ──▶ ecosystem ──▶ policy ──▶ cache ──▶ store      ──▶ client
+//!                                  (pure)      (pure)       └─────▶ upstream
+//! ```
+//!
+//! Folders are layers, and imports point down only (`tests/it/layers.rs` is the judge):
+//!
+//! | folder | what it holds | may import |
+//! | --- | --- | --- |
+//! | [`types`] | digest, key, head, secret, size, time: values | nothing of ours |
+//! | [`clock`] | the only reader of wall time | types |
+//! | [`telemetry`] | log and metric set-up | nothing of ours |
+//! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
+//! | [`policy`] | facts and time in, verdict out; pure | types |
+//! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
+//! | [`upstream`] | the way out: TLS, redirects, retries, circuit breaker, limits; client, and its scripted twin | types |
+//! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
+//! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
+//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`proxy`] | the pipeline | all of the above but store and upstream |
+//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
+//! | [`config`], [`app`] | settings of every module; the composition root | everything |
+//!
+//! # One request
+//!
+//! `GET /simple/six/` arrives. [`server`] has checked framing, `Host` and limits and calls the handler it was given, the
+//! [`proxy`]. `proxy::target` refuses paths that two parsers could read differently; `proxy::access` lets the client in;
+//! `proxy::routes` finds the mount. The mount's [`ecosystem::Ecosystem::plan`], a pure function, answers with a [`ecosystem::Step`]: a
+//! reply, documents it must see first, or a [`ecosystem::Plan`]. Here it is a plan: this document, rendered as JSON.
+//! `proxy::judge` asks whether this client and this subject may pass. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in
+//! a single flight that outlives its clients, and serves what is kept when upstream cannot say. `proxy::rendering` turns the document
+//! into the client's form once per version; `proxy::deliver` adds preconditions, ranges and the marks of a cache.
+//!
+//! `GET …/six-1.17.0-py2.py3-none-any.whl` differs in two places: the plan first needs the project's page, which names the digest; and
+//! [`cache::Cache::artifact`] joins or starts a fill, whose bytes go from upstream into a file and from the file to every reader.
+//!
+//! # What always holds
+//!
+//! - Nothing is visible in the store before its digest is verified and its bytes are durable; the index is committed last.
+//! - A client never completes a body that is wrong: the tail waits for the digest, and a fault cuts the connection.
+//! - Each byte of an artifact crosses upstream once, however many ask, and a client that leaves stops nothing.
+//! - A good document is never replaced by an outage, an error page or an empty one.
+//! - Only declared origins are asked; credentials go to their own host only.
+//!
+//! # What is nowhere
+//!
+//! - `cache`, `store`, `upstream`, `server` name no ecosystem.
+//! - `types`, `semantics`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - Only [`app`] builds components and owns the task sets in which others spawn.
+//! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
+//! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
+//! - Adding an ecosystem is one folder and two lines.
 
 pub mod admin;
 pub mod app;
@@ -8,6 +68,7 @@ pub mod clock;
 pub mod config;
 pub mod ecosystem;
 pub mod policy;
+pub mod proxy;
 pub mod semantics;
 pub mod server;
 pub mod store;

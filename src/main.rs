@@ -105,7 +105,7 @@ fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         print!("{}", banner::banner(&config, &app.addresses()));
         let stop = CancellationToken::new();
         tokio::select! {
-            ended = app.run(stop.clone()) => Ok(ended?),
+            () = app.run(stop.clone()) => Ok(()),
             broken_off = second_signal(stop) => Err(broken_off),
         }
     });

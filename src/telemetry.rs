@@ -7,8 +7,8 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::sync::{Mutex, PoisonError};
 
-use metrics::{describe_gauge, gauge};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -115,12 +115,20 @@ impl Metrics {
 const RESIDENT_BYTES: &str = "larder_process_resident_bytes";
 const OPEN_FILES: &str = "larder_process_open_files";
 
-/// Buckets of all histograms, which measure seconds: from a read in the page cache to a slow upstream.
-const BUCKETS_SECS: &[f64] =
-    &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0];
+/// Buckets of the histograms that measure seconds: from a look-up in memory to a slow upstream.
+const BUCKETS_SECS: &[f64] = &[
+    0.000_001, 0.000_005, 0.000_025, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0,
+    5.0, 10.0, 60.0,
+];
+
+/// Buckets of the histograms that count things.
+const BUCKETS_COUNT: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
-    PrometheusBuilder::new().set_buckets(BUCKETS_SECS)
+    let seconds = Matcher::Suffix("_seconds".to_owned());
+    PrometheusBuilder::new()
+        .set_buckets(BUCKETS_COUNT)?
+        .set_buckets_for_metric(seconds, BUCKETS_SECS)
 }
 
 /// Reads what the kernel says of this process. What it does not say is left as it was.
@@ -140,14 +148,65 @@ fn resident_bytes(status: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Each module describes what it counts; this is what nobody but the process itself can.
 fn describe() {
-    describe_gauge!(RESIDENT_BYTES, "Memory of the process that is resident.");
-    describe_gauge!(OPEN_FILES, "File descriptors that the process holds.");
+    COUNTERS.iter().for_each(|(name, help)| describe_counter!(*name, *help));
+    GAUGES.iter().for_each(|(name, help)| describe_gauge!(*name, *help));
+    HISTOGRAMS.iter().for_each(|(name, help)| describe_histogram!(*name, *help));
 }
+
+/// A metric's name and its help text. A test finds the ones in the source that are not here.
+type Described = (&'static str, &'static str);
+
+const COUNTERS: &[Described] = &[
+    ("larder_artifacts_mutated_total", "Files whose bytes upstream changed under one name."),
+    ("larder_cache_hits_total", "Answers from what is kept."),
+    ("larder_cache_misses_total", "Answers for which nothing usable was kept."),
+    ("larder_cache_revalidations_total", "Questions to upstream about what is kept, by outcome."),
+    ("larder_cache_stale_total", "Answers that were older than their freshness allows."),
+    ("larder_fill_bytes_total", "Bytes that transfers from upstream have received."),
+    ("larder_fill_failures_total", "Transfers that failed, by kind."),
+    ("larder_fill_resumed_total", "Transfers that went on where an earlier one had stopped."),
+    ("larder_http_bytes_sent_total", "Bytes of bodies sent to clients."),
+    ("larder_http_requests_total", "Requests answered, by class of status."),
+    ("larder_policy_refusals_total", "Requests that a rule refused."),
+    ("larder_store_commits_total", "Commits of the index."),
+    ("larder_store_evicted_blobs_total", "Blobs evicted to stay within the budget."),
+    ("larder_store_evicted_bytes_total", "Bytes of the blobs that were evicted."),
+    ("larder_store_failures_total", "Things that could not be written down."),
+    ("larder_upstream_bytes_total", "Bytes of bodies received from origins."),
+    (
+        "larder_upstream_requests_total",
+        "Requests to origins, by outcome; with its redirects and retries each is one.",
+    ),
+];
+
+const GAUGES: &[Described] = &[
+    ("larder_fills", "Transfers from upstream, by state."),
+    ("larder_http_connections", "Connections of clients now open."),
+    ("larder_process_open_files", "File descriptors that the process holds."),
+    ("larder_process_resident_bytes", "Memory of the process that is resident."),
+    ("larder_store_blob_bytes", "Bytes of all kept blobs."),
+    ("larder_store_blobs", "Kept blobs."),
+    ("larder_store_budget_bytes", "Budget for blobs; absent when there is none."),
+    ("larder_store_entries", "Entries in the index."),
+    ("larder_store_index_bytes", "Size of the index."),
+    ("larder_store_writable", "1 while the index takes writes, else 0."),
+    ("larder_upstream_circuit_open", "1 while a host is left alone after failures, else 0."),
+];
+
+const HISTOGRAMS: &[Described] = &[
+    ("larder_http_seconds", "Time from a request's head to the end of its answer."),
+    ("larder_store_commit_jobs", "Changes that shared one commit of the index."),
+    ("larder_store_commit_seconds", "Time that a commit of the index took."),
+    ("larder_store_get_seconds", "Time that a look-up in the index took; a sample of them."),
+    ("larder_upstream_seconds", "Time from sending a request to the head of its answer."),
+];
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -168,6 +227,34 @@ mod tests {
         });
         assert!(shown.contains("# TYPE larder_process_resident_bytes gauge"), "{shown}");
         assert!(shown.contains("# HELP larder_process_open_files "), "{shown}");
+    }
+
+    /// A metric without a help text was forgotten here.
+    #[test]
+    fn every_metric_in_the_source_is_described() {
+        let tables = [COUNTERS, GAUGES, HISTOGRAMS].concat();
+        let mut used = BTreeSet::new();
+        collect_names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut used);
+        assert!(used.len() > 10, "the source is not where it was");
+        used.retain(|name| tables.iter().all(|(described, _)| described != name));
+        assert_eq!(used, BTreeSet::new());
+    }
+
+    /// Adds the names of metrics that stand in quotes in the files below `folder`.
+    fn collect_names(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).expect("a folder of the source") {
+            let path = entry.expect("an entry of it").path();
+            if path.is_dir() {
+                collect_names(&path, names);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("a file of the source");
+            let is_name = |text: &&str| {
+                let rest = text.strip_prefix("larder_").unwrap_or_default();
+                !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            };
+            names.extend(text.split('"').filter(is_name).map(str::to_owned));
+        }
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 
-use crate::server::Body;
+use crate::server::{Body, Handler, Peer, RequestBody};
 use crate::store::Store;
 
 mod metrics;
@@ -68,7 +70,6 @@ impl Admin {
         guides: Vec<Guide>,
         scrape: Scrape,
     ) -> Self {
-        metrics::describe();
         Self { store, phase, guides, scrape }
     }
 
@@ -123,6 +124,19 @@ impl Admin {
             HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
         );
         answer
+    }
+}
+
+impl Handler for Admin {
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        _peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
+        let answer = self.answer(request.method(), request.uri().path());
+        let answer =
+            answer.unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not a page of Larder's own\n"));
+        async { answer }.boxed()
     }
 }
 

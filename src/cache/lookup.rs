@@ -91,7 +91,7 @@ pub struct Document {
 }
 
 /// How current a document must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Demand {
     /// Within its freshness time, else revalidated within the time budget.
     Fresh,

@@ -59,13 +59,16 @@ pub struct Config {
     /// A transfer that nobody reads any more goes on this long before it is given up (its bytes are kept for the next one).
     #[serde(with = "humantime_serde")]
     pub abandon_after: Duration,
-    /// Ranges of a file that is still arriving wait for its digest.
+    /// Ranges of a file that is still arriving wait for its digest. Without it, small looks ahead see every part, longer ranges all
+    /// but the last 64 KiB, before the digest is right.
     pub verify_before_range: bool,
     /// Transfers from upstream under way at once; further ones wait.
     pub fills: usize,
     /// Requests that one transfer may have open at once: one brings the body in order, the others fetch what readers ahead of it
     /// wait for.
     pub lanes: usize,
+    /// How far beyond what has arrived without a gap the free lanes of a larger file fetch in parallel; 0: off.
+    pub read_ahead: ByteSize,
     /// How often in a row, without a MiB of progress, a broken transfer asks for the rest before its readers are cut.
     pub resume_attempts: u32,
     /// When the disk fills up in the middle of a transfer, its readers go on from this much memory.
@@ -89,6 +92,7 @@ impl Default for Config {
             verify_before_range: false,
             fills: 64,
             lanes: 4,
+            read_ahead: ByteSize(0),
             resume_attempts: 5,
             overflow: ByteSize::mib(8),
             overflow_stall: Duration::from_secs(30),

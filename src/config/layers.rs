@@ -127,6 +127,7 @@ impl Settings {
     }
 
     /// The merged value at `path`.
+    #[cfg(test)]
     pub(super) fn value(&self, path: &[String]) -> Option<&Value> {
         path.iter().try_fold(&self.tree, |value, key| value.as_dict()?.get(key))
     }

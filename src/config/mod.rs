@@ -12,14 +12,17 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::ecosystem::pypi;
+use crate::ecosystem::{generic, pypi};
+use crate::proxy::access;
 use crate::server::{self, TlsConfig};
+use crate::store::disk;
 use crate::{cache, policy, telemetry, upstream};
 
 mod extract;
 mod fault;
 mod layers;
 mod listen;
+pub mod secret;
 mod show;
 mod validate;
 
@@ -49,10 +52,14 @@ pub struct Config {
     pub log: telemetry::Config,
     pub server: server::Config,
     pub tls: TlsConfig,
+    pub access: access::Config,
+    pub store: disk::Config,
     pub cache: cache::Config,
     pub upstream: upstream::Config,
     pub policy: policy::Config,
-    pub pypi: pypi::config::Config,
+    pub pypi: pypi::Config,
+    /// Any HTTP origins, by name.
+    pub generic: BTreeMap<String, generic::Config>,
 }
 
 impl Default for Config {
@@ -64,10 +71,13 @@ impl Default for Config {
             log: telemetry::Config::default(),
             server: server::Config::default(),
             tls: TlsConfig::default(),
+            access: access::Config::default(),
+            store: disk::Config::default(),
             cache: cache::Config::default(),
             upstream: upstream::Config::default(),
             policy: policy::Config::default(),
-            pypi: pypi::config::Config::default(),
+            pypi: pypi::Config::default(),
+            generic: BTreeMap::new(),
         }
     }
 }

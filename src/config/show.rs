@@ -18,16 +18,29 @@ pub(super) fn show(config: &Config, settings: &Settings) -> String {
     let keys: BTreeMap<usize, Vec<String>> =
         lines(&text, table.get_ref()).into_iter().map(|(path, line)| (line, path)).collect();
     let mut shown = String::new();
+    // A list of tables is written in one place, and its items have no paths of their own.
+    let mut list: Option<(&str, String)> = None;
     for (index, line) in text.lines().enumerate() {
-        match keys.get(&(index + 1)) {
-            Some(path) if !line.starts_with('[') || line.starts_with("[[") => {
-                let place = settings.written(path).unwrap_or_else(|| DEFAULT.to_owned());
-                let _ = writeln!(shown, "{line:COLUMN$} # {place}");
-            }
-            _ => {
-                let _ = writeln!(shown, "{line}");
-            }
+        let place = keys
+            .get(&(index + 1))
+            .map(|path| settings.written(path).unwrap_or_else(|| DEFAULT.to_owned()));
+        if let Some(header) = line.strip_prefix("[[") {
+            let header = header.trim_end_matches(']');
+            list = place.or(list.map(|(_, place)| place)).map(|place| (header, place));
+            let _ = writeln!(shown, "{line}");
+            continue;
         }
+        if let Some(header) = line.strip_prefix('[') {
+            list = list.filter(|(outer, _)| header.starts_with(outer));
+        }
+        let place = match line.is_empty() || line.starts_with('[') {
+            true => None,
+            false => place.or_else(|| list.as_ref().map(|(_, place)| place.clone())),
+        };
+        let _ = match place {
+            Some(place) => writeln!(shown, "{line:COLUMN$} # {place}"),
+            None => writeln!(shown, "{line}"),
+        };
     }
     shown
 }

@@ -159,7 +159,7 @@ fn variables_that_name_no_setting_are_faults() {
     check(
         &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
         &[
-            "LARDER_PORT: port: unknown setting, expected one of cache, data_dir, listen, log, policy, public_url, pypi, server, tls, upstream",
+            "LARDER_PORT: port: unknown setting, expected one of access, cache, data_dir, generic, listen, log, policy, public_url, pypi, server, store, tls, upstream",
         ],
     );
 }
@@ -174,6 +174,16 @@ fn faults_between_settings_are_found() {
         &Case { data_dir: Some(""), ..Case::default() },
         &["--data-dir: data_dir: is empty, expected a directory"],
     );
+    for url in
+        ["larder.example", "ftp://x.example", "https://u:p@x.example", "https://x.example/?q"]
+    {
+        check(
+            &environment(&[("LARDER_PUBLIC_URL", url)]),
+            &[
+                "LARDER_PUBLIC_URL: public_url: expected the address of the root alone, such as \"https://larder.example.org\"",
+            ],
+        );
+    }
     check(
         &file("[tls]\nkey = \"key.pem\"\n"),
         &["larder.toml:2: tls.key: needs `tls.certificate` beside it"],
@@ -185,6 +195,20 @@ fn faults_between_settings_are_found() {
         &[
             "larder.toml:1: pypi.indexes.a: `upstream` is missing: the address of a simple index",
             "larder.toml:5: pypi.indexes.b.hosts: \"H.example\" is claimed by `pypi.indexes.a.hosts` already",
+        ],
+    );
+    check(
+        &file("[generic.a]\nupstream = \"ftp://x.example/\"\ngrant = [\"ci\"]\n"),
+        &[
+            "larder.toml:1: generic.a: \"ftp://x.example/\" is no http or https address",
+            "larder.toml:3: generic.a.grant: \"ci\" is the name of no token in `access.tokens`",
+        ],
+    );
+    check(
+        &Case { listen: &["0.0.0.0:80"], ..Case::default() },
+        &[
+            "--listen: listen: listening on 0.0.0.0:80 lets other machines in, and `[access]` admits none: name their \
+           networks in access.networks, or set access.open = true to admit everybody who can reach it",
         ],
     );
     check(
@@ -244,7 +268,9 @@ fn data_lives_where_the_machine_expects_it() {
 #[test]
 fn the_effective_configuration_says_where_each_value_came_from() {
     let loaded = Case {
-        file: Some("[cache]\nfills = 7\n"),
+        file: Some(
+            "[cache]\nfills = 7\n[[pypi.indexes.a.upstreams]]\nurl = \"http://a.example/\"\n",
+        ),
         environment: &[("LARDER_LOG__FILTER", "debug")],
         listen: &["127.0.0.1:0"],
         ..Case::default()
@@ -257,6 +283,7 @@ fn the_effective_configuration_says_where_each_value_came_from() {
         line.rsplit("# ").next().unwrap_or_default().to_owned()
     };
     assert!(place("fills = 7").ends_with("/larder.toml:2"), "{shown}");
+    assert!(place("url = \"http://a.example/\"").ends_with("/larder.toml:3"), "{shown}");
     assert_eq!(place("filter = \"debug\""), "LARDER_LOG__FILTER");
     assert_eq!(place("listen = "), "--listen");
     assert_eq!(place("memory = "), "default");
@@ -304,8 +331,12 @@ fn the_examples_in_the_shipped_text_can_be_used() {
 /// The path with `*` in place of names that the operator chooses.
 fn kind_of(path: &[String]) -> Vec<String> {
     let mut kind = path.to_vec();
-    let chosen = if path.first().is_some_and(|first| first == "pypi") { 2 } else { usize::MAX };
-    if let Some(name) = kind.get_mut(chosen) {
+    let chosen = match path.first().map(String::as_str) {
+        Some("pypi") => kind.get_mut(2),
+        Some("generic") => kind.get_mut(1),
+        _ => None,
+    };
+    if let Some(name) = chosen {
         *name = "*".to_owned();
     }
     kind
@@ -342,4 +373,14 @@ fn known_keys(section: &[String]) -> Vec<&'static str> {
 
 fn joined(section: &[String], key: &str) -> String {
     section.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".")
+}
+
+/// What is meant to be copied, or to be put into a container, is right.
+#[test]
+fn the_files_beside_the_defaults_can_be_used() {
+    for text in
+        [include_str!("../../config/example.toml"), include_str!("../../deploy/container.toml")]
+    {
+        file(text).config();
+    }
 }

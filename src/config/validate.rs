@@ -4,15 +4,18 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::Config;
 use super::fault::{Fault, key_of};
 use super::layers::Settings;
+use crate::proxy::access::guard_listen;
 use crate::types::Secret;
 
 /// Adds what is wrong between settings. A section that has a fault already is left alone: its values here are not what was written.
 pub(super) fn validate(config: &Config, settings: &Settings, faults: &mut Vec<Fault>) {
     let spoilt: Vec<String> = faults.iter().map(|fault| section(&fault.key)).collect();
-    let found = [basics(config), tls(config), indexes(config), hosts(config)];
+    let found = [basics(config), tls(config), mounts(config), hosts(config), access(config)];
     for Conflict { path, problem } in found.into_iter().flatten() {
         if !spoilt.contains(&path[0]) {
             faults.push(Fault::new(settings.source(&path), key_of(&path), problem));
@@ -45,7 +48,21 @@ fn basics(config: &Config) -> Vec<Conflict> {
     if config.data_dir.as_os_str().is_empty() {
         found.push(Conflict::new(&["data_dir"], "is empty, expected a directory"));
     }
+    if !config.public_url.as_deref().is_none_or(is_root) {
+        let problem =
+            "expected the address of the root alone, such as \"https://larder.example.org\"";
+        found.push(Conflict::new(&["public_url"], problem));
+    }
     found
+}
+
+/// Whether a text is an address that paths can be put behind.
+fn is_root(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        let has_more = url.query().is_some() || url.fragment().is_some();
+        is_web && !has_more && url.username().is_empty() && url.password().is_none()
+    })
 }
 
 fn tls(config: &Config) -> Vec<Conflict> {
@@ -59,31 +76,62 @@ fn tls(config: &Config) -> Vec<Conflict> {
     }
 }
 
-fn indexes(config: &Config) -> Vec<Conflict> {
-    let unread = |_: &_| Ok(Secret::new(""));
-    let faults = config
+/// The mounts' own checks.
+fn mounts(config: &Config) -> Vec<Conflict> {
+    let unread = || Ok(Secret::new("unread"));
+    let indexes = config
         .pypi
         .indexes
         .iter()
-        .filter_map(|(name, index)| index.resolve(name, &config.policy, unread).err());
-    faults
+        .filter_map(|(name, index)| index.resolve(name, &config.policy, |_| unread()).err());
+    let indexes = indexes
         .flatten()
-        .map(|fault| Conflict::new(&["pypi", "indexes", &fault.index], fault.detail))
-        .collect()
+        .map(|fault| Conflict::new(&["pypi", "indexes", &fault.index], fault.detail));
+    let origins =
+        config.generic.iter().filter_map(|(name, mount)| mount.resolve(name, |_| unread()).err());
+    let origins =
+        origins.flatten().map(|fault| Conflict::new(&["generic", &fault.mount], fault.detail));
+    indexes.chain(origins).collect()
 }
 
 /// A host name leads to one mount.
 fn hosts(config: &Config) -> Vec<Conflict> {
-    let claims = config.pypi.indexes.iter().flat_map(|(name, index)| {
-        index.hosts.iter().map(move |host| (host, ["pypi", "indexes", name, "hosts"]))
+    let indexes = config.pypi.indexes.iter().flat_map(|(name, index)| {
+        index.hosts.iter().map(move |host| (host, vec!["pypi", "indexes", name, "hosts"]))
+    });
+    let origins = config.generic.iter().flat_map(|(name, mount)| {
+        mount.hosts.iter().map(move |host| (host, vec!["generic", name, "hosts"]))
     });
     let mut owners = BTreeMap::new();
     let mut found = Vec::new();
-    for (host, path) in claims {
-        if let Some(owner) = owners.insert(host.to_ascii_lowercase(), path) {
-            let owner = owner.join(".");
-            found.push(Conflict::new(&path, format!("{host:?} is claimed by `{owner}` already")));
+    for (host, path) in indexes.chain(origins) {
+        if let Some(owner) = owners.insert(host.to_ascii_lowercase(), path.join(".")) {
+            let problem = format!("{host:?} is claimed by `{owner}` already");
+            found.push(Conflict::new(&path, problem));
         }
+    }
+    found
+}
+
+/// Grants name tokens that exist, and a listener for others lets somebody in.
+fn access(config: &Config) -> Vec<Conflict> {
+    let listener = guard_listen(&config.listen, &config.access).err();
+    let mut found: Vec<Conflict> =
+        listener.map(|error| Conflict::new(&["listen"], error.to_string())).into_iter().collect();
+    let is_known =
+        |name: &String| name == "*" || config.access.tokens.iter().any(|token| token.name == *name);
+    let indexes = config
+        .pypi
+        .indexes
+        .iter()
+        .map(|(name, index)| (vec!["pypi", "indexes", name, "grant"], &index.grant));
+    let origins =
+        config.generic.iter().map(|(name, mount)| (vec!["generic", name, "grant"], &mount.grant));
+    for (path, grant) in indexes.chain(origins) {
+        let unknown = grant.iter().filter(|name| !is_known(name));
+        found.extend(unknown.map(|name| {
+            Conflict::new(&path, format!("{name:?} is the name of no token in `access.tokens`"))
+        }));
     }
     found
 }

@@ -14,6 +14,7 @@ use crate::policy::Verdict;
 use crate::types::{CacheKey, Presence, Secret, Timestamp};
 
 pub mod generic;
+pub mod origin;
 pub mod pypi;
 
 /// A protocol on one mount.

@@ -125,8 +125,7 @@ fn whole(method: &Method, head: Head, source: Source) -> Response<Body> {
 
 /// Statuses that never have a body (RFC 9110 sections 15.2, 15.3.5, 15.4.5).
 fn bodiless(status: StatusCode) -> bool {
-    status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn single(head: Head, source: Source, part: Range<u64>, size: u64) -> Response<Body> {

@@ -4,16 +4,16 @@
 
 use futures_util::StreamExt;
 use http::{HeaderValue, Request, header};
+use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
 use sha2::{Digest as _, Sha256};
 
 use crate::ecosystem::{Ask, ClientCredential};
 use crate::proxy::access::Admitted;
 use crate::proxy::routes::Match;
-use crate::server::Peer;
+use crate::server::{Peer, RequestBody};
 use crate::types::{Secret, Timestamp};
-use crate::upstream::OutgoingBody;
+use crate::upstream::request::OutgoingBody;
 
 /// Reads identities; holds what they are read with.
 #[derive(Debug)]
@@ -38,7 +38,12 @@ impl Identity {
     }
 
     /// The request as its mount sees it.
-    pub(crate) fn ask<B>(&self, request: &Request<B>, arrival: &Arrival<'_>, found: &Match<'_>) -> Ask {
+    pub(crate) fn ask<B>(
+        &self,
+        request: &Request<B>,
+        arrival: &Arrival<'_>,
+        found: &Match<'_>,
+    ) -> Ask {
         let headers = request.headers();
         let authorization = match arrival.admitted.authorization_used {
             true => None,
@@ -100,7 +105,7 @@ fn authority<B>(request: &Request<B>) -> Option<&str> {
 }
 
 /// A client's body on its way to an origin.
-pub(crate) fn upload(body: Incoming) -> OutgoingBody {
+pub(crate) fn upload(body: RequestBody) -> OutgoingBody {
     if body.is_end_stream() {
         return OutgoingBody::Empty;
     }
@@ -114,9 +119,10 @@ mod tests {
 
     #[test]
     fn hosts_are_read_without_their_port() {
-        let check = |host: &str, expected: Option<&str>| {
-            let request = Request::builder().uri("/x").header("host", host).body(()).expect("a request");
-            assert_eq!(super::host(&request), expected, "{host}");
+        let check = |text: &str, expected: Option<&str>| {
+            let request =
+                Request::builder().uri("/x").header("host", text).body(()).expect("a request");
+            assert_eq!(host(&request), expected, "{text}");
         };
         check("h.test", Some("h.test"));
         check("h.test:8484", Some("h.test"));
@@ -126,7 +132,7 @@ mod tests {
         check("<script>", None);
         check("", None);
         let absolute = Request::builder().uri("http://a.test:1/x").body(()).expect("a request");
-        assert_eq!(super::host(&absolute), Some("a.test"));
+        assert_eq!(host(&absolute), Some("a.test"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! `Pipeline::answer` and `Pipeline::serve` are that line, top to bottom. Apart from the server's own refusals, this is the only place where a failure becomes a
 //! response, in the words that the mount's adapter chooses for its clients.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,22 +15,23 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
+use crate::cache::document::Got;
 use crate::cache::failure::Failure;
 use crate::cache::found::Found;
-use crate::cache::lookup::{Artifact, Document};
+use crate::cache::lookup::{Artifact, Demand, Document, Lookup};
 use crate::clock::Clock;
 use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
 use crate::proxy::access::Access;
 use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::routes::Routes;
+use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range;
-use crate::server::{AccessNote, Body, Handler, Peer};
-use crate::types::ByteSize;
+use crate::server::{AccessNote, Body, Handler, Peer, RequestBody};
+use crate::types::{ByteSize, CacheKey};
 
 pub mod access;
 pub mod deliver;
@@ -52,8 +54,7 @@ pub struct Parts {
     pub clock: Clock,
     pub routes: Routes,
     pub access: Access,
-    /// Answers everything under `/-/`.
-    pub own: Arc<dyn Handler>,
+    pub own: Own,
     /// How the outside sees the root of this server, without a trailing slash.
     pub public_url: Option<String>,
     /// Keys the names of client credentials; must survive restarts.
@@ -61,6 +62,9 @@ pub struct Parts {
     /// For rendered documents.
     pub memory: ByteSize,
 }
+
+/// Answers for Larder's own pages, by method and path; `None` where there is no such page.
+pub type Own = Box<dyn Fn(&Method, &str) -> Option<Response<Body>> + Send + Sync>;
 
 /// Where Larder's own pages are.
 const OWN_PREFIX: &str = "/-/";
@@ -70,7 +74,7 @@ struct Pipeline {
     clock: Clock,
     routes: Routes,
     access: Access,
-    own: Arc<dyn Handler>,
+    own: Own,
     identity: Identity,
     renderings: Renderings,
 }
@@ -80,6 +84,10 @@ enum Planned {
     Reply(Reply),
     Serve(Box<Plan>),
 }
+
+/// Documents that planning has already got. Where one of them is what is served in the end, it came about as it did then: a miss
+/// is not told as a hit.
+type Seen = HashMap<(CacheKey, Demand), Got>;
 
 impl Proxy {
     pub fn new(parts: Parts) -> Self {
@@ -92,7 +100,11 @@ impl Proxy {
 }
 
 impl Handler for Proxy {
-    fn handle(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
         let pipeline = Arc::clone(&self.pipeline);
         async move { pipeline.answer(request, peer).await }.boxed()
     }
@@ -100,7 +112,7 @@ impl Handler for Proxy {
 
 impl Pipeline {
     /// One request from top to bottom.
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<Body> {
         let path = request.uri().path();
         if let Err(error) = target::check(path, request.uri().query()) {
             return refusal(StatusCode::BAD_REQUEST, &error.to_string());
@@ -109,8 +121,10 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err(refused) => return refused.into_response(),
         };
-        if admitted.path.starts_with(OWN_PREFIX) {
-            return self.own.handle(request, peer).await;
+        if admitted.path.starts_with(OWN_PREFIX)
+            && let Some(page) = (self.own)(request.method(), admitted.path)
+        {
+            return page;
         }
         let Some(found) = self.routes.find(identity::host(&request), admitted.path) else {
             let detail = "Nothing is served at this address; /-/ says what is.";
@@ -130,16 +144,17 @@ impl Pipeline {
         &self,
         mount: &dyn Ecosystem,
         ask: &Ask,
-        upload: Incoming,
+        upload: RequestBody,
     ) -> Result<Response<Body>, Reply> {
-        let plan = match self.plan(mount, ask).await? {
+        let mut seen = Seen::new();
+        let plan = match self.plan(mount, ask, &mut seen).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
             Planned::Serve(plan) => plan,
         };
         let Plan { access, subject, serve } = *plan;
         judge::granted(&access, ask)?;
         judge::passes(&subject)?;
-        let found = self.get(serve, ask, upload).await;
+        let found = self.get(serve, ask, upload, seen).await;
         let found = found.map_err(|failure| explained(mount, ask, &failure))?;
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
         judge::warn(&subject, response.headers_mut());
@@ -147,14 +162,28 @@ impl Pipeline {
     }
 
     /// Plans in rounds: each gets the documents that the adapter named and lets it go on.
-    async fn plan(&self, mount: &dyn Ecosystem, ask: &Ask) -> Result<Planned, Reply> {
+    async fn plan(
+        &self,
+        mount: &dyn Ecosystem,
+        ask: &Ask,
+        seen: &mut Seen,
+    ) -> Result<Planned, Reply> {
         let mut step = mount.plan(ask);
         for _ in 0..MOST_ROUNDS {
             match step {
                 Step::Reply(reply) => return Ok(Planned::Reply(reply)),
                 Step::Serve(plan) => return Ok(Planned::Serve(plan)),
-                Step::Need { documents, then } => {
-                    let held = join_all(documents.iter().map(|document| self.hold(document))).await;
+                Step::Need { mut documents, then } => {
+                    if only_if_cached(ask) {
+                        documents
+                            .iter_mut()
+                            .for_each(|document| forget_origins(&mut document.lookup));
+                    }
+                    let got = documents.iter().map(|document| self.cache.document(document));
+                    let got = join_all(got).await;
+                    let keys = documents.iter().map(demanded);
+                    let held = got.iter().map(held).collect();
+                    seen.extend(keys.zip(got).filter_map(|(key, got)| Some((key, got.ok()?))));
                     step = then(held);
                 }
             }
@@ -167,20 +196,28 @@ impl Pipeline {
         ))
     }
 
-    async fn hold(&self, document: &Document) -> Result<Held, Failure> {
-        let got = self.cache.document(document).await?;
-        Ok(Held {
-            parsed: got.loaded.parsed.clone(),
-            version: got.loaded.version,
-            standing: rendering::standing(&got),
-        })
-    }
-
-    async fn get(&self, serve: Serve, ask: &Ask, upload: Incoming) -> Result<Found, Failure> {
+    async fn get(
+        &self,
+        serve: Serve,
+        ask: &Ask,
+        upload: RequestBody,
+        mut seen: Seen,
+    ) -> Result<Found, Failure> {
         match serve {
-            Serve::Artifact { artifact, headers } => self.artifact(&artifact, headers, ask).await,
-            Serve::Document { document, render } => {
-                let got = self.cache.document(&document).await?;
+            Serve::Artifact { mut artifact, headers } => {
+                if only_if_cached(ask) {
+                    forget_origins(&mut artifact.lookup);
+                }
+                self.artifact(&artifact, headers, ask).await
+            }
+            Serve::Document { mut document, render } => {
+                if only_if_cached(ask) {
+                    forget_origins(&mut document.lookup);
+                }
+                let got = match seen.remove(&demanded(&document)) {
+                    Some(got) => got,
+                    None => self.cache.document(&document).await?,
+                };
                 let key = &document.lookup.key;
                 Ok(self.renderings.get(&self.cache, key, got, render, &ask.headers, ask.now).await)
             }
@@ -204,6 +241,31 @@ impl Pipeline {
         }
         Ok(found)
     }
+}
+
+/// RFC 9111 section 5.2.1.7: the client wants no question asked.
+fn only_if_cached(ask: &Ask) -> bool {
+    ask.headers.contains_key(header::CACHE_CONTROL)
+        && RequestDirectives::read(&ask.headers).only_if_cached
+}
+
+/// Leaves what is kept as the only place to look.
+fn forget_origins(lookup: &mut Lookup) {
+    lookup.origins.clear();
+}
+
+fn demanded(document: &Document) -> (CacheKey, Demand) {
+    (document.lookup.key.clone(), document.demand)
+}
+
+/// What an adapter sees of a document.
+fn held(got: &Result<Got, Failure>) -> Result<Held, Failure> {
+    let got = got.as_ref().map_err(Failure::clone)?;
+    Ok(Held {
+        parsed: got.loaded.parsed.clone(),
+        version: got.loaded.version,
+        standing: rendering::standing(got),
+    })
 }
 
 /// A failure in the words of the mount's clients, with its `Cache-Status`.

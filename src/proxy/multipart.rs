@@ -45,9 +45,7 @@ pub(crate) fn respond(
     response
 }
 
-fn one(
-    bytes: Bytes,
-) -> stream::Once<std::future::Ready<Result<Frame<Bytes>, BodyError>>> {
+fn one(bytes: Bytes) -> stream::Once<std::future::Ready<Result<Frame<Bytes>, BodyError>>> {
     stream::once(std::future::ready(Ok(Frame::data(bytes))))
 }
 

@@ -58,7 +58,8 @@ impl Renderings {
             memory: Memory::builder()
                 .max_capacity(memory.bytes())
                 .weigher(|form: &Form, page: &Arc<Page>| {
-                    let bytes = page.body.len() + form.key.as_str().len() + form.variant.len() + 1024;
+                    let bytes =
+                        page.body.len() + form.key.as_str().len() + form.variant.len() + 1024;
                     u32::try_from(bytes).unwrap_or(u32::MAX)
                 })
                 .build(),
@@ -157,7 +158,8 @@ impl Coding {
         let mut by_name = None;
         let mut by_star = None;
         let values = request.get_all(header::ACCEPT_ENCODING).iter();
-        for item in values.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')) {
+        for item in values.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','))
+        {
             let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
             let wanted = !parameters.split_once('=').is_some_and(|(_, weight)| {
                 weight.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0)

@@ -38,17 +38,40 @@ pub struct RouteConflict {
     pub second: String,
 }
 
+impl Route {
+    /// A path prefix that stands for `relative` below the mount.
+    pub fn below(prefix: String, relative: &str, mount: &Arc<dyn Ecosystem>) -> Self {
+        Self { host: None, prefix, relative: relative.to_owned(), mount: Arc::clone(mount) }
+    }
+
+    /// A host of its own, with the mount's paths at the root.
+    pub fn at_root_of(host: &str, mount: &Arc<dyn Ecosystem>) -> Self {
+        Self {
+            host: Some(host.to_ascii_lowercase()),
+            prefix: "/".to_owned(),
+            relative: String::new(),
+            mount: Arc::clone(mount),
+        }
+    }
+}
+
 impl Routes {
     /// Sorts the routes; fails when two claim the same host and prefix.
     pub fn new(mut routes: Vec<Route>) -> Result<Self, RouteConflict> {
         routes.sort_by(|a, b| {
             let specific = |route: &Route| (route.host.is_none(), usize::MAX - route.prefix.len());
-            specific(a).cmp(&specific(b)).then_with(|| (&a.host, &a.prefix).cmp(&(&b.host, &b.prefix)))
+            specific(a)
+                .cmp(&specific(b))
+                .then_with(|| (&a.host, &a.prefix).cmp(&(&b.host, &b.prefix)))
         });
         for pair in routes.windows(2) {
             if pair[0].host == pair[1].host && pair[0].prefix == pair[1].prefix {
                 return Err(RouteConflict {
-                    address: format!("{}{}", pair[0].host.as_deref().unwrap_or_default(), pair[0].prefix),
+                    address: format!(
+                        "{}{}",
+                        pair[0].host.as_deref().unwrap_or_default(),
+                        pair[0].prefix
+                    ),
                     first: pair[0].mount.id().to_owned(),
                     second: pair[1].mount.id().to_owned(),
                 });
@@ -132,7 +155,8 @@ mod tests {
 
     #[test]
     fn two_mounts_on_one_address_are_a_conflict() {
-        let conflict = Routes::new(vec![route(None, "/a/", "", "one"), route(None, "/a/", "", "two")]);
+        let conflict =
+            Routes::new(vec![route(None, "/a/", "", "one"), route(None, "/a/", "", "two")]);
         assert!(conflict.is_err_and(|error| error.address == "/a/"));
     }
 }

@@ -41,7 +41,7 @@ pub enum Reach {
 }
 
 /// What a request's `Cache-Control` asks of a cache.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
     pub max_age: Option<u64>,
     pub min_fresh: Option<u64>,
@@ -303,11 +303,11 @@ mod tests {
             assert_eq!(RequestDirectives::read(&headers), expected, "{written:?}");
         };
         let none = RequestDirectives::default();
-        check(&["nothing-to-see-here"], none.clone());
-        check(&["no-cache"], RequestDirectives { no_cache: true, ..none.clone() });
-        check(&["max-age=x"], RequestDirectives { max_age: Some(0), ..none.clone() });
-        check(&["max-stale"], RequestDirectives { max_stale: Some(u64::MAX), ..none.clone() });
-        check(&["max-stale=x"], none.clone());
+        check(&["nothing-to-see-here"], none);
+        check(&["no-cache"], RequestDirectives { no_cache: true, ..none });
+        check(&["max-age=x"], RequestDirectives { max_age: Some(0), ..none });
+        check(&["max-stale"], RequestDirectives { max_stale: Some(u64::MAX), ..none });
+        check(&["max-stale=x"], none);
         check(
             &["max-stale=7, min-fresh=3, only-if-cached"],
             RequestDirectives {

@@ -13,13 +13,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::{Method, Response, StatusCode, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, gauge, histogram,
-};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::time::Instant;
 
 use super::answer::Session;
-use super::inspect::logged_method;
+use super::inspect::is_stand_in;
 use super::refusal::Refusal;
 use super::stream::Pace;
 use super::{AccessNote, Body, BodyError};
@@ -38,14 +36,6 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        describe_counter!("larder_http_requests_total", "Requests answered, by class of status.");
-        describe_counter!("larder_http_bytes_sent_total", "Bytes of bodies sent to clients.");
-        describe_gauge!("larder_http_connections", "Connections of clients now open.");
-        metrics::describe_histogram!(
-            "larder_http_seconds",
-            metrics::Unit::Seconds,
-            "Time from a request's head to the end of its answer."
-        );
         let classes = ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"];
         Self {
             requests: classes.map(|class| counter!("larder_http_requests_total", "class" => class)),
@@ -94,6 +84,10 @@ impl Exchange {
             sent: 0,
             ending: Ending::Unknown,
         }
+    }
+
+    pub(crate) const fn target(&self) -> &Uri {
+        &self.target
     }
 
     /// Notes that the server itself answers.
@@ -145,16 +139,15 @@ impl Drop for Exchange {
             return;
         }
         let note = self.note.take().unwrap_or_default();
-        let path = match self.refusal {
-            // The stand-in's own path says nothing.
-            Some(_) => Cow::Borrowed("-"),
-            None => mask_token(self.target.path()),
+        let (method, path) = match is_stand_in(&self.method) {
+            true => ("-", Cow::Borrowed("-")),
+            false => (self.method.as_str(), mask_token(self.target.path())),
         };
         tracing::info!(
             target: "larder::access",
             {
                 client.address = %self.session.peer.address.ip(),
-                http.method = logged_method(&self.method),
+                http.method = method,
                 http.path = &*path,
                 http.status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
                 http.bytes = self.sent,
@@ -231,7 +224,7 @@ fn expected(response: &Response<Body>) -> Option<u64> {
 }
 
 /// Tokens may come in the path, as `/-/t/TOKEN/...`; who checks them is above this layer, but the line is written here.
-fn mask_token(path: &str) -> Cow<'_, str> {
+pub(crate) fn mask_token(path: &str) -> Cow<'_, str> {
     match path.strip_prefix("/-/t/") {
         Some(rest) => {
             let end = rest.find('/').unwrap_or(rest.len());

@@ -12,7 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 
-use super::access_log::{Exchange, Followed, Metrics};
+use super::access_log::{Exchange, Followed, Metrics, mask_token};
 use super::body::RequestBody;
 use super::drain::Activity;
 use super::inspect::refusal_of;
@@ -42,7 +42,7 @@ impl Session {
         let is_last = is_last_on_connection(&request);
         let answered = match self.refusal(&request) {
             Some(refusal) => Err(refusal),
-            None => self.hand_over(request).await,
+            None => self.hand_over(request, exchange.target()).await,
         };
         let mut response = answered.unwrap_or_else(|refusal| {
             exchange.refuse(refusal);
@@ -61,12 +61,17 @@ impl Session {
         }
     }
 
-    async fn hand_over(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn hand_over(
+        &self,
+        request: Request<Incoming>,
+        target: &Uri,
+    ) -> Result<Response<Body>, Refusal> {
         let request = in_origin_form(request).map(|body| RequestBody::new(body, self.body_timeout));
-        let path = request.uri().path().to_owned();
         let handled = async { self.handler.handle(request, self.peer.clone()).await };
         AssertUnwindSafe(handled).catch_unwind().await.map_err(|panic| {
-            tracing::error!(http.path = %path, panic = panic_message(&*panic), "the handler panicked");
+            let path = mask_token(target.path());
+            let panic = panic_message(&*panic);
+            tracing::error!(http.path = %path, panic, "the handler panicked");
             Refusal::Panicked
         })
     }

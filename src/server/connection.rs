@@ -98,23 +98,13 @@ impl Shared {
 
     /// Finds out what the client speaks. `None`: it left without a word.
     async fn open(&self, socket: TcpStream) -> io::Result<Option<(Wire<Transport>, Protocol)>> {
-        let (transport, agreed) = match &self.tls {
-            None => (Transport::Clear(socket), None),
-            Some(tls) => {
-                let stream = tls.acceptor.accept(socket).await?;
-                let agreed = match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => Some(Protocol::Http2),
-                    Some(_) => Some(Protocol::Http1),
-                    None => None,
-                };
-                (Transport::Tls(Box::new(stream)), agreed)
-            }
+        let transport = match &self.tls {
+            None => Transport::Left(socket),
+            Some(tls) => Transport::Right(tls.acceptor.accept(socket).await?),
         };
         let mut wire = Wire::new(transport, self.config.write_stall_timeout);
-        let protocol = match agreed {
-            Some(protocol) => Some(protocol),
-            None => wire.sniff().await?,
-        };
+        // Whatever was agreed by ALPN: a client that then speaks the other protocol gets an answer, too.
+        let protocol = wire.sniff().await?;
         Ok(protocol.map(|protocol| (wire, protocol)))
     }
 

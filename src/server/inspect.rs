@@ -140,9 +140,9 @@ pub(crate) fn refusal_of<B>(request: &Request<B>) -> Option<Refusal> {
     Refusal::from_number(request.uri().path().strip_prefix('/')?.parse().ok()?)
 }
 
-/// The method for the log: that of a refused head is not known.
-pub(crate) fn logged_method(method: &Method) -> &str {
-    if method.as_str() == STAND_IN { "-" } else { method.as_str() }
+/// Whether a request stands in for one whose method and target are not known.
+pub(crate) fn is_stand_in(method: &Method) -> bool {
+    method.as_str() == STAND_IN
 }
 
 impl<S: AsyncRead + Unpin> Inspected<S> {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-use super::Origin;
+use super::{HostRule, Origin};
 
 /// How far a connection may reach into networks that are not public. One connection pool exists for each, since a pooled
 /// connection is not checked again.
@@ -21,16 +21,16 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// How far a request of `origin` for `url` may reach. Only the host that the configuration names may be this machine or
-    /// on its link; where a page or a redirect leads, it may not, unless the configured host is such an address itself.
+    /// How far a request of `origin` for `url` may reach. Hosts that the configuration names one by one are looked up by the operator's own
+    /// name service, which may well say a private address (a mirror under the public name). Where a page or a redirect leads otherwise must be public.
+    /// Only the configured address itself may be this machine or on its link, and others when it is one itself.
     pub fn of(origin: &Origin, url: &Url) -> Self {
-        if !origin.allow_private {
-            return Self::Global;
-        }
-        if origin.base.host() == url.host() || is_local_host(&origin.base) {
-            Self::Any
-        } else {
-            Self::Site
+        let is_base = origin.base.host() == url.host();
+        match origin.allow_private {
+            true if is_base || is_local_host(&origin.base) => Self::Any,
+            true => Self::Site,
+            false if is_base || is_named(origin, url) => Self::Site,
+            false => Self::Global,
         }
     }
 
@@ -42,6 +42,13 @@ impl Reach {
             Self::Any => true,
         }
     }
+}
+
+/// Whether a name, not a bare address, is among the origin's hosts by itself.
+fn is_named(origin: &Origin, url: &Url) -> bool {
+    let Some(Host::Domain(host)) = url.host() else { return false };
+    let exact = |rule: &HostRule| matches!(rule, HostRule::Exact(_)) && rule.covers(host);
+    origin.hosts.iter().any(exact)
 }
 
 fn is_local_host(url: &Url) -> bool {
@@ -153,7 +160,9 @@ mod tests {
     #[test]
     fn only_the_configured_host_may_be_this_machine() {
         for (base, allow_private, url, reach) in [
-            ("https://index.example/", false, "https://index.example/x", Reach::Global),
+            ("https://index.example/", false, "https://index.example/x", Reach::Site),
+            ("https://index.example/", false, "https://files.example/x", Reach::Site),
+            ("https://index.example/", false, "https://a.cdn.example/x", Reach::Global),
             ("https://index.example/", false, "https://127.0.0.1/", Reach::Global),
             ("http://index.example/", true, "http://index.example:81/x", Reach::Any),
             ("http://index.example/", true, "http://files.example/x", Reach::Site),
@@ -165,7 +174,10 @@ mod tests {
             let origin = Origin {
                 id: "test".into(),
                 base: base.parse().expect("a test names addresses"),
-                hosts: Vec::new(),
+                hosts: vec![
+                    HostRule::Exact("files.example".to_owned()),
+                    HostRule::Domain("cdn.example".to_owned()),
+                ],
                 credentials: None,
                 allow_private,
             };

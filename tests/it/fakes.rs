@@ -128,7 +128,7 @@ async fn uploads_are_read_and_logged() {
         .send()
         .await;
     assert_eq!(reply.text(), "hello");
-    let chunked = "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    let chunked = "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     assert!(raw::exchange(origin.address, chunked.as_bytes()).await.ends_with("\r\n\r\nabcde"));
     let log = origin.asked("/echo");
     assert_eq!(

@@ -27,24 +27,40 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "ecosystem",
         &["types", "semantics", "policy", "upstream::request", "cache::lookup", "cache::failure"],
     ),
-    ("proxy", &["types", "clock", "semantics", "policy", "cache", "ecosystem", "server"]),
+    (
+        "proxy",
+        &[
+            "types",
+            "clock",
+            "semantics",
+            "policy",
+            "upstream::request",
+            "cache",
+            "ecosystem",
+            "server",
+        ],
+    ),
     ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.
 const PURE: &[&str] = &["types", "semantics", "policy", "ecosystem"];
 
-/// What a pure layer does not name.
+/// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",
-    "std::net",
     "std::process",
     "std::thread",
     "SystemTime::now",
     "Instant::now",
     "Clock::now",
     "Timestamp::now",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
+    "UnixStream",
+    "ToSocketAddrs",
     "tokio",
     "hyper",
     "hyper_util",
@@ -136,14 +152,14 @@ fn purity_fault(layer: &str, path: &[String]) -> Option<String> {
     if !PURE.contains(&layer) {
         return None;
     }
-    let windows = |entry: &str| {
+    let names = |entry: &str| {
         let wanted: Vec<&str> = entry.split("::").collect();
         match wanted.as_slice() {
-            [krate] => path[0] == *krate,
+            [name] => path[0] == *name || path.last().is_some_and(|last| last == name),
             _ => path.windows(wanted.len()).any(|window| window == wanted),
         }
     };
-    let named = IMPURE.iter().find(|entry| windows(entry))?;
+    let named = IMPURE.iter().find(|entry| names(entry))?;
     Some(format!("`{layer}` is pure and names `{named}`"))
 }
 
@@ -201,24 +217,32 @@ fn forbidden() -> Vec<(String, &'static [&'static str])> {
         (&["npm", "js.org"], DEFAULTS),
         (&["npm", "js.com"], DEFAULTS),
         (&["ana", "conda.org"], DEFAULTS),
-        (&["/ro", "ot/"], &[]),
-        (&["/wo", "rk/"], &[]),
-        (&["/ho", "me/"], &[]),
-        (&["/Us", "ers/"], &[]),
     ];
     hosts.iter().map(|(parts, files)| (parts.concat(), *files)).collect()
+}
+
+/// Folders that only a certain machine or person has.
+fn machine_folders() -> [String; 4] {
+    [["/ro", "ot/"], ["/wo", "rk/"], ["/ho", "me/"], ["/Us", "ers/"]].map(|parts| parts.concat())
+}
+
+/// Whether `text` names a path below `folder`; what only looks like one behind a host's name is not meant.
+fn names_folder(text: &str, folder: &str) -> bool {
+    let begins_path = |at: usize| {
+        let before = text[..at].chars().next_back();
+        before.is_none_or(|letter| !letter.is_alphanumeric() && !"-_.}~*".contains(letter))
+    };
+    text.match_indices(folder).any(|(at, _)| begins_path(at))
 }
 
 /// Finds text that must not be in a file of the repository.
 fn forbidden_faults(path: &str, text: &str) -> Vec<String> {
     let lower = text.to_ascii_lowercase();
-    forbidden()
-        .iter()
-        .filter(|(name, files)| {
-            !files.contains(&path) && lower.contains(&name.to_ascii_lowercase())
-        })
-        .map(|(name, _)| format!("{path}: names {name}"))
-        .collect()
+    let hosts = forbidden().into_iter().filter(|(name, files)| {
+        !files.contains(&path) && lower.contains(&name.to_ascii_lowercase())
+    });
+    let folders = machine_folders().into_iter().filter(|folder| names_folder(text, folder));
+    hosts.map(|(name, _)| name).chain(folders).map(|name| format!("{path}: names {name}")).collect()
 }
 
 /// Every file of the repository but version control's and the build's own.
@@ -422,6 +446,16 @@ fn each_forbidden_text_is_found() {
             let found = forbidden_faults(file, &text);
             assert!(found.is_empty(), "{found:?}");
         }
+    }
+    for folder in machine_folders() {
+        assert!(
+            !forbidden_faults("a.toml", &format!("data = \"{folder}x\"")).is_empty(),
+            "{folder}"
+        );
+        assert!(
+            forbidden_faults("a.toml", &format!("http://index.example{folder}x")).is_empty(),
+            "{folder}"
+        );
     }
     assert!(forbidden_faults("README.md", "https://index.example/simple/").is_empty());
 }

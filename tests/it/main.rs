@@ -1,7 +1,11 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
 
+mod cache;
+mod crash;
 mod fakes;
+mod generic;
 mod layers;
 mod pypi;
+mod server;
 mod support;
 mod upstream;

@@ -57,7 +57,7 @@ pub(crate) async fn keep(parts: &Parts, artifact: &Artifact, fill: &Fill, comple
 }
 
 /// Makes the body durable: a small one goes into the entry itself, any other becomes a blob. Also returns where readers go on.
-fn seal(
+pub(crate) fn seal(
     partial: &dyn Partial,
     verified: &Verified,
 ) -> Result<(Stored, Arc<dyn ReadAt>), StoreError> {

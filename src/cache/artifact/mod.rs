@@ -29,7 +29,7 @@ mod through;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use keep::keep;
+pub(crate) use keep::{keep, seal};
 pub(crate) use kept::is_kept;
 use kept::{Hot, Kept};
 
@@ -57,7 +57,7 @@ pub(crate) struct Artifacts {
 }
 
 impl Artifacts {
-    /// Takes half of the memory; documents have the other.
+    /// Takes half of the memory; documents and their rendered forms share the other.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             hot: Memory::builder()

@@ -71,10 +71,11 @@ const MOST_ABSENT: u64 = 100_000;
 const PARSED_FACTOR: u64 = 3;
 
 impl Documents {
+    /// Takes a quarter of the memory; rendered pages have another, small files the rest.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             hot: Memory::builder()
-                .max_capacity(config.memory.bytes() / 2)
+                .max_capacity(config.memory.bytes() / 4)
                 .weigher(|key: &CacheKey, loaded: &Arc<Loaded>| {
                     let bytes = loaded.entry.body.len() * PARSED_FACTOR;
                     u32::try_from(bytes + key.as_str().len() as u64 + 512).unwrap_or(u32::MAX)
@@ -143,7 +144,7 @@ impl Cache {
             return Ok(Some(loaded));
         }
         let Some(entry) = self.parts.store.get(key)? else { return Ok(None) };
-        let seat = documents.loads.board(key, &self.parts.tasks, |pilot| {
+        let mut seat = documents.loads.board(key, &self.parts.tasks, |pilot| {
             let (parts, document) = (Arc::clone(&self.parts), document.clone());
             async move {
                 let loaded = parts.read_entry(&document, entry).await;

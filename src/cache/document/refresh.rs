@@ -20,15 +20,23 @@ const VALIDATORS: [header::HeaderName; 2] = [header::ETAG, header::LAST_MODIFIED
 
 impl Cache {
     /// Joins or starts the refresh of a document and waits for it. Tells whether it was joined.
+    ///
+    /// A flight that gave `previous` has answered before and is only writing it down: its answer is no news to whom `previous` is not
+    /// current enough, so that one waits for its end and boards the next.
     pub(super) async fn refresh(
         &self,
         document: &Document,
         previous: Option<Arc<Loaded>>,
     ) -> (Refreshed, bool) {
-        let seat = self.begin_refresh(document, previous);
-        let joined = seat.joined;
-        let cut = Refreshed { outcome: Err(Failure::NotKept), status: None };
-        (seat.answer().await.unwrap_or(cut), joined)
+        loop {
+            let mut seat = self.begin_refresh(document, previous.clone());
+            let cut = Refreshed { outcome: Err(Failure::NotKept), status: None };
+            let refreshed = seat.answer().await.unwrap_or(cut);
+            match (&refreshed.outcome, &previous) {
+                (Ok(given), Some(held)) if Arc::ptr_eq(given, held) => seat.landed().await,
+                _ => return (refreshed, seat.joined),
+            }
+        }
     }
 
     /// Joins or starts the refresh of a document. Dropping the seat leaves it running.

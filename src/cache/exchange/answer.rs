@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use http::header;
 
 use crate::cache::exchange::kept::{Body, Kept};
 use crate::cache::found::{Found, Source, Trace};
@@ -50,9 +51,8 @@ pub(super) struct Passing {
 }
 
 pub(super) fn passing(passing: Passing) -> Found {
-    let Passing { mut head, body, why, detail, requested, received, waited, bodiless } = passing;
+    let Passing { head, body, why, detail, requested, received, waited, bodiless } = passing;
     let freshness = Freshness::of(&head, &Rules::read(&head.headers), requested, received);
-    hop_by_hop::strip(&mut head.headers);
     let status = CacheStatus {
         forward_status: Some(head.status.as_u16()),
         detail,
@@ -66,9 +66,17 @@ pub(super) fn passing(passing: Passing) -> Found {
         age_secs: Some(freshness.initial_age_secs),
         stale: false,
     };
+    let head = passing_head(head);
     let length = head.content_length();
     let body = if bodiless { stream::empty().boxed() } else { body };
     Found { head, source: Source::stream(body, length), trace }
+}
+
+/// The head of upstream's answer as its asker gets it; `Age` is told anew.
+pub(super) fn passing_head(mut head: Head) -> Head {
+    hop_by_hop::strip(&mut head.headers);
+    head.headers.remove(header::AGE);
+    head
 }
 
 fn millis(span: Duration) -> u64 {

@@ -53,18 +53,23 @@ impl Kept {
         Ok(Some(Self { row: row.clone(), entry, freshness, selection, body }))
     }
 
-    /// A new response whose body is in memory.
+    /// A new response.
     pub(super) fn new(
         row: CacheKey,
         head: Head,
         first_kept: Option<Timestamp>,
         freshness: Freshness,
         selection: Selection,
-        body: Bytes,
+        body: Body,
     ) -> Self {
+        let stored = match &body {
+            Body::Memory(bytes) => Stored::Inline(bytes.clone()),
+            Body::Blob { id, size, .. } => Stored::Blob { id: *id, size: *size },
+            Body::Fill(_) => Stored::None,
+        };
         let entry = Entry {
             head,
-            body: Stored::Inline(body.clone()),
+            body: stored,
             origin: None,
             first_kept: first_kept.unwrap_or(freshness.received),
             validated: freshness.received,
@@ -73,7 +78,7 @@ impl Kept {
             digests: Vec::new(),
             note: Note::Response { freshness, selection: selection.clone() }.encode(),
         };
-        Self { row, entry: Arc::new(entry), freshness, selection, body: Body::Memory(body) }
+        Self { row, entry: Arc::new(entry), freshness, selection, body }
     }
 
     /// The same body under a changed entry.
@@ -107,7 +112,7 @@ impl Kept {
         match &self.body {
             Body::Memory(bytes) => Some(bytes.len() as u64),
             Body::Blob { size, .. } => Some(*size),
-            Body::Fill(_) => None,
+            Body::Fill(fill) => fill.total(),
         }
     }
 

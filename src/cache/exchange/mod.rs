@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::cache::exchange::capture::Arriving;
 use crate::cache::exchange::kept::Kept;
 use crate::cache::exchange::origin::{Answered, Landing};
 use crate::cache::exchange::question::Question;
@@ -30,6 +31,7 @@ use crate::cache::lookup::{Exchange, Mode};
 use crate::cache::{Cache, Parts};
 use crate::semantics::cache_status::CacheStatus;
 use crate::semantics::freshness::{Demand, Reuse};
+use crate::store::Entry;
 use crate::types::{CacheKey, Timestamp};
 use crate::upstream::Availability;
 
@@ -190,7 +192,7 @@ async fn board(
     key: &CacheKey,
 ) -> Landed {
     let (sender, answer) = oneshot::channel();
-    let seat = fly(parts, question.clone(), selected.clone(), key, sender);
+    let mut seat = fly(parts, question.clone(), selected.clone(), key, sender);
     let landing = match seat.joined {
         true => seat.answer().await,
         false => match answer.await {
@@ -259,10 +261,16 @@ async fn patiently<T>(
 }
 
 impl Parts {
-    /// Writes down a placed response. Failing that, it is not kept.
-    async fn write(&self, placed: &Placed) {
+    /// Writes down a placed response when its body is there. Failing that, it is not kept.
+    async fn write(&self, placed: &Placed, arriving: Option<Arriving>) {
         let (shelf, store) = (&self.exchanges.shelf, self.store.as_ref());
-        let entry = Arc::clone(&placed.kept.entry);
+        let entry = match arriving {
+            None => Arc::clone(&placed.kept.entry),
+            Some(arriving) => match arriving.await {
+                Some(body) => Arc::new(Entry { body, ..Entry::clone(&placed.kept.entry) }),
+                None => return shelf.withdraw(placed),
+            },
+        };
         if let Err(error) = shelf.write(store, placed, entry).await {
             tracing::warn!(cache.key = %placed.kept.row, error = %error, "a response is not kept");
         }

@@ -9,7 +9,7 @@ use http::{Method, StatusCode, header};
 
 use crate::cache::Parts;
 use crate::cache::exchange::answer::{self, Passing};
-use crate::cache::exchange::capture::{self, Captured};
+use crate::cache::exchange::capture::{Arriving, Captured, capture};
 use crate::cache::exchange::kept::Kept;
 use crate::cache::exchange::question::{Question, Sent};
 use crate::cache::exchange::shelf::{Selected, Ticket};
@@ -151,7 +151,7 @@ impl<'a> Errand<'a> {
         let (renewed, obstacle) = self.renewed(kept, sent, &response.head);
         let status = self.forwarded(response.head.status);
         match obstacle {
-            None => self.place(renewed, status, response.elapsed),
+            None => self.place(renewed, status, response.elapsed, None),
             Some(_) => Answered {
                 result: Ok(self.found(&renewed, status, response.elapsed)),
                 landing: Landing::Alone,
@@ -180,11 +180,11 @@ impl<'a> Errand<'a> {
             .len()
             .is_some_and(|bytes| freshen::is_described(headers, bytes, &response.head.headers));
         let (renewed, obstacle) = self.renewed(kept, sent, &response.head);
-        if described && obstacle.is_none() && kept.is_whole() {
+        if described && obstacle.is_none() {
             let status = self.forwarded(response.head.status);
-            return self.place(renewed, status, response.elapsed);
+            return self.place(renewed, status, response.elapsed, None);
         }
-        let outdated = self.place(kept.expired(), CacheStatus::hit(), response.elapsed);
+        let outdated = self.place(kept.expired(), CacheStatus::hit(), response.elapsed, None);
         Answered { writing: outdated.writing, ..self.passed(response, "head") }
     }
 
@@ -200,23 +200,26 @@ impl<'a> Errand<'a> {
         let status = self.forwarded(head.status);
         let selection = selection(&head, sent);
         let row = self.question.row_of(&selection);
-        let captured = match capture::capture(&head, body).await {
-            Ok(captured) => captured,
+        let request = &sent.request;
+        let taken = capture(self.parts, &row, request, &head, elapsed, body).await;
+        let (body, arriving) = match taken {
+            Ok(Captured::Taken { body, stored }) => (body, stored),
+            Ok(Captured::Passing { body, why }) => {
+                let (url, hops) = (request.url.clone(), Vec::new());
+                let response = OriginResponse { head, hops, url, elapsed, framing, body };
+                return self.passed(response, why);
+            }
             Err(failure) => return self.lost(failure),
         };
         let stored = storing::stored_head(&head, rules, freshness.received);
         let first_kept = self.kept.as_ref().map(|kept| kept.entry.first_kept);
-        match captured {
-            Captured::Whole(bytes) => {
-                let kept = Kept::new(row, stored, first_kept, freshness, selection, bytes);
-                self.place(kept, status, elapsed)
-            }
-            Captured::Passing(body) => {
-                let url = sent.request.url.clone();
-                let hops = Vec::new();
-                self.passed(OriginResponse { head, hops, url, elapsed, framing, body }, "large")
-            }
+        let kept = Kept::new(row, stored, first_kept, freshness, selection, body);
+        let mut answered = self.place(kept, status, elapsed, arriving);
+        if let Ok(found) = &mut answered.result {
+            // Who asked gets the fields, too, that must not be kept for others.
+            found.head = answer::passing_head(head);
         }
+        answered
     }
 
     /// An answer for its asker alone.
@@ -263,7 +266,7 @@ impl<'a> Errand<'a> {
             self.parts.exchanges.resting.insert(self.question.key.clone(), until);
         }
         let writing = stand_in::noted(kept, trouble, self.parts.clock.now())
-            .and_then(|noted| self.place(noted, CacheStatus::hit(), Duration::ZERO).writing);
+            .and_then(|noted| self.place(noted, CacheStatus::hit(), Duration::ZERO, None).writing);
         Some(Answered { result: Ok(found), landing: Landing::Failed(trouble.clone()), writing })
     }
 
@@ -328,24 +331,36 @@ impl<'a> Errand<'a> {
     }
 
     /// Lets a response be found from now on, answers with it, and says what is to be written.
-    fn place(&self, kept: Kept, status: CacheStatus, elapsed: Duration) -> Answered {
+    fn place(
+        &self,
+        kept: Kept,
+        status: CacheStatus,
+        elapsed: Duration,
+        arriving: Option<Arriving>,
+    ) -> Answered {
         let parts = self.parts;
-        let mut found = self.found(&kept, status, elapsed);
         let key = &self.question.key;
-        match parts.exchanges.shelf.place(parts.store.as_ref(), key, kept, self.ticket) {
-            Ok(Some(placed)) => {
-                found.trace.status.stored = true;
-                parts.exchanges.unshared.invalidate(key);
-                let parts = Arc::clone(parts);
-                let writing = async move { parts.write(&placed).await }.boxed();
-                Answered { result: Ok(found), landing: Landing::Look, writing: Some(writing) }
-            }
-            Ok(None) => Answered { result: Ok(found), landing: Landing::Alone, writing: None },
-            Err(error) => {
-                tracing::warn!(cache.key = %key, error = %error, "a response cannot be kept");
-                Answered { result: Ok(found), landing: Landing::Alone, writing: None }
-            }
-        }
+        let mut found = self.found(&kept, status, elapsed);
+        // A body that is another errand's to bring is written down by that one, with the head that it had.
+        let is_ours = kept.is_whole() || arriving.is_some();
+        let placed = match is_ours {
+            true => parts.exchanges.shelf.place(parts.store.as_ref(), key, kept, self.ticket),
+            false => Ok(None),
+        };
+        let placed = placed.unwrap_or_else(|error| {
+            tracing::warn!(cache.key = %key, %error, "a response cannot be kept");
+            None
+        });
+        let Some(placed) = placed else {
+            // Who is answered from it still needs its body brought.
+            let writing = arriving.map(|arriving| arriving.map(drop).boxed());
+            return Answered { result: Ok(found), landing: Landing::Alone, writing };
+        };
+        found.trace.status.stored = true;
+        parts.exchanges.unshared.invalidate(key);
+        let parts = Arc::clone(parts);
+        let writing = async move { parts.write(&placed, arriving).await }.boxed();
+        Answered { result: Ok(found), landing: Landing::Look, writing: Some(writing) }
     }
 
     fn removing(&self, kept: &Kept) -> BoxFuture<'static, ()> {

@@ -112,11 +112,7 @@ impl Question {
 
     /// The request to send when nothing kept is to be confirmed and the whole is wanted.
     pub(super) fn send_whole(&self) -> Sent {
-        let mut request = self.request.clone();
-        for name in PRECONDITIONS.iter().chain(&[header::RANGE, header::IF_RANGE]) {
-            request.headers.remove(name);
-        }
-        Sent { request, confirms: Vec::new() }
+        Sent { request: without_preconditions(&self.request), confirms: Vec::new() }
     }
 
     /// The same question without this client's wishes, for a renewal that nobody waits for.
@@ -140,6 +136,15 @@ impl Question {
     fn is_conditional(&self) -> bool {
         PRECONDITIONS.iter().any(|name| self.request.headers.contains_key(name))
     }
+}
+
+/// The same request for the whole, whatever the client has of it.
+pub(super) fn without_preconditions(request: &OriginRequest) -> OriginRequest {
+    let mut request = request.clone();
+    for name in PRECONDITIONS.iter().chain(&[header::RANGE, header::IF_RANGE]) {
+        request.headers.remove(name);
+    }
+    request
 }
 
 fn is_small(kept: &Kept) -> bool {

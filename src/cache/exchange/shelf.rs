@@ -197,10 +197,11 @@ impl Shelf {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        if self.settle(placed) || written.is_err() {
+        if self.settle(placed) || written.is_err() || !self.is_invalidated(placed) {
+            // What replaced it meanwhile is written after it, and must not be removed in its stead.
             return written;
         }
-        // It was invalidated, or replaced by a newer one, while it was written: the older must not be found again.
+        // It was thrown away while it was written: it must not be found again.
         store.commit(vec![Change::Remove { key: placed.kept.row.clone() }]).await
     }
 
@@ -241,7 +242,11 @@ impl Shelf {
 
     /// Throws away one response.
     pub(super) async fn remove(&self, store: &dyn Store, row: &CacheKey) -> Result<(), StoreError> {
-        self.lock().remove(row);
+        {
+            let mut pending = self.lock();
+            self.invalidated.insert(row.clone(), self.next_serial());
+            pending.remove(row);
+        }
         store.commit(vec![Change::Remove { key: row.clone() }]).await
     }
 
@@ -323,6 +328,12 @@ impl Shelf {
 
     fn stands(&self, placed: &Placed) -> bool {
         self.lock().get(&placed.kept.row).is_some_and(|pending| pending.serial == placed.serial)
+    }
+
+    /// Whether what was placed has been thrown away since.
+    fn is_invalidated(&self, placed: &Placed) -> bool {
+        let since = |key: &CacheKey| self.invalidated.get(key).is_some_and(|at| at > placed.serial);
+        since(&placed.target) || since(&placed.kept.row)
     }
 
     /// Ends the wait for the store; tells whether what was placed still stood.

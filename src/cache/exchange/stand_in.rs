@@ -34,8 +34,10 @@ pub(super) fn trouble(mode: Mode, kept: &Kept, status: StatusCode) -> Option<Tro
         // RFC 5861 section 4 counts these as errors.
         Mode::ByTheBook => matches!(status.as_u16(), 500 | 502 | 503 | 504),
         Mode::Keep => {
+            // A redirect in a body's place is a captive portal as often as a move.
             let refused = matches!(status.as_u16(), 401 | 403 | 404 | 410 | 429);
-            status.is_server_error() || (refused && kept.entry.head.status == StatusCode::OK)
+            let withheld = refused || status.is_redirection();
+            status.is_server_error() || (withheld && kept.entry.head.status == StatusCode::OK)
         }
     };
     stands.then_some(Trouble::Status(status))

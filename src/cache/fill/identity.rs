@@ -16,6 +16,29 @@ pub(super) struct Identity {
     pub(super) total: Option<u64>,
 }
 
+/// Whether an origin gives parts of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ranges {
+    /// It says so (RFC 9110 section 14.3), or has done it.
+    Announced,
+    /// It does not say; asking tells.
+    Unknown,
+    /// It says that it does not, or was asked and did not.
+    No,
+}
+
+impl Ranges {
+    /// What a head says.
+    pub(super) fn of(head: &Head) -> Self {
+        match head.text(&header::ACCEPT_RANGES) {
+            _ if head.status == StatusCode::PARTIAL_CONTENT => Self::Announced,
+            Some(unit) if unit.eq_ignore_ascii_case("bytes") => Self::Announced,
+            Some(unit) if unit.eq_ignore_ascii_case("none") => Self::No,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// How an answer to a ranged request continues a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Continuation {

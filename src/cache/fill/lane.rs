@@ -152,7 +152,7 @@ impl Lane {
             self.put(&mut batch).await.map_err(Outcome::Refused)?;
         }
         match last {
-            Some(Outcome::Filled) if self.is_surplus(body.next().now_or_never()) => {
+            Some(Outcome::Filled) if self.is_at_end() && has_more(&mut body) => {
                 Ok(Outcome::TooLong)
             }
             last => Ok(last.unwrap_or(Outcome::Filled)),
@@ -184,11 +184,9 @@ impl Lane {
         (length >= room).then_some(Outcome::Filled)
     }
 
-    /// Whether something follows the last byte that was announced. Only what is there already is looked at: a digest or the
-    /// framing has the last word.
-    fn is_surplus(&self, next: Option<Option<Result<Bytes, UpstreamError>>>) -> bool {
-        let more = matches!(next, Some(Some(Ok(chunk))) if !chunk.is_empty());
-        more && self.sink.fill.lock().map.claim_of(self.id).is_last
+    /// Whether the lane's claim ends where the body does.
+    fn is_at_end(&self) -> bool {
+        self.sink.fill.lock().map.claim_of(self.id).is_last
     }
 
     fn put(&mut self, batch: &mut Batch) -> Putting {
@@ -197,6 +195,12 @@ impl Lane {
         self.at += bytes as u64;
         Arc::clone(&self.sink).put(self.id, offset, chunks).boxed()
     }
+}
+
+/// Whether something follows the last byte that was announced. Only what is there already is looked at: a digest or the framing has the
+/// last word.
+fn has_more(body: &mut OriginBody) -> bool {
+    matches!(body.next().now_or_never(), Some(Some(Ok(chunk))) if !chunk.is_empty())
 }
 
 async fn finished(putting: &mut Option<Putting>) -> Result<(), Refused> {

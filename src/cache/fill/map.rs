@@ -120,9 +120,17 @@ impl Map {
         Claim { end, is_last: self.total == Some(end) }
     }
 
-    /// Ends a lane's claim; what it did not bring is a gap again.
+    /// Ends a lane's claim. What it did not bring is a gap again; when it brought nothing at all, the lane that stops there goes on.
     pub(super) fn release(&mut self, lane: LaneId) {
-        self.claims.remove(&lane);
+        let Some(released) = self.claims.remove(&lane) else { return };
+        if self.arrived.end_of(released.start) > released.start {
+            return;
+        }
+        let end = self.next_taken(released.start).or(self.total).unwrap_or(u64::MAX);
+        let before = self.claims.values_mut().find(|claim| claim.end == released.start);
+        if let Some(before) = before {
+            before.end = end;
+        }
     }
 
     /// Notes bytes that a lane brought.
@@ -231,6 +239,15 @@ mod tests {
         map.release(first);
         assert_eq!(map.gap(), Some(10..50 * MIB));
         assert_eq!(map.prefix(), 10);
+    }
+
+    #[test]
+    fn a_lane_goes_on_where_one_ahead_brought_nothing() {
+        let mut map = Map::new(Some(100 * MIB), 0);
+        let first = map.claim(0..100 * MIB);
+        let second = map.claim(map.block_for(&(50 * MIB..51 * MIB)).expect("far ahead"));
+        map.release(second);
+        assert_eq!((map.claim_of(first).end, map.gap()), (100 * MIB, None));
     }
 
     #[test]

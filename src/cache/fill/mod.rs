@@ -4,6 +4,7 @@
 //! leaves stops nothing. A [`Fill`] is what both sides share:
 //!
 //! ```text
+//! adopt      a fill of an answer that somebody else asked for (exchanges), in place of registry and transfer
 //! registry   at most one fill per key; a fill leaves when it has ended
 //! transfer   the task that drives a fill: asks, reads the answer, starts lanes, verifies, keeps
 //! lane       one upstream body, written where it belongs; several may run, none brings a byte twice (map)
@@ -23,6 +24,7 @@ use crate::cache::fill::state::{Ending, Look, Opened, State};
 use crate::store::ReadAt;
 use crate::types::CacheKey;
 
+mod adopt;
 mod identity;
 mod lane;
 mod map;
@@ -35,6 +37,7 @@ pub(crate) mod state;
 mod transfer;
 mod verify;
 
+pub(crate) use adopt::{Adopted, Adoption, adopt};
 pub(crate) use identity::as_whole;
 pub(crate) use registry::{Fills, Place};
 pub(crate) use release::{SMALL_BYTES, View};

@@ -1,21 +1,22 @@
 //! Lanes at work: which are started, what becomes of those that end, until every byte of a body has come.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::cache::Parts;
 use crate::cache::failure::Failure;
-use crate::cache::fill::identity::Identity;
+use crate::cache::fill::identity::{Identity, Ranges};
 use crate::cache::fill::lane::{Ended, Errand, Lane, Outcome, Why};
 use crate::cache::fill::map::{BLOCK_BYTES, LaneId};
 use crate::cache::fill::release::Promise;
 use crate::cache::fill::sink::{Refused, Sink, off_worker};
 use crate::cache::fill::state::Ending;
 use crate::cache::fill::transfer::{Break, Fault, changed};
+use crate::cache::{Config, Parts};
 use crate::upstream::{OriginBody, OriginRequest, UpstreamError};
 
 /// The shortest and the longest pause between failed requests.
@@ -30,6 +31,7 @@ pub(super) struct Source {
     pub(super) request: OriginRequest,
     pub(super) identity: Identity,
     pub(super) promise: Promise,
+    pub(super) ranges: Ranges,
     /// Where the first answer's bytes begin.
     pub(super) start: u64,
 }
@@ -43,17 +45,9 @@ pub(super) struct Pump {
     hashing: Option<BoxFuture<'static, io::Result<()>>>,
     /// The lane that brings the first bytes that are missing.
     front: Option<LaneId>,
-    ranges: Ranges,
     failures: u32,
     arrived_at_failure: u64,
     pause: Duration,
-}
-
-/// Whether the origin gives parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ranges {
-    Unknown,
-    No,
 }
 
 impl Pump {
@@ -65,7 +59,6 @@ impl Pump {
             lanes: FuturesUnordered::new(),
             hashing: None,
             front: None,
-            ranges: Ranges::Unknown,
             failures: 0,
             arrived_at_failure: 0,
             pause: Duration::ZERO,
@@ -76,8 +69,8 @@ impl Pump {
     pub(super) async fn run(mut self, body: OriginBody) -> Result<(), Break> {
         self.take_up(body);
         while !self.sink.fill.lock().map.is_complete() {
-            self.send_ahead();
             self.close_gap()?;
+            self.send_ahead();
             self.hash();
             tokio::select! {
                 Some(ended) = self.lanes.next() => self.ended(ended)?,
@@ -93,26 +86,54 @@ impl Pump {
 
     /// The first lane: the answer that the fill was opened with.
     fn take_up(&mut self, body: OriginBody) {
-        let claimed = self.sink.fill.change(|state| {
-            let gap = state.map.gap()?;
-            Some(state.map.claim(gap))
-        });
-        let Some(id) = claimed else { return };
+        let Some(gap) = self.gap() else { return };
+        let id = self.sink.fill.lock().map.claim(gap);
         self.front = Some(id);
         let lane = Lane { id, sink: Arc::clone(&self.sink), at: self.source.start, skip: 0 };
         self.lanes.push(lane.run(body).boxed());
     }
 
-    /// Fetches what readers ahead sleep for.
+    /// The first bytes that nobody brings; of a body that is fetched in parallel, one lane's piece of them.
+    fn gap(&self) -> Option<Range<u64>> {
+        let gap = self.sink.fill.lock().map.gap()?;
+        let end = if self.is_parallel() { gap.end.min(gap.start + self.piece()) } else { gap.end };
+        Some(gap.start..end)
+    }
+
+    /// Whether free lanes fetch ahead of the front: a body larger than the window, of an origin with ranges, on a disk with room.
+    fn is_parallel(&self) -> bool {
+        let window = self.parts.config.read_ahead.bytes();
+        window > 0
+            && self.can_send_ahead()
+            && self.source.ranges == Ranges::Announced
+            && self.source.identity.total.is_some_and(|total| total > window)
+            && !self.sink.fill.lock().has_overflowed()
+    }
+
+    fn piece(&self) -> u64 {
+        let Config { read_ahead, lanes, .. } = &self.parts.config;
+        (read_ahead.bytes() / (*lanes).max(1) as u64).next_multiple_of(BLOCK_BYTES)
+    }
+
+    fn can_send_ahead(&self) -> bool {
+        self.source.ranges != Ranges::No
+            && self.source.identity.can_continue(self.source.promise == Promise::Digest)
+    }
+
+    /// Fetches what readers ahead sleep for; then, in parallel, what comes next.
     fn send_ahead(&mut self) {
-        let can = self.ranges != Ranges::No
-            && self.source.identity.can_continue(self.source.promise == Promise::Digest);
-        while can && self.lanes.len() < self.parts.config.lanes {
-            let Some((id, block)) = self.sink.fill.change(|state| state.claim_wanted()) else {
-                return;
-            };
+        while self.can_send_ahead() && self.lanes.len() < self.parts.config.lanes {
+            let wanted = self.sink.fill.change(|state| state.claim_wanted());
+            let Some((id, block)) = wanted.or_else(|| self.claim_next()) else { return };
             self.send(id, block.start, Some(block.end), Why::Ahead);
         }
+    }
+
+    fn claim_next(&self) -> Option<(LaneId, Range<u64>)> {
+        let gap = self.gap().filter(|_| self.is_parallel())?;
+        let mut state = self.sink.fill.lock();
+        let window = state.map.prefix() + self.parts.config.read_ahead.bytes();
+        (gap.start < window).then(|| (state.map.claim(gap.clone()), gap))
     }
 
     /// Fetches the first bytes that nobody brings: behind a block that was fetched ahead, or where a lane broke.
@@ -120,12 +141,11 @@ impl Pump {
         if self.front.is_some() {
             return Ok(());
         }
-        let state = &self.sink.fill;
-        let Some(gap) = state.lock().map.gap() else { return Ok(()) };
+        let Some(gap) = self.gap() else { return Ok(()) };
         if !self.source.identity.can_continue(self.source.promise == Promise::Digest) {
             return Err(changed("nothing tells whether the rest is of the same body".to_owned()));
         }
-        let id = state.change(|state| state.map.claim(gap.clone()));
+        let id = self.sink.fill.lock().map.claim(gap.clone());
         self.front = Some(id);
         let end =
             (gap.end != u64::MAX && Some(gap.end) != self.source.identity.total).then_some(gap.end);
@@ -184,7 +204,7 @@ impl Pump {
                 self.failed(Failure::Unavailable { status, retry_after_secs: None })
             }
             Outcome::NoRanges => {
-                self.ranges = Ranges::No;
+                self.source.ranges = Ranges::No;
                 Ok(())
             }
             Outcome::Changed(how) => Err(changed(how)),

@@ -56,10 +56,11 @@ impl Ring {
         None
     }
 
-    /// Lets go of everything before `offset`.
-    pub(super) fn trim(&mut self, offset: u64) {
+    /// Lets go of everything before `offset`. True when that made room.
+    pub(super) fn trim(&mut self, offset: u64) -> bool {
+        let start = self.start;
         while self.start < offset.min(self.end) {
-            let Some(first) = self.chunks.front_mut() else { return };
+            let Some(first) = self.chunks.front_mut() else { break };
             let surplus = offset - self.start;
             if first.len() as u64 <= surplus {
                 self.start += first.len() as u64;
@@ -69,6 +70,7 @@ impl Ring {
                 self.start = offset;
             }
         }
+        self.start > start
     }
 }
 

@@ -322,8 +322,7 @@ impl State {
     fn trim(&mut self) -> bool {
         let slowest = self.slowest();
         let Some(overflow) = &mut self.overflow else { return false };
-        overflow.ring.trim(slowest.unwrap_or_else(|| overflow.ring.end()));
-        true
+        overflow.ring.trim(slowest.unwrap_or_else(|| overflow.ring.end()))
     }
 
     /// The position of the reader furthest behind among those who still need the ring.

@@ -12,7 +12,7 @@ use crate::cache::artifact;
 use crate::cache::ask::{Answered, ask};
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fill;
-use crate::cache::fill::identity::Identity;
+use crate::cache::fill::identity::{Identity, Ranges};
 use crate::cache::fill::map::Map;
 use crate::cache::fill::pump::{Pump, Source};
 use crate::cache::fill::registry::Registration;
@@ -79,6 +79,14 @@ struct Answer {
     start: u64,
     total: Option<u64>,
     promised: Vec<Digest>,
+    framing: Framing,
+}
+
+/// Whether the end of a body can be told from a connection that closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Known,
+    Unknown,
 }
 
 /// Which attempt it is.
@@ -212,6 +220,7 @@ impl Transfer {
             request,
             identity: answer.identity,
             promise: promise_of(&answer.promised),
+            ranges: Ranges::of(&response.head),
             start: answer.start,
         };
         let parts = Arc::clone(&self.parts);
@@ -284,10 +293,12 @@ impl Transfer {
             return Err(bad(format!("it has {is} bytes where the index names {named}")));
         }
         let total = identity.total.or(self.artifact.size);
-        if total.is_none() && promised.is_empty() && !is_framed(head) {
-            return Err(Break::End(Ending::Through("unframed")));
-        }
-        Ok(Answer { identity: Identity { total, ..identity }, start, total, promised })
+        let framing = match total {
+            None if promised.is_empty() && !is_framed(head) => Framing::Unknown,
+            _ => Framing::Known,
+        };
+        let identity = Identity { total, ..identity };
+        Ok(Answer { identity, start, total, promised, framing })
     }
 
     /// Checks that a part continues what an earlier fill left.
@@ -306,6 +317,9 @@ impl Transfer {
 
     /// Reserves room. `Some` tells why the body cannot be kept.
     async fn obstacle(&self, partial: &Arc<dyn Partial>, answer: &Answer) -> Option<&'static str> {
+        if answer.framing == Framing::Unknown {
+            return Some("unframed");
+        }
         let length = answer.total?;
         let partial = Arc::clone(partial);
         match off_worker(move || partial.reserve(length)).await {
@@ -461,7 +475,7 @@ fn coding(head: &Head) -> Option<String> {
     (!plain).then(|| format!("{codings:?}"))
 }
 
-/// Whether the end of a body without a length can be told from a connection that closed.
+/// Whether a body without a length has an end of its own.
 fn is_framed(head: &Head) -> bool {
     head.headers.contains_key(header::TRANSFER_ENCODING)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::cache::lookup::{Accepted, Admission, Admit, Answer};
+use crate::semantics::cache_control::{Reach, ResponseDirectives};
 use crate::types::Head;
 
 /// The longest that upstream's own word on freshness counts.
@@ -77,30 +78,15 @@ fn verdict(forbidden: &[Forbidden], index: usize, head: &Head) -> Result<(), Adm
     }
 }
 
-/// How long upstream wants it trusted (RFC 9111 section 5.2.2), less the time it spent in caches before us.
+/// How long upstream wants it trusted (RFC 9111 section 4.2.1), less the time it spent in caches before us.
 fn freshness(head: &Head) -> Option<Duration> {
-    let directives = directives(&head.headers);
-    if directives.iter().any(|(name, _)| matches!(name.as_str(), "no-cache" | "no-store")) {
+    let said = ResponseDirectives::read(&head.headers);
+    if said.no_store || said.no_cache == Reach::Everything {
         return Some(Duration::ZERO);
     }
-    let seconds = |wanted: &str| {
-        let (_, value) = directives.iter().find(|(name, _)| name == wanted)?;
-        value.trim_matches('"').parse::<u64>().ok()
-    };
-    let lifetime = Duration::from_secs(seconds("s-maxage").or_else(|| seconds("max-age"))?);
+    let lifetime = Duration::from_secs(said.s_maxage.or(said.max_age)?);
     let age = head.text(&header::AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0);
     Some(lifetime.saturating_sub(Duration::from_secs(age)).min(MOST_FRESH))
-}
-
-/// The directives of `Cache-Control`, names in lower case.
-pub fn directives(headers: &HeaderMap) -> Vec<(String, String)> {
-    let values = headers.get_all(header::CACHE_CONTROL).iter();
-    let listed = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let directive = |text: &str| {
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        (name.trim().to_ascii_lowercase(), value.trim().to_owned())
-    };
-    listed.map(directive).collect()
 }
 
 fn kept(head: &Head, names: &[HeaderName]) -> HeaderMap {
@@ -178,7 +164,7 @@ mod tests {
         check(&[(header::CACHE_CONTROL, "max-age=600"), (header::AGE, "900")], 0);
         check(&[(header::CACHE_CONTROL, "max-age=99999999")], 86_400);
         check(&[(header::CACHE_CONTROL, "no-cache")], 0);
-        check(&[(header::CACHE_CONTROL, "max-age=soon")], 600);
+        check(&[(header::CACHE_CONTROL, "max-age=soon")], 0);
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +11,12 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use url::{Host, Url};
 
+pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
+use crate::ecosystem::origin::{base_address, host_rule, is_private};
 use crate::ecosystem::pypi::name;
 use crate::policy;
 use crate::types::Secret;
-use crate::upstream::{Credentials, HostRule, Origin};
+use crate::upstream::request::{HostRule, Origin};
 
 /// `[pypi]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,24 +123,6 @@ pub enum Auth {
 pub enum AfterWithdrawal {
     Serve,
     Deny,
-}
-
-/// `{ username, password_file | password_env }` or `{ token_file | token_env }`. Secrets themselves are never in the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CredentialsConfig {
-    pub username: Option<String>,
-    pub password_file: Option<PathBuf>,
-    pub password_env: Option<String>,
-    pub token_file: Option<PathBuf>,
-    pub token_env: Option<String>,
-}
-
-/// Where a secret is read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    File(PathBuf),
-    Environment(String),
 }
 
 impl<'de> Deserialize<'de> for UpstreamEntry {
@@ -344,56 +326,16 @@ impl Upstream {
     }
 }
 
-impl CredentialsConfig {
-    fn resolve(
-        &self,
-        read: &impl Fn(&SecretSource) -> Result<Secret, String>,
-    ) -> Result<Credentials, String> {
-        let file = |path: &Option<PathBuf>| path.clone().map(SecretSource::File);
-        let environment = |name: &Option<String>| name.clone().map(SecretSource::Environment);
-        let password: Vec<_> =
-            file(&self.password_file).into_iter().chain(environment(&self.password_env)).collect();
-        let token: Vec<_> =
-            file(&self.token_file).into_iter().chain(environment(&self.token_env)).collect();
-        match (&self.username, password.as_slice(), token.as_slice()) {
-            (Some(username), [password], []) => {
-                Ok(Credentials::Basic { username: username.clone(), password: read(password)? })
-            }
-            (None, [], [token]) => Ok(Credentials::Bearer(read(token)?)),
-            _ => Err("`credentials` are a `username` with one of `password_file` and `password_env`, or one of `token_file` \
-                 and `token_env`"
-                .to_owned()),
-        }
-    }
-}
-
+/// A flat page is an address of its own, with a query perhaps; a simple index is a folder.
 fn address(text: &str, layout: Layout) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("{text:?} is no address: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(format!("{text:?} is no http or https address"));
+    if layout == Layout::Simple {
+        return base_address(text);
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("an upstream's address must not hold credentials; put them into `credentials`"
-            .to_owned());
-    }
-    url.set_fragment(None);
-    if layout == Layout::Simple && !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    Ok(url)
-}
-
-fn host_rule(text: &str) -> Result<HostRule, String> {
-    let (domain, host) = match text.strip_prefix("*.") {
-        Some(host) => (true, host),
-        None => (false, text),
-    };
-    if host.is_empty() || host.contains(['*', '/', '@', ' ']) {
-        return Err(format!("{text:?} is no host: write `files.example.org` or `*.example.org`"));
-    }
-    let host = host.to_ascii_lowercase();
-    Ok(if domain { HostRule::Domain(host) } else { HostRule::Exact(host) })
+    let page = Url::parse(text).map_err(|error| format!("{text:?} is no address: {error}"))?;
+    let mut bare = page.clone();
+    bare.set_query(None);
+    bare.set_fragment(None);
+    base_address(bare.as_str()).map(|_| page)
 }
 
 /// The domain that was registered for the index's host: hosts below it belong to the same people.
@@ -404,23 +346,10 @@ fn own_domain(base: &Url) -> Option<String> {
     }
 }
 
-/// Whether an address is not globally reachable by its looks: loopback, private and link-local networks.
-fn is_private(base: &Url) -> bool {
-    let address: IpAddr = match base.host() {
-        Some(Host::Domain(host)) => return host == "localhost" || host.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.into(),
-        Some(Host::Ipv6(address)) => address.to_canonical(),
-        None => return false,
-    };
-    match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::request::Credentials;
 
     fn resolve(text: &str) -> Result<Settings, String> {
         let config: IndexConfig = toml::from_str(text).map_err(|error| error.to_string())?;

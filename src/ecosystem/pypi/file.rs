@@ -22,6 +22,7 @@ use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
 use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
 use crate::policy::Verdict;
+use crate::types::Digest;
 
 /// Suffix of the metadata beside a file.
 const METADATA: &str = ".metadata";
@@ -224,10 +225,11 @@ impl Asked<'_> {
         }
         let forbidden = upstream
             .map_or_else(Vec::new, |upstream| vec![reach::forbidden(&upstream); origins.len()]);
+        let headers = self.headers(&digests);
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
         let artifact = Artifact { lookup, digests, size };
-        Ok(Serve::Artifact { artifact, headers: self.headers() })
+        Ok(Serve::Artifact { artifact, headers })
     }
 
     /// The upstream that the file came from. When that is no longer configured, the first that may be asked for the file; none when it is, but
@@ -278,13 +280,21 @@ impl Asked<'_> {
         explain::problem(StatusCode::FORBIDDEN, "This file's host is not declared", &detail)
     }
 
-    fn headers(&self) -> HeaderMap {
+    /// What a file's answer says of it. A digest of its bytes is the strongest of entity tags: pip resumes by it.
+    fn headers(&self, digests: &[Digest]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         let control = format!("max-age=365000000, immutable, {}", self.reach.shareability());
         let control =
             HeaderValue::from_str(&control).expect("letters and digits are a field value");
         headers.insert(header::CACHE_CONTROL, control);
+        if let Some(digest) = digests.first() {
+            let tag = HeaderValue::from_str(&format!("\"{digest}\""));
+            headers.insert(
+                header::ETAG,
+                tag.expect("an algorithm and hexadecimal digits are a field value"),
+            );
+        }
         headers
     }
 

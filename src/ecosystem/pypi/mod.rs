@@ -33,6 +33,8 @@ mod render_html;
 mod render_json;
 mod root;
 pub mod routes;
+#[cfg(test)]
+mod scenarios;
 mod verbatim;
 
 pub use config::{Config, ConfigError, IndexConfig, SecretSource, Settings};

@@ -3,7 +3,6 @@
 //! The text goes through a tokeniser that follows the WHATWG rules, so that entities, comments, scripts and unclosed tags mean what they mean
 //! to a browser; no tree is built, so a page of 50 MB costs no more memory than its links.
 
-use std::collections::HashMap;
 use std::mem;
 
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
@@ -59,11 +58,32 @@ enum Piece {
     Title(String),
 }
 
-/// A start tag with its attributes, decoded.
+/// A tag's attributes as written, decoded; the first of a name counts. They are few, so a list is faster than a map.
+#[derive(Default)]
+struct Written(Vec<(String, String)>);
+
+impl Written {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn remove(&mut self, name: &str) -> Option<String> {
+        let place = self.0.iter().position(|(known, _)| known == name)?;
+        Some(self.0.remove(place).1)
+    }
+
+    fn add(&mut self, name: String, value: String) {
+        if self.get(&name).is_none() {
+            self.0.push((name, value));
+        }
+    }
+}
+
+/// A start tag with its attributes.
 #[derive(Default)]
 struct Tag {
     name: Vec<u8>,
-    attributes: HashMap<String, String>,
+    attributes: Written,
     pending: Option<String>,
 }
 
@@ -103,14 +123,14 @@ impl Tag {
 
     fn value(&mut self, value: &[u8]) {
         if let Some(name) = self.pending.take() {
-            self.attributes.entry(name).or_insert_with(|| lossy(value));
+            self.attributes.add(name, lossy(value));
         }
     }
 
     /// Notes an attribute that came without a value.
     fn settle(&mut self) {
         if let Some(name) = self.pending.take() {
-            self.attributes.entry(name).or_default();
+            self.attributes.add(name, String::new());
         }
     }
 }
@@ -139,7 +159,7 @@ impl Reader {
     }
 
     /// The first `<base href>` counts (HTML section 4.2.3).
-    fn rebase(&mut self, attributes: &HashMap<String, String>) {
+    fn rebase(&mut self, attributes: &Written) {
         if let Some(href) = attributes.get("href")
             && !mem::replace(&mut self.based, true)
             && let Ok(base) = self.base.join(href.trim())
@@ -148,8 +168,8 @@ impl Reader {
         }
     }
 
-    fn meta(&mut self, attributes: &HashMap<String, String>) {
-        let text = |key: &str| attributes.get(key).map(String::as_str).unwrap_or_default();
+    fn meta(&mut self, attributes: &Written) {
+        let text = |key: &str| attributes.get(key).unwrap_or_default();
         let content = text("content").to_owned();
         match text("name") {
             "pypi:repository-version" => match offer::api_minor(&content) {
@@ -187,7 +207,7 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// The file that an anchor stands for; `None` for links to anything else.
-fn anchor(base: &Url, mut attributes: HashMap<String, String>) -> Option<Offered> {
+fn anchor(base: &Url, mut attributes: Written) -> Option<Offered> {
     let (url, digest) = offer::resolve(base, &attributes.remove("href")?)?;
     let filename: Box<str> = links::decoded(links::last_segment(url.path())).into();
     if !offer::is_filename(&filename) {
@@ -241,9 +261,10 @@ fn sidecar(value: Option<String>) -> Sidecar {
 }
 
 /// The `data-` attributes that we do not know, but for those of other proxies like this one.
-fn unknown(attributes: HashMap<String, String>) -> Vec<Extra> {
+fn unknown(attributes: Written) -> Vec<Extra> {
     let ours = |key: &str| key.starts_with("data-") && !key.starts_with("data-larder-");
     let mut extra: Vec<Extra> = attributes
+        .0
         .into_iter()
         .filter(|(key, _)| ours(key))
         .map(|(key, text)| Extra {

@@ -3,7 +3,6 @@
 //! Keys that are not known are kept as raw JSON, those that start with `_` are another server's own and are dropped. A key whose value is null counts as
 //! missing, except for `provenance`, where null has a meaning.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
@@ -114,7 +113,7 @@ impl<'de, T: Keyed> Visitor<'de> for KeyedVisitor<T> {
     }
 }
 
-/// A key, borrowed from the text unless it was escaped.
+/// A key or a text, borrowed from the page unless it was escaped.
 struct Key<'de>(std::borrow::Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -125,7 +124,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
             type Value = Key<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
+                f.write_str("a text")
             }
 
             fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
@@ -151,7 +150,55 @@ macro_rules! deserialize_keyed {
     )*};
 }
 
-deserialize_keyed!(JsonPage, Meta, JsonFile);
+deserialize_keyed!(JsonPage, Meta, JsonFile, HashesJson);
+
+#[derive(Default)]
+struct HashesJson(Hashes);
+
+impl Keyed for HashesJson {
+    const EXPECTING: &'static str = "digests by their names";
+
+    fn take<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        if let Some(Key(value)) = map.next_value()? {
+            self.0.insert(key, &value);
+        }
+        Ok(())
+    }
+}
+
+/// A boolean, or digests, or nothing.
+struct SidecarJson(Sidecar);
+
+impl<'de> Deserialize<'de> for SidecarJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SidecarVisitor;
+
+        impl<'de> Visitor<'de> for SidecarVisitor {
+            type Value = SidecarJson;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a boolean or digests by their names")
+            }
+
+            fn visit_bool<E>(self, there: bool) -> Result<SidecarJson, E> {
+                Ok(SidecarJson(if there { Sidecar::Yes } else { Sidecar::No }))
+            }
+
+            fn visit_unit<E>(self) -> Result<SidecarJson, E> {
+                Ok(SidecarJson(Sidecar::Unsaid))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SidecarJson, A::Error> {
+                let HashesJson(hashes) =
+                    KeyedVisitor::<HashesJson>(std::marker::PhantomData).visit_map(map)?;
+                let there = if hashes.is_empty() { Sidecar::Yes } else { Sidecar::Hashed(hashes) };
+                Ok(SidecarJson(there))
+            }
+        }
+
+        deserializer.deserialize_any(SidecarVisitor)
+    }
+}
 
 impl Keyed for JsonPage {
     const EXPECTING: &'static str = "a project page";
@@ -190,18 +237,18 @@ impl Keyed for JsonFile {
         match key {
             "filename" => self.filename = map.next_value()?,
             "url" => self.url = map.next_value()?,
-            "hashes" => self.hashes = hashes(map.next_value()?),
+            "hashes" => self.hashes = map.next_value::<Option<HashesJson>>()?.unwrap_or_default().0,
             "size" => self.size = map.next_value()?,
             "upload-time" => self.upload_time = map.next_value()?,
             "requires-python" => attributes.requires_python = map.next_value()?,
             "gpg-sig" => attributes.gpg_sig = map.next_value()?,
             "yanked" => attributes.yanked = yanked(map.next_value()?).map_err(A::Error::custom)?,
             "core-metadata" => {
-                attributes.core_metadata = sidecar(map.next_value()?);
+                attributes.core_metadata = map.next_value::<SidecarJson>()?.0;
             }
             // The older spelling counts only where the newer one is missing (PEP 714).
             "dist-info-metadata" | "data-dist-info-metadata" => {
-                let older = sidecar(map.next_value()?);
+                let SidecarJson(older) = map.next_value()?;
                 if attributes.core_metadata == Sidecar::Unsaid {
                     attributes.core_metadata = older;
                 }
@@ -230,16 +277,6 @@ fn take_unknown<'de, A: MapAccess<'de>>(
     Ok(())
 }
 
-fn hashes(read: Option<BTreeMap<String, Value>>) -> Hashes {
-    let mut hashes = Hashes::default();
-    for (name, value) in read.into_iter().flatten() {
-        if let Value::String(value) = value {
-            hashes.insert(&name, &value);
-        }
-    }
-    hashes
-}
-
 fn yanked(value: Value) -> Result<Yanked, &'static str> {
     match value {
         Value::Null | Value::Bool(false) => Ok(Yanked::No),
@@ -249,18 +286,6 @@ fn yanked(value: Value) -> Result<Yanked, &'static str> {
         Value::Number(_) | Value::Array(_) | Value::Object(_) => {
             Err("`yanked` is neither a boolean nor a text")
         }
-    }
-}
-
-fn sidecar(value: Value) -> Sidecar {
-    match value {
-        Value::Bool(false) => Sidecar::No,
-        Value::Bool(true) => Sidecar::Yes,
-        Value::Object(named) => {
-            let hashes = hashes(Some(named.into_iter().collect()));
-            if hashes.is_empty() { Sidecar::Yes } else { Sidecar::Hashed(hashes) }
-        }
-        Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => Sidecar::Unsaid,
     }
 }
 

@@ -8,14 +8,15 @@ use url::Url;
 
 use crate::cache::lookup::{Admit, Demand, Document, Keep, Lookup, Stale};
 use crate::ecosystem::pypi::accept::Representation;
-use crate::ecosystem::pypi::admit::{self, AdmitDocument, Forbidden};
+use crate::ecosystem::pypi::admit::{AdmitDocument, Forbidden};
 use crate::ecosystem::pypi::config::{AfterWithdrawal, Auth, Layout, Settings, Upstream};
 use crate::ecosystem::pypi::listing::Place;
 use crate::ecosystem::pypi::merge::ProjectPage;
 use crate::ecosystem::pypi::routes;
 use crate::ecosystem::{Access, Ask, Reply, Standing};
+use crate::semantics::cache_control::RequestDirectives;
 use crate::types::{Audience, CacheKey, Presence, Secret};
-use crate::upstream::{Credentials, OriginRequest};
+use crate::upstream::request::{Credentials, OriginRequest};
 
 /// The largest page, after content decoding.
 pub const PAGE_LIMIT_BYTES: u64 = 64 << 20;
@@ -196,12 +197,8 @@ fn granted(settings: &Settings, ask: &Ask) -> Result<Access, Reply> {
 /// `no-cache` is a wish for upstream's word. `max-age=0` is one, too, but not from pip before 26.2 (nor pip-tools on top of it), which
 /// sends it with every page whether its user asked for fresh pages or not.
 pub fn demand(headers: &HeaderMap) -> Demand {
-    let directives = admit::directives(headers);
-    let pragma = headers.get(header::PRAGMA).is_some_and(|value| value.as_bytes() == b"no-cache");
-    let asked =
-        |name: &str, value: &str| directives.iter().any(|one| one.0 == name && one.1 == value);
-    let no_cache = asked("no-cache", "") || pragma && directives.is_empty();
-    if no_cache || asked("max-age", "0") && !says_so_always(headers) {
+    let said = RequestDirectives::read(headers);
+    if said.no_cache || said.max_age == Some(0) && !says_so_always(headers) {
         return Demand::Revalidated;
     }
     Demand::Fresh
@@ -219,14 +216,14 @@ fn says_so_always(headers: &HeaderMap) -> bool {
 ///
 /// `max-age` is the whole freshness time, since the response's `Age` tells how much of it has passed.
 pub fn document_headers(
-    reach_shareability: &'static str,
+    shareability: &str,
     representation: Representation,
     standing: &Standing,
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(representation.content_type()));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    headers.insert(header::CACHE_CONTROL, cache_control(standing, reach_shareability));
+    headers.insert(header::CACHE_CONTROL, cache_control(standing, shareability));
     headers
 }
 

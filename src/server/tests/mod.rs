@@ -15,12 +15,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Body, BodyError, Config, Handler, Peer, RequestBody, Server, TlsConfig};
+use super::{AccessNote, Body, BodyError, Config, Handler, Peer, RequestBody, Server, TlsConfig};
 
 mod ending;
 mod framing;
 mod http2;
 mod limits;
+mod log;
 mod secure;
 
 /// A handler whose paths say what it does.
@@ -130,6 +131,15 @@ impl Handler for Front {
                 "/endless" => Response::new(endless(kitchen)),
                 "/large" => full(vec![b'x'; 4 << 20]),
                 "/fails" => Response::new(failing()),
+                "/noted" => {
+                    let mut response = full("noted");
+                    response.extensions_mut().insert(AccessNote {
+                        cache: "larder; hit".to_owned(),
+                        mount: "generic/a".to_owned(),
+                        upstream_ms: Some(7),
+                    });
+                    response
+                }
                 "/panics" => panic!("on purpose"),
                 _ => full(format!("{order} host={}\n", host(request.headers()))),
             }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::index::{FakeIndex, Style, Upload};
+use crate::support::index::{EVERY_STYLE, FakeIndex, Style, Upload};
 use crate::support::installer::{EVERY_INSTALLER, Installer};
+use crate::support::larder::Larder;
+use crate::support::origin::Fault;
 
 /// An index with a project that needs another, in an older and a newer release.
 fn stock(index: &FakeIndex) {
@@ -52,4 +54,84 @@ async fn real_clients_refuse_json_under_a_wrong_name() {
         let installed = installer.install(&index.simple(), &["tree"]).await;
         assert!(!installed.succeeded, "{installer:?}: {}", installed.said);
     }
+}
+
+/// Installs with empty caches, through Larder.
+async fn install(installer: Installer, larder: &Larder, when: &str) {
+    let installed = installer.install(&larder.url("/simple/"), &["tree"]).await;
+    assert!(installed.succeeded, "{installer:?}, {when}: {}", installed.said);
+    assert_eq!(installed.packages, expected(), "{installer:?}, {when}: {}", installed.said);
+}
+
+/// Cold, warm, and in every outage of pages and files.
+async fn install_in_every_state(installer: Installer) {
+    let index = FakeIndex::start(Style::Full).await;
+    stock(&index);
+    let larder = Larder::over(&index).await;
+    install(installer, &larder, "cold").await;
+    index.pages.forget();
+    index.files.forget();
+    install(installer, &larder, "warm").await;
+    let asked: Vec<_> = index
+        .pages
+        .log()
+        .iter()
+        .chain(&index.files.log())
+        .map(|logged| logged.path.clone())
+        .collect();
+    assert!(asked.is_empty(), "{installer:?}: {asked:?}");
+    for (when, fault) in
+        [("503", Fault::status(503)), ("404", Fault::status(404)), ("silent", Fault::Silence)]
+    {
+        larder.advance(3600);
+        index.pages.fault("*", fault.clone());
+        index.files.fault("*", fault);
+        install(installer, &larder, when).await;
+    }
+    index.pages.refuse().await;
+    index.files.refuse().await;
+    larder.advance(3600);
+    install(installer, &larder, "refused").await;
+}
+
+/// Whatever upstream speaks, every client understands Larder, and what one has fetched another installs offline.
+async fn install_in_every_style(installer: Installer) {
+    for style in EVERY_STYLE {
+        let index = FakeIndex::start(style).await;
+        stock(&index);
+        let larder = Larder::over(&index).await;
+        install(Installer::Pip26, &larder, "cold").await;
+        index.pages.refuse().await;
+        index.files.refuse().await;
+        larder.advance(3600);
+        install(installer, &larder, "refused").await;
+    }
+}
+
+macro_rules! clients {
+    ($($name:ident: $installer:ident;)*) => {
+        $(mod $name {
+            use super::*;
+
+            #[tokio::test]
+            #[ignore = "needs the clients that tests/run installs"]
+            async fn installs_in_every_state() {
+                install_in_every_state(Installer::$installer).await;
+            }
+
+            #[tokio::test]
+            #[ignore = "needs the clients that tests/run installs"]
+            async fn installs_from_every_style() {
+                install_in_every_style(Installer::$installer).await;
+            }
+        })*
+    };
+}
+
+clients! {
+    pip_23: Pip23;
+    pip_26: Pip26;
+    pip_fast_deps: PipFastDeps;
+    uv: Uv;
+    poetry: Poetry;
 }

@@ -74,6 +74,13 @@ impl Ask {
         Open { status: head.status, headers: head.headers, body }
     }
 
+    /// Sends it and reads what comes of an answer; `None` when the connection is cut before its head is there.
+    pub async fn try_send(self) -> Option<Reply> {
+        let response = self.pool.request(self.request).await.ok()?;
+        let (head, body) = response.into_parts();
+        Some(Open { status: head.status, headers: head.headers, body }.rest().await)
+    }
+
     /// Sends it and reads the whole answer.
     pub async fn send(self) -> Reply {
         self.open().await.rest().await

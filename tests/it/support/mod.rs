@@ -1,9 +1,11 @@
 //! What the tests stand on: an origin that can be broken at will, a package index on top of it, Larder itself (in this
 //! process or as a child), and two clients: one that speaks HTTP and one that speaks bytes.
 
+pub mod child;
 pub mod client;
 pub mod index;
 pub mod installer;
+pub mod larder;
 pub mod origin;
 pub mod raw;
 pub mod wait;

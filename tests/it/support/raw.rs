@@ -7,12 +7,11 @@ use tokio::net::TcpStream;
 
 use super::wait::soon;
 
-/// Sends `bytes`, ends its side, and reads until the other side ends too.
+/// Sends `bytes` and reads until the other side ends the connection, as it must behind `Connection: close` and behind what it cannot read.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.expect("somebody listens");
     // The other side may close before everything is sent: then its answer is what counts.
     let _ = stream.write_all(bytes).await;
-    let _ = stream.shutdown().await;
     let mut answer = Vec::new();
     let _ = soon("the end of the connection", stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()

@@ -23,3 +23,12 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         Err(_) => panic!("waited in vain for {what}"),
     }
 }
+
+/// Tries `attempt` until it succeeds; panics with `what` at the deadline.
+pub async fn eventually(what: &str, mut attempt: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !attempt().await {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

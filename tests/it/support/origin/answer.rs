@@ -86,7 +86,7 @@ pub enum Content {
     /// Computed when asked for, so that neither side has to hold it.
     Pattern(Pattern),
     Part {
-        of: Box<Content>,
+        of: Box<Self>,
         first: u64,
         length: u64,
     },

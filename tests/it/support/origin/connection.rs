@@ -26,8 +26,9 @@ pub async fn serve(mut stream: TcpStream, state: &State) -> io::Result<()> {
             Some(Fault::Instead(ref answer)) => answer.clone(),
             _ => state.respond.respond(&request),
         };
+        let last = request.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
         let writer = Writer { stream: &mut stream, logged };
-        if writer.answer(request.method(), answer, fault).await? == Afterwards::Close {
+        if writer.answer(request.method(), answer, fault).await? == Afterwards::Close || last {
             return Ok(());
         }
     }

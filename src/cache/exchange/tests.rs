@@ -1,1 +1,0 @@
-//! Behaviour of exchanges over the twins of store and upstream, with the clock in hand.

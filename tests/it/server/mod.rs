@@ -1,0 +1,4 @@
+//! The way in: what must be refused before anybody thinks about it.
+
+mod framing;
+mod paths;

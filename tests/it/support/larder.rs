@@ -1,0 +1,158 @@
+//! Larder in this process: on a port of its own, with a data folder of its own and a clock that tests move.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::app::App;
+use larder::clock::Clock;
+use larder::config::{Config, Flags, Loaded, Sources};
+use larder::types::Timestamp;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::client::{ACCEPT_PAGE, Client, Reply};
+use super::index::FakeIndex;
+use super::wait::soon;
+
+/// Settings of every test: time-outs that a test can wait for, few repetitions, and patience where a busy machine must not look like a slow upstream.
+const QUICK: &str = r#"
+[cache]
+revalidate_budget = "20s"
+[upstream]
+connect_timeout = "3s"
+head_timeout = "3s"
+read_timeout = "3s"
+retries = 1
+retry_pause = "10ms"
+breaker_pause = "50ms"
+breaker_pause_max = "50ms"
+"#;
+
+/// Settings by which an upstream that is slow is not waited for.
+pub fn impatient(settings: &str) -> String {
+    settings.replace("revalidate_budget = \"20s\"", "revalidate_budget = \"100ms\"")
+}
+
+/// A running Larder. Dropping it ends it in the middle of things; [`Larder::stop`] lets it finish.
+pub struct Larder {
+    pub address: SocketAddr,
+    pub clock: Clock,
+    pub client: Client,
+    settings: String,
+    data: Arc<TempDir>,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+impl Larder {
+    /// Starts one with `settings` in TOML.
+    pub async fn start(settings: &str) -> Self {
+        let data = Arc::new(TempDir::new().expect("a temporary folder can be made"));
+        let start = Timestamp::from_secs(1_800_000_000);
+        Self::start_on(settings.to_owned(), data, Clock::manual(start))
+    }
+
+    /// Starts one whose default Python index is `index`.
+    pub async fn over(index: &FakeIndex) -> Self {
+        Self::start(&over(index)).await
+    }
+
+    /// Ends it and starts it again on the same data, as another process would.
+    pub async fn restart(self) -> Self {
+        let (settings, data, clock) =
+            (self.settings.clone(), Arc::clone(&self.data), self.clock.clone());
+        self.stop().await;
+        Self::start_on(settings, data, clock)
+    }
+
+    /// Lets it finish what is under way.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        soon("the end of Larder", self.running.join_next())
+            .await
+            .expect("it runs")
+            .expect("it ends well");
+    }
+
+    fn start_on(settings: String, data: Arc<TempDir>, clock: Clock) -> Self {
+        let app = App::build(config(&settings, &data), clock.clone()).expect("it starts");
+        let address = app.addresses()[0];
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        let token = stop.clone();
+        running.spawn(async move { app.run(token).await });
+        Self { address, clock, client: Client::new(), settings, data, stop, running }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.client.get(self.url(path)).send().await
+    }
+
+    /// A project's page as pip asks for it.
+    pub async fn page(&self, project: &str) -> Reply {
+        self.client.get(self.url(&page_path(project))).with("accept", ACCEPT_PAGE).send().await
+    }
+
+    /// The address of a file, as its page links it.
+    pub async fn link(&self, project: &str, filename: &str) -> String {
+        let page = self.page(project).await;
+        link_on(&page, &self.url(&page_path(project)), filename)
+            .unwrap_or_else(|| panic!("{filename} is not on the page: {page:?}"))
+    }
+
+    /// A file, by way of its page.
+    pub async fn file(&self, project: &str, filename: &str) -> Reply {
+        self.client.get(self.link(project, filename).await).send().await
+    }
+}
+
+/// Settings of a Larder whose default Python index is `index`.
+pub fn over(index: &FakeIndex) -> String {
+    let (upstream, files) = (index.simple(), index.files.address.ip());
+    format!(
+        "{QUICK}[pypi.indexes.default]\nupstream = \"{upstream}\"\nfile_hosts = [\"{files}\"]\n"
+    )
+}
+
+/// Settings of a Larder with one generic mount, `/generic/it/`.
+pub fn generic(upstream: &str, more: &str) -> String {
+    format!("{QUICK}[generic.it]\nupstream = \"{upstream}\"\n{more}\n")
+}
+
+pub fn page_path(project: &str) -> String {
+    format!("/simple/{project}/")
+}
+
+/// The absolute address that a JSON page at `base` links `filename` to, without its fragment.
+pub fn link_on(page: &Reply, base: &str, filename: &str) -> Option<String> {
+    let page = page.json();
+    let entry = page["files"].as_array()?.iter().find(|entry| entry["filename"] == filename)?;
+    let base = Url::parse(base).expect("an address");
+    let mut link = base.join(entry["url"].as_str()?).expect("a link");
+    link.set_fragment(None);
+    Some(link.into())
+}
+
+fn config(settings: &str, data: &TempDir) -> Config {
+    let file = data.path().join("larder.toml");
+    std::fs::write(&file, settings).expect("the folder can be written");
+    let flags =
+        Flags { listen: vec!["127.0.0.1:0".to_owned()], data_dir: Some(data.path().join("data")) };
+    let sources = Sources { file: Some(file), environment: BTreeMap::new(), flags };
+    match Loaded::read(&sources) {
+        Ok(loaded) => loaded.config,
+        Err(faults) => panic!("{faults}\nin\n{settings}"),
+    }
+}
