@@ -29,7 +29,7 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let directory = tempfile::tempdir_in(root).expect("a directory");
     runtime.block_on(store(directory.path(), entries));
-    raw(directory.path());
+    raw(directory.path(), entries);
 }
 
 async fn store(directory: &Path, count: usize) {
@@ -102,23 +102,26 @@ async fn commit_together(store: &Arc<DiskStore>, directory: &Path, first: usize)
     println!("commits of {WRITERS} writers: {rate:.0}/s, {}", quantiles(&mut took));
 }
 
-/// The same disk and library without the store: one row a commit, and 64 rows a commit.
-fn raw(directory: &Path) {
+/// The same disk and library without the store: one table of as many rows, then one row a commit, then 64 rows a commit.
+fn raw(directory: &Path, filled: usize) {
     const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
     let database = Database::create(directory.join("raw.redb")).expect("it opens");
+    let mut next = 0;
+    let mut commit = |rows| {
+        let mut transaction = database.begin_write().expect("nobody else writes");
+        transaction.set_quick_repair(true);
+        let mut table = transaction.open_table(ROWS).expect("it opens");
+        for row in next..next + rows {
+            table.insert(key(row).as_str(), [7; 110].as_slice()).expect("there is room");
+        }
+        next += rows;
+        drop(table);
+        transaction.commit().expect("there is room");
+    };
+    commit(filled);
     for (rows, commits) in [(1, 300), (WRITERS, COMMITS_EACH)] {
         let started = Instant::now();
-        for commit in 0..commits {
-            let mut transaction = database.begin_write().expect("nobody else writes");
-            transaction.set_quick_repair(true);
-            let mut table = transaction.open_table(ROWS).expect("it opens");
-            for row in 0..rows {
-                let key = key(commit * rows + row);
-                table.insert(key.as_str(), [7; 150].as_slice()).expect("there is room");
-            }
-            drop(table);
-            transaction.commit().expect("there is room");
-        }
+        (0..commits).for_each(|_| commit(rows));
         let rate = (rows * commits) as f64 / started.elapsed().as_secs_f64();
         println!("raw redb, {rows} rows a commit: {rate:.0} rows/s");
     }
@@ -129,13 +132,11 @@ fn key(number: usize) -> CacheKey {
     let digits = blob(number).to_hex();
     let (shard, rest) = digits.split_at(4);
     let name = format!(
-        "file/packages/{}/{}/{}/some_package_{}-1.{}.{}-cp312-manylinux_x86_64.whl",
+        "file/packages/{}/{}/{rest}/package_{}-1.{}.0-py3-none-any.whl",
         &shard[..2],
         &shard[2..],
-        rest,
         number / 20,
         number % 20,
-        number % 7,
     );
     CacheKey::new("pypi/default", &Audience::Public, &name)
 }
