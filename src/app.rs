@@ -26,7 +26,7 @@ use crate::ecosystem::{Ecosystem, generic, pypi};
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
-use crate::server::{Handler, Server, ServerError};
+use crate::server::{Handler, Server, ServerError, limits};
 use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
@@ -39,6 +39,7 @@ pub struct App {
     server: Server,
     handler: Arc<dyn Handler>,
     phase: watch::Sender<Phase>,
+    metrics: Metrics,
     tasks: Tasks,
 }
 
@@ -76,6 +77,9 @@ pub enum AppError {
 /// Longest that transfers may take to note how far they are, once no client is left.
 const WIND_UP: Duration = Duration::from_secs(5);
 
+/// How often samples of histograms are folded together.
+const FOLD_EVERY: Duration = Duration::from_secs(5);
+
 /// The key of everything that is signed or named by a keyed hash; made once for a data directory.
 const SECRET_FILE: &str = "secret";
 
@@ -102,7 +106,8 @@ impl App {
         );
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, &server.local_addrs());
-        let scrape = Arc::new(move || metrics.scrape());
+        let scraped = metrics.clone();
+        let scrape = Arc::new(move || scraped.scrape());
         let admin = Admin::new(store, watched, guides, scrape);
         let own: proxy::Own = Box::new(move |method, path| admin.answer(method, path));
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
@@ -115,7 +120,7 @@ impl App {
             access,
             own,
         }));
-        Ok(Self { server, handler, phase, tasks })
+        Ok(Self { server, handler, phase, metrics, tasks })
     }
 
     /// Where it listens, with the ports that the system chose for port 0.
@@ -125,7 +130,10 @@ impl App {
 
     /// Serves until `stop` is cancelled, then winds up.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { server, handler, phase, tasks } = self;
+        let Self { server, handler, phase, metrics, tasks } = self;
+        let open_files = limits::raise_open_files();
+        tracing::debug!(open_files, "descriptors that this process may hold");
+        tasks.upkeep.spawn(fold_samples(metrics, tasks.stop_upkeep.clone()));
         phase.send_replace(Phase::Serving);
         let draining = stop.clone();
         tasks.upkeep.spawn(async move {
@@ -155,6 +163,14 @@ impl Tasks {
 impl AppError {
     fn settings<E: fmt::Display>(errors: Vec<E>) -> Self {
         Self::Settings(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+/// Folds the raw samples of histograms together now and then; they would pile up where nobody scrapes.
+async fn fold_samples(metrics: Metrics, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(FOLD_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        metrics.upkeep();
     }
 }
 

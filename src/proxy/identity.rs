@@ -68,8 +68,10 @@ impl Identity {
         if let Some(public) = &self.public_url {
             return format!("{public}{prefix}");
         }
-        let scheme = if arrival.peer.tls { "https" } else { "http" };
-        match authority(request) {
+        let own_scheme = if arrival.peer.tls { "https" } else { "http" };
+        let forwarded = arrival.admitted.forwarded;
+        let scheme = forwarded.scheme.unwrap_or(own_scheme);
+        match forwarded.host.or_else(|| authority(request)) {
             Some(authority) => format!("{scheme}://{authority}{prefix}"),
             None => format!("{scheme}://{}{prefix}", arrival.peer.local),
         }
