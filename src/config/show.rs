@@ -26,7 +26,7 @@ pub(super) fn show(config: &Config, settings: &Settings) -> String {
             .map(|path| settings.written(path).unwrap_or_else(|| DEFAULT.to_owned()));
         if let Some(header) = line.strip_prefix("[[") {
             let header = header.trim_end_matches(']');
-            list = place.or(list.map(|(_, place)| place)).map(|place| (header, place));
+            list = place.or_else(|| list.map(|(_, place)| place)).map(|place| (header, place));
             let _ = writeln!(shown, "{line}");
             continue;
         }
