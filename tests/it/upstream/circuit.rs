@@ -67,22 +67,31 @@ async fn failures_in_a_row_open_the_circuit() {
     assert!(matches!(error, UpstreamError::CircuitOpen { .. }), "{error}");
 }
 
-/// The state of the circuit with each answer: open on a report, one probe at a time, closed by its success.
+/// The state of the circuit with each answer: opened by a failure, one probe at a time, closed by its success.
 #[tokio::test]
 async fn one_probe_at_a_time_closes_the_circuit() {
     let gate = Arc::new(Semaphore::new(0));
     let held = Arc::clone(&gate);
-    let origin = RawOrigin::start(move |_, _| {
-        let mut acts = vec![Act::Await(Arc::clone(&held))];
-        acts.extend(answer("200 OK", "", "good"));
-        acts
+    let origin = RawOrigin::start(move |number, _| match number {
+        0 => vec![Act::Close],
+        _ => {
+            let mut acts = vec![Act::Await(Arc::clone(&held))];
+            acts.extend(answer("200 OK", "", "good"));
+            acts
+        }
     })
     .await;
     let pause = Duration::from_millis(1);
-    let client = client(Config { breaker_pause: pause, breaker_pause_max: pause, ..settings() });
+    let client = client(Config {
+        breaker_failures: 1,
+        breaker_pause: pause,
+        breaker_pause_max: pause,
+        ..settings()
+    });
     let request = get(&origin.url("/"));
-    client.report_slow(&request);
-    while client.availability(&request) != Availability::Closed {
+    client.send(request.clone()).await.expect_err("the connection is closed");
+    let is_due = |availability| matches!(availability, Availability::Open { retry_after } if retry_after.is_zero());
+    while !is_due(client.availability(&request)) {
         tokio::time::sleep(pause).await;
     }
     let mut probe = client.send(request.clone());
@@ -93,7 +102,7 @@ async fn one_probe_at_a_time_closes_the_circuit() {
     probe.await.expect("an answer");
     assert_eq!(client.availability(&request), Availability::Closed);
     client.send(request).await.expect("an answer");
-    assert_eq!(origin.requests().len(), 2);
+    assert_eq!(origin.requests().len(), 3);
 }
 
 #[tokio::test]
