@@ -94,13 +94,15 @@ async fn install_in_every_state(installer: Installer) {
     install(installer, &larder, "refused").await;
 }
 
-/// Whatever upstream speaks, every client understands Larder, and what one has fetched another installs offline.
+/// Whatever upstream speaks, every client understands Larder, and what one has fetched another installs offline. But for Poetry, which reads
+/// the metadata of candidates that pip never looks at: it installs offline what it has fetched itself.
 async fn install_in_every_style(installer: Installer) {
     for style in EVERY_STYLE {
         let index = FakeIndex::start(style).await;
         stock(&index);
         let larder = Larder::over(&index).await;
-        install(Installer::Pip26, &larder, "cold").await;
+        let first = if installer == Installer::Poetry { installer } else { Installer::Pip26 };
+        install(first, &larder, "cold").await;
         index.pages.refuse().await;
         index.files.refuse().await;
         larder.advance(3600);
