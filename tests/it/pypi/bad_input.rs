@@ -196,3 +196,13 @@ async fn a_file_without_a_hash_is_trusted_on_first_use() {
     larder.advance(3600);
     assert_eq!(larder.file("six", "six-1.0-py3-none-any.whl").await.body, first.body);
 }
+
+#[tokio::test]
+async fn a_confirmation_that_nobody_asked_for_is_no_page() {
+    let index = FakeIndex::start(Style::Full).await;
+    index.publish("six", [Upload::wheel("six", "1.0")]);
+    let larder = Larder::over(&index).await;
+    index.pages.fault_times("/simple/six/", 1, Fault::status(304));
+    assert_eq!(larder.page("six").await.status, 502);
+    assert_eq!(larder.page("six").await.status, 200);
+}

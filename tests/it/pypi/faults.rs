@@ -79,7 +79,6 @@ fn page_rows() -> Vec<Row> {
         outage("redirect to link-local", Fault::redirect(link_local)),
         outage("redirect to another host", Fault::redirect("http://localhost:1/simple/six/")),
         outage("redirect to a file", Fault::redirect("file:///etc/passwd")),
-        outage("304 unasked", Fault::status(304)),
         outage(
             "206 unasked",
             Fault::Instead(Answer::new(206).with("content-range", "bytes 0-1/9").of("{}")),
