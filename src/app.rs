@@ -91,9 +91,10 @@ impl App {
         access::guard_listen(&config.listen, &config.access)
             .map_err(|error| AppError::Settings(vec![error.to_string()]))?;
         let access = Access::new(&config.access).map_err(AppError::settings)?;
-        let routes = routes(&config)?;
         let server = Server::bind(config.server.clone(), &config.tls, &config.listen)?;
         let store = open_store(&config, &clock, &tasks)?;
+        let secret = secret(&config.data_dir)?;
+        let routes = routes(&config)?;
         let upstream: Arc<dyn Upstream> =
             Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?);
         let cache = Cache::new(
@@ -112,7 +113,7 @@ impl App {
         let own: proxy::Own = Box::new(move |method, path| admin.answer(method, path));
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
-            secret: secret(&config.data_dir)?,
+            secret,
             public_url: config.public_url,
             cache,
             clock,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
+use crate::cache::chunked::ChunkedSlice;
 use crate::cache::failure::Failure;
 use crate::cache::fill::state::Look;
 use crate::cache::fill::{Reader, View};
@@ -33,6 +34,7 @@ enum Kind {
     Blob(BlobSlice),
     Fill(FillSlice),
     Stream(Passing),
+    Chunked(Box<ChunkedSlice>),
     /// A body that cannot be had, read by mistake.
     Missing,
 }
@@ -60,6 +62,7 @@ impl Source {
             Self::Blob { size, .. } | Self::Unread(size) => Some(*size),
             Self::Fill(reader) => reader.fill().total(),
             Self::Stream { length, .. } => *length,
+            Self::Chunked { chunking, .. } => Some(chunking.len()),
         }
     }
 
@@ -86,6 +89,11 @@ impl Source {
                 Some(body) => Kind::Stream(Passing { body, left: *length }),
                 None => Kind::Missing,
             },
+            Self::Chunked { inner, chunking } => {
+                let range = range.unwrap_or(0..chunking.len());
+                let content = inner.body(Some(chunking.content(&range)));
+                Kind::Chunked(Box::new(ChunkedSlice::new(chunking.clone(), range, content)))
+            }
             Self::Unread(_) => Kind::Missing,
         })
     }
@@ -107,6 +115,7 @@ impl http_body::Body for Body {
             Kind::Blob(slice) => slice.poll(context),
             Kind::Fill(slice) => slice.poll(context),
             Kind::Stream(passing) => passing.poll(context),
+            Kind::Chunked(slice) => slice.poll(context),
             Kind::Missing => Poll::Ready(Some(Err(BodyFault::Missing))),
         };
         chunk.map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
@@ -131,12 +140,13 @@ impl Body {
                 Some(end.saturating_sub(slice.at))
             }
             Kind::Stream(passing) => passing.left,
+            Kind::Chunked(slice) => Some(slice.left()),
             Kind::Missing => None,
         }
     }
 }
 
-type Chunk = Poll<Option<Result<Bytes, BodyFault>>>;
+pub(super) type Chunk = Poll<Option<Result<Bytes, BodyFault>>>;
 
 struct BlobSlice {
     file: Arc<dyn ReadAt>,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::cache::fill::Reader;
+use crate::cache::lookup::Chunking;
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::ReadAt;
 use crate::types::{Head, Presence, Timestamp};
@@ -32,6 +33,11 @@ pub enum Source {
         body: Once,
         length: Option<u64>,
     },
+    /// Another source, seen as a row of chunks.
+    Chunked {
+        inner: Box<Self>,
+        chunking: Chunking,
+    },
     /// The answer to a `HEAD`: a body of this length could be had, its bytes are not at hand.
     Unread(u64),
 }
@@ -40,6 +46,15 @@ pub enum Source {
 pub struct Once(Mutex<Option<OriginBody>>);
 
 impl Source {
+    /// This source seen as a row of chunks. What passes through cannot be, and is left as it is.
+    #[must_use]
+    pub fn chunked(self, chunking: Chunking) -> Self {
+        match self {
+            Self::Stream { .. } => self,
+            inner => Self::Chunked { inner: Box::new(inner), chunking },
+        }
+    }
+
     /// What passes through.
     pub fn stream(body: OriginBody, length: Option<u64>) -> Self {
         Self::Stream { body: Once(Mutex::new(Some(body))), length }
@@ -58,6 +73,7 @@ impl std::fmt::Debug for Source {
             Self::Memory(bytes) => write!(f, "Memory({})", bytes.len()),
             Self::Blob { size, .. } => write!(f, "Blob({size})"),
             Self::Fill(_) => f.write_str("Fill"),
+            Self::Chunked { inner, .. } => write!(f, "Chunked({inner:?})"),
             Self::Unread(size) => write!(f, "Unread({size})"),
             Self::Stream { length, .. } => write!(f, "Stream({length:?})"),
         }

@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::fmt;
+use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +82,21 @@ pub struct Artifact {
     pub size: Option<u64>,
 }
 
+/// Bytes before each chunk of a chunked view.
+pub const CHUNK_HEADER_BYTES: u64 = 8;
+
+/// A view of an artifact as a row of chunks with a header before each: a part of its bytes, cut every `chunk_bytes`. Positions are computed, so
+/// that any range of the view can be had, from a transfer under way too, and nothing is stored twice.
+#[derive(Debug, Clone)]
+pub struct Chunking {
+    /// Which bytes of the artifact. Never beyond its end.
+    pub window: Range<u64>,
+    /// Bytes of the artifact in every chunk but the last.
+    pub chunk_bytes: NonZeroU32,
+    /// The header of a chunk of this many bytes.
+    pub header: fn(u32) -> [u8; CHUNK_HEADER_BYTES as usize],
+}
+
 /// A bounded, parsed, often mutable thing.
 #[derive(Debug, Clone)]
 pub struct Document {
@@ -110,6 +127,13 @@ pub trait Keep: Send + Sync + fmt::Debug {
     /// kept gets it as a bad answer of upstream: an empty page, an error page, another project's page.
     fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String>;
 
+    /// Where the rest of an answer is, when it comes in pages: the address after `page`. All pages are fetched before [`Keep::merge`] sees
+    /// any; one that fails fails the whole. It must be one that the origin allows.
+    fn next_page(&self, page: &Page) -> Option<url::Url> {
+        let _ = page;
+        None
+    }
+
     /// Records that upstream no longer has it (every origin said 404 or 410). `None`: nothing to record.
     fn absent(&self, previous: &Parsed, now: Timestamp) -> Option<Kept>;
 }
@@ -123,7 +147,17 @@ pub struct Fresh<'a> {
     pub url: &'a url::Url,
     pub head: &'a Head,
     pub body: &'a Bytes,
+    /// The pages after the first ([`Keep::next_page`]), in order.
+    pub rest: &'a [Page],
     pub now: Timestamp,
+}
+
+/// One page of an answer, body decoded and complete.
+#[derive(Debug)]
+pub struct Page {
+    pub url: url::Url,
+    pub head: Head,
+    pub body: Bytes,
 }
 
 /// A document in the adapter's own form. Shared by all readers.
@@ -153,6 +187,22 @@ pub struct Kept {
     /// The form that [`Keep::read`] understands. Equal documents give equal bytes.
     pub bytes: Bytes,
     pub parsed: Parsed,
+    /// What belongs to it and should be kept with it: fetched in the background, where it is not kept yet.
+    pub follow: Vec<Follow>,
+}
+
+impl Kept {
+    /// A document that leads to nothing else.
+    pub const fn alone(bytes: Bytes, parsed: Parsed) -> Self {
+        Self { bytes, parsed, follow: Vec::new() }
+    }
+}
+
+/// Something to keep that nobody has asked for yet.
+#[derive(Debug, Clone)]
+pub enum Follow {
+    Document(Document),
+    Artifact(Artifact),
 }
 
 /// An HTTP exchange by the rules of a shared cache (RFC 9111).

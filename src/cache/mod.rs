@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use metrics::Counter;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,11 +30,13 @@ use crate::upstream::Upstream;
 pub mod artifact;
 mod ask;
 pub mod body;
+mod chunked;
 pub mod document;
 pub mod exchange;
 pub mod failure;
 pub mod fill;
 mod flight;
+mod follow;
 pub mod found;
 pub mod lookup;
 
@@ -64,6 +67,8 @@ pub struct Config {
     pub verify_before_range: bool,
     /// Transfers from upstream under way at once; further ones wait.
     pub fills: usize,
+    /// Things that what was just kept refers to (the tree of a commit, the platforms of an image) fetched in the background at once.
+    pub follow_ups: usize,
     /// Requests that one transfer may have open at once: one brings the body in order, the others fetch what readers ahead of it
     /// wait for.
     pub lanes: usize,
@@ -91,6 +96,7 @@ impl Default for Config {
             abandon_after: Duration::from_secs(600),
             verify_before_range: false,
             fills: 64,
+            follow_ups: 4,
             lanes: 4,
             read_ahead: ByteSize(0),
             resume_attempts: 5,
@@ -121,6 +127,8 @@ pub(crate) struct Parts {
     pub(crate) artifacts: Artifacts,
     pub(crate) exchanges: Exchanges,
     pub(crate) fills: Fills,
+    /// Bounds what is fetched because something kept refers to it.
+    pub(crate) follow_ups: Semaphore,
     counters: Counters,
 }
 
@@ -137,6 +145,7 @@ impl Cache {
         let artifacts = Artifacts::new(&config);
         let fills = Fills::new(&config);
         let counters = Counters::new();
+        let follow_ups = Semaphore::new(config.follow_ups.max(1));
         let parts = Parts {
             config,
             store,
@@ -148,6 +157,7 @@ impl Cache {
             artifacts,
             exchanges: Exchanges::new(),
             fills,
+            follow_ups,
             counters,
         };
         Self { parts: Arc::new(parts) }

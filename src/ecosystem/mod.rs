@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Document, Exchange, Parsed};
+use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed};
 use crate::policy::Verdict;
-use crate::types::{CacheKey, Presence, Secret, Timestamp};
+use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
 pub mod origin;
@@ -66,11 +66,19 @@ pub enum Step {
         documents: Vec<Document>,
         then: Continue,
     },
+    /// The request's body first. A longer one than `limit_bytes` is answered 413. At most once.
+    NeedBody {
+        limit_bytes: usize,
+        then: WithBody,
+    },
     Serve(Box<Plan>),
 }
 
 /// How planning goes on when the documents are there. Pure.
 pub type Continue = Box<dyn FnOnce(Vec<Result<Held, Failure>>) -> Step + Send>;
+
+/// How planning goes on when the request's body is there. Pure.
+pub type WithBody = Box<dyn FnOnce(Bytes) -> Step + Send>;
 
 /// How often a plan may ask for documents before it counts as a fault of ours.
 pub const MOST_ROUNDS: usize = 8;
@@ -127,12 +135,19 @@ pub struct Subject {
 /// The three kinds of things that are served.
 #[derive(Debug)]
 pub enum Serve {
-    /// Bytes with a digest. `headers` are added to what was kept (content type, cache-control).
-    Artifact { artifact: Artifact, headers: HeaderMap },
+    /// Bytes with a digest. `headers` are added to what was kept (content type, cache-control). With `chunking`, not the bytes
+    /// themselves but that view of them is delivered.
+    Artifact { artifact: Artifact, headers: HeaderMap, chunking: Option<Chunking> },
     /// A document in one of its forms.
     Document { document: Document, render: Arc<dyn Render> },
-    /// Any HTTP exchange, by the rules of RFC 9111.
-    Exchange(Exchange),
+    /// Any HTTP exchange, by the rules of RFC 9111. A body that planning has read ([`Step::NeedBody`]) is the adapter's to put back
+    /// into the request; otherwise the client's body is passed on as it arrives.
+    Exchange { exchange: Exchange, amend: Option<Arc<dyn Amend>> },
+}
+
+/// Changes the head of an exchange's answer for the client: links and redirects that would lead past Larder. Pure.
+pub trait Amend: Send + Sync + fmt::Debug {
+    fn amend(&self, head: &mut Head);
 }
 
 /// Turns a document into what one kind of client reads. Pure.

@@ -11,10 +11,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
@@ -147,7 +148,8 @@ impl Pipeline {
         upload: RequestBody,
     ) -> Result<Response<Body>, Reply> {
         let mut seen = Seen::new();
-        let plan = match self.plan(mount, ask, &mut seen).await? {
+        let mut upload = Some(upload);
+        let plan = match self.plan(mount, ask, &mut seen, &mut upload).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
             Planned::Serve(plan) => plan,
         };
@@ -167,6 +169,7 @@ impl Pipeline {
         mount: &dyn Ecosystem,
         ask: &Ask,
         seen: &mut Seen,
+        upload: &mut Option<RequestBody>,
     ) -> Result<Planned, Reply> {
         let mut step = mount.plan(ask);
         for _ in 0..MOST_ROUNDS {
@@ -186,6 +189,9 @@ impl Pipeline {
                     seen.extend(keys.zip(got).filter_map(|(key, got)| Some((key, got.ok()?))));
                     step = then(held);
                 }
+                Step::NeedBody { limit_bytes, then } => {
+                    step = then(collected(upload.take(), limit_bytes).await?);
+                }
             }
         }
         tracing::error!(mount = mount.id(), path = %ask.path, "a plan asked for documents too often");
@@ -200,15 +206,19 @@ impl Pipeline {
         &self,
         serve: Serve,
         ask: &Ask,
-        upload: RequestBody,
+        upload: Option<RequestBody>,
         mut seen: Seen,
     ) -> Result<Found, Failure> {
         match serve {
-            Serve::Artifact { mut artifact, headers } => {
+            Serve::Artifact { mut artifact, headers, chunking } => {
                 if only_if_cached(ask) {
                     forget_origins(&mut artifact.lookup);
                 }
-                self.artifact(&artifact, headers, ask).await
+                let mut found = self.artifact(&artifact, headers, ask).await?;
+                if let Some(chunking) = chunking {
+                    found.source = found.source.chunked(chunking);
+                }
+                Ok(found)
             }
             Serve::Document { mut document, render } => {
                 if only_if_cached(ask) {
@@ -221,9 +231,15 @@ impl Pipeline {
                 let key = &document.lookup.key;
                 Ok(self.renderings.get(&self.cache, key, got, render, &ask.headers, ask.now).await)
             }
-            Serve::Exchange(mut exchange) => {
-                exchange.request.body = identity::upload(upload);
-                self.cache.exchange(exchange).await
+            Serve::Exchange { mut exchange, amend } => {
+                if let Some(upload) = upload {
+                    exchange.request.body = identity::upload(upload);
+                }
+                let mut found = self.cache.exchange(exchange).await?;
+                if let Some(amend) = amend {
+                    amend.amend(&mut found.head);
+                }
+                Ok(found)
             }
         }
     }
@@ -240,6 +256,24 @@ impl Pipeline {
             found.head.headers.extend(headers);
         }
         Ok(found)
+    }
+}
+
+/// A request's body, whole.
+async fn collected(upload: Option<RequestBody>, limit_bytes: usize) -> Result<Bytes, Reply> {
+    let Some(upload) = upload else { return Ok(Bytes::new()) };
+    #[expect(clippy::disallowed_methods, reason = "the body is limited")]
+    let whole = Limited::new(upload, limit_bytes).collect().await;
+    match whole {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let detail = format!("This address takes bodies of at most {limit_bytes} bytes.");
+            Err(Reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &detail))
+        }
+        Err(error) => {
+            let detail = format!("The request's body could not be read: {error}.");
+            Err(Reply::problem(StatusCode::BAD_REQUEST, "Bad request", &detail))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which mount answers: by host, then by the longest path prefix.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::ecosystem::Ecosystem;
@@ -7,13 +8,23 @@ use crate::ecosystem::Ecosystem;
 /// One way into a mount.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Only for requests to this host (lower case, without port); `None`: any host.
-    pub host: Option<String>,
+    pub host: HostMatch,
     /// With slashes at both ends.
     pub prefix: String,
     /// What the prefix stands for below the mount: empty, or ending in a slash.
     pub relative: String,
     pub mount: Arc<dyn Ecosystem>,
+}
+
+/// Which hosts a route is for. Ordered from the most specific.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostMatch {
+    /// This host, lower case, without port.
+    Named(String),
+    /// Any host whose first label is this one: clients that are given one address derive others from it in this way
+    /// (`datasets-server.` before the hub's host).
+    Label(String),
+    Any,
 }
 
 /// All routes, the most specific first.
@@ -41,16 +52,54 @@ pub struct RouteConflict {
 impl Route {
     /// A path prefix that stands for `relative` below the mount.
     pub fn below(prefix: String, relative: &str, mount: &Arc<dyn Ecosystem>) -> Self {
-        Self { host: None, prefix, relative: relative.to_owned(), mount: Arc::clone(mount) }
+        Self {
+            host: HostMatch::Any,
+            prefix,
+            relative: relative.to_owned(),
+            mount: Arc::clone(mount),
+        }
     }
 
     /// A host of its own, with the mount's paths at the root.
     pub fn at_root_of(host: &str, mount: &Arc<dyn Ecosystem>) -> Self {
         Self {
-            host: Some(host.to_ascii_lowercase()),
+            host: HostMatch::Named(host.to_ascii_lowercase()),
             prefix: "/".to_owned(),
             relative: String::new(),
             mount: Arc::clone(mount),
+        }
+    }
+
+    /// Every host with this first label, with `relative` of the mount's paths at the root.
+    pub fn at_label(label: &str, relative: &str, mount: &Arc<dyn Ecosystem>) -> Self {
+        Self {
+            host: HostMatch::Label(label.to_ascii_lowercase()),
+            prefix: "/".to_owned(),
+            relative: relative.to_owned(),
+            mount: Arc::clone(mount),
+        }
+    }
+}
+
+impl HostMatch {
+    /// `host` is in lower case, without port.
+    fn fits(&self, host: Option<&str>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Named(name) => host == Some(name),
+            Self::Label(label) => host
+                .and_then(|host| host.strip_prefix(label.as_str()))
+                .is_some_and(|rest| rest.starts_with('.')),
+        }
+    }
+}
+
+impl fmt::Display for HostMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => f.write_str(name),
+            Self::Label(label) => write!(f, "{label}.*"),
+            Self::Any => Ok(()),
         }
     }
 }
@@ -59,19 +108,12 @@ impl Routes {
     /// Sorts the routes; fails when two claim the same host and prefix.
     pub fn new(mut routes: Vec<Route>) -> Result<Self, RouteConflict> {
         routes.sort_by(|a, b| {
-            let specific = |route: &Route| (route.host.is_none(), usize::MAX - route.prefix.len());
-            specific(a)
-                .cmp(&specific(b))
-                .then_with(|| (&a.host, &a.prefix).cmp(&(&b.host, &b.prefix)))
+            (&a.host, b.prefix.len(), &a.prefix).cmp(&(&b.host, a.prefix.len(), &b.prefix))
         });
         for pair in routes.windows(2) {
             if pair[0].host == pair[1].host && pair[0].prefix == pair[1].prefix {
                 return Err(RouteConflict {
-                    address: format!(
-                        "{}{}",
-                        pair[0].host.as_deref().unwrap_or_default(),
-                        pair[0].prefix
-                    ),
+                    address: format!("{}{}", pair[0].host, pair[0].prefix),
                     first: pair[0].mount.id().to_owned(),
                     second: pair[1].mount.id().to_owned(),
                 });
@@ -84,7 +126,7 @@ impl Routes {
     pub fn find(&self, host: Option<&str>, path: &str) -> Option<Match<'_>> {
         let host = host.map(str::to_ascii_lowercase);
         self.routes.iter().find_map(|route| {
-            if route.host.is_some() && route.host != host {
+            if !route.host.fits(host.as_deref()) {
                 return None;
             }
             let rest = match path.strip_prefix(route.prefix.as_str()) {
@@ -125,7 +167,10 @@ mod tests {
 
     fn route(host: Option<&str>, prefix: &str, relative: &str, id: &'static str) -> Route {
         Route {
-            host: host.map(str::to_owned),
+            host: host.map_or(HostMatch::Any, |host| match host.strip_suffix(".*") {
+                Some(label) => HostMatch::Label(label.to_owned()),
+                None => HostMatch::Named(host.to_owned()),
+            }),
             prefix: prefix.to_owned(),
             relative: relative.to_owned(),
             mount: Arc::new(Named(id)),
@@ -139,6 +184,7 @@ mod tests {
             route(None, "/a/", "x/", "a"),
             route(None, "/a/b/", "", "b"),
             route(Some("h.test"), "/", "", "host"),
+            route(Some("h.*"), "/", "y/", "label"),
         ])
         .expect("no conflict");
         let check = |host, path, expected: (&str, &str)| {
@@ -151,6 +197,8 @@ mod tests {
         check(None, "/ab", ("root", "ab"));
         check(Some("H.test"), "/a/b", ("host", "a/b"));
         check(Some("other"), "/a/b/", ("b", ""));
+        check(Some("h.other"), "/a/b", ("label", "y/a/b"));
+        check(Some("hh.other"), "/a/b", ("b", ""));
     }
 
     #[test]

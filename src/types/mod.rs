@@ -5,6 +5,7 @@ pub mod head;
 pub mod key;
 pub mod presence;
 pub mod secret;
+pub mod signer;
 pub mod size;
 pub mod time;
 
@@ -13,5 +14,6 @@ pub use head::Head;
 pub use key::{Audience, CacheKey};
 pub use presence::Presence;
 pub use secret::Secret;
+pub use signer::Signer;
 pub use size::ByteSize;
 pub use time::Timestamp;

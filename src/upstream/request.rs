@@ -109,6 +109,7 @@ pub struct OriginRequest {
     pub credentials: Option<Credentials>,
     pub body: OutgoingBody,
     pub redirects: Redirects,
+    pub retries: Retries,
 }
 
 /// Who deals with answers that lead elsewhere or call for another attempt.
@@ -121,6 +122,16 @@ pub enum Redirects {
     Pass,
 }
 
+/// Whether an outage leads to further attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retries {
+    /// As often as the configuration says, where the request may be sent twice.
+    #[default]
+    Configured,
+    /// One attempt: the caller has something else to serve.
+    Never,
+}
+
 impl OriginRequest {
     pub fn get(origin: &Arc<Origin>, url: Url) -> Self {
         Self {
@@ -131,6 +142,7 @@ impl OriginRequest {
             credentials: None,
             body: OutgoingBody::Empty,
             redirects: Redirects::Follow,
+            retries: Retries::Configured,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 
+use super::request::Retries;
 use super::{OriginRequest, OutgoingBody, UpstreamError};
 use crate::types::{Head, Timestamp};
 
@@ -89,6 +90,7 @@ impl Repeat {
     pub fn of(request: &OriginRequest) -> Self {
         let safe = matches!(request.method, Method::GET | Method::HEAD);
         match request.body {
+            _ if request.retries == Retries::Never => Self::Never,
             OutgoingBody::Empty | OutgoingBody::Bytes(_) if safe => Self::Allowed,
             _ => Self::Never,
         }

@@ -48,6 +48,13 @@ pub struct Want {
     pub ranges: Option<Vec<Spec>>,
 }
 
+impl Want {
+    /// All of it.
+    pub const fn whole() -> Self {
+        Self { method: Method::GET, ranges: None }
+    }
+}
+
 /// What the cache knows of artifacts beside the store.
 #[derive(Debug)]
 pub(crate) struct Artifacts {

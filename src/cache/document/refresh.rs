@@ -9,10 +9,13 @@ use http::{HeaderValue, StatusCode, header};
 use crate::cache::document::{Loaded, Refreshed, body};
 use crate::cache::failure::Failure;
 use crate::cache::flight::{Pilot, Seat};
-use crate::cache::lookup::{Accepted, Admission, Answer, Document, Fresh, Kept, Stale};
-use crate::cache::{Cache, Parts};
+use crate::cache::lookup::{
+    Accepted, Admission, Answer, Document, Follow, Fresh, Kept, Page, Stale,
+};
+use crate::cache::{Cache, Parts, follow};
 use crate::store::{Change, Entry, INLINE_LIMIT_BYTES, Stored};
 use crate::types::{BlobId, Head, Presence, Timestamp};
+use crate::upstream::request::Retries;
 use crate::upstream::{OriginRequest, OriginResponse};
 
 /// Fields of upstream's head that are kept for the next conditional request.
@@ -70,13 +73,20 @@ enum Word {
     },
 }
 
-/// A new body of `origins[index]`, complete and decoded, with the head and address it came by.
+/// A new answer of `origins[index]`: all its pages.
 struct Whole {
     index: usize,
     accepted: Accepted,
-    head: Head,
-    url: url::Url,
-    body: Bytes,
+    first: Page,
+    rest: Vec<Page>,
+}
+
+/// The document as it now stands.
+struct Now {
+    loaded: Arc<Loaded>,
+    /// Its kept bytes, where they are new.
+    body: Option<Bytes>,
+    follow: Vec<Follow>,
 }
 
 /// What there is to write down.
@@ -85,6 +95,13 @@ struct Draft {
     head: Head,
     presence: Presence,
     fresh_for: Duration,
+}
+
+impl Now {
+    /// The same content under a renewed entry.
+    const fn renewed(loaded: Arc<Loaded>) -> Self {
+        Self { loaded, body: None, follow: Vec::new() }
+    }
 }
 
 impl Refresh {
@@ -96,12 +113,13 @@ impl Refresh {
         };
         let status = self.status;
         match outcome {
-            Ok((loaded, body)) => {
+            Ok(Now { loaded, body, follow }) => {
                 let key = self.document.lookup.key.clone();
                 self.parts.documents.absent.invalidate(&key);
                 self.parts.documents.hot.insert(key, Arc::clone(&loaded));
                 pilot.publish(Refreshed { outcome: Ok(Arc::clone(&loaded)), status });
                 self.write_down(&loaded, body).await;
+                follow::start(&self.parts, follow);
             }
             Err(failure) => {
                 self.note_failure(&failure);
@@ -110,18 +128,17 @@ impl Refresh {
         }
     }
 
-    /// The document as it now stands, and its kept bytes where they are new.
-    async fn run(&mut self) -> Result<(Arc<Loaded>, Option<Bytes>), Failure> {
+    async fn run(&mut self) -> Result<Now, Failure> {
         let word = self.ask().await?;
         let now = self.parts.clock.now();
         match word {
-            Word::Confirmed(accepted) => Ok((self.confirmed(&accepted, now)?, None)),
+            Word::Confirmed(accepted) => Ok(Now::renewed(self.confirmed(&accepted, now)?)),
             Word::Fresh(whole) => {
-                let Whole { index, accepted, head, url, body } = *whole;
-                let kept = self.merge(index, &head, url, body, now).await?;
+                let Whole { index, accepted, first, rest } = *whole;
                 let mut kept_head = Head::new(StatusCode::OK);
                 kept_head.headers = accepted.headers;
-                copy_validators(&head, &mut kept_head);
+                copy_validators(&first.head, &mut kept_head);
+                let kept = self.merge(index, first, rest, now).await?;
                 kept_head.headers.insert(ORIGIN_INDEX, HeaderValue::from(index));
                 Ok(self.draft(
                     Draft {
@@ -142,15 +159,20 @@ impl Refresh {
     async fn ask(&mut self) -> Result<Word, Failure> {
         let origins = self.document.lookup.origins.clone();
         for (index, request) in origins.iter().enumerate() {
-            let validators = self.validators(index);
-            let response = self.parts.upstream.send(conditional(request, validators)).await?;
+            let mut request = conditional(request, self.validators(index));
+            if self.previous.is_some() && self.document.lookup.stale == Stale::Always {
+                request.retries = Retries::Never;
+            }
+            let response = self.parts.upstream.send(request.clone()).await?;
             let status = response.head.status;
             self.status = Some(status.as_u16());
             if status == StatusCode::NOT_MODIFIED {
                 return self.not_modified(index, response);
             }
             match self.judge(index, &response.head, &response) {
-                Admission::Accept(accepted) => return self.read(index, accepted, response).await,
+                Admission::Accept(accepted) => {
+                    return self.read(index, request, accepted, response).await;
+                }
                 Admission::Absent => {}
                 Admission::Refused => return Ok(Word::Refused { status: status.as_u16() }),
                 Admission::Fail { reason } => return Err(failure_of(&response.head, reason)),
@@ -192,27 +214,46 @@ impl Refresh {
     async fn read(
         &self,
         index: usize,
+        request: OriginRequest,
         accepted: Accepted,
         response: OriginResponse,
     ) -> Result<Word, Failure> {
-        let OriginResponse { head, url, body, .. } = response;
-        let body = body::read(&head, body, self.document.limit_bytes).await?;
-        Ok(Word::Fresh(Box::new(Whole { index, accepted, head, url, body })))
+        let limit = self.document.limit_bytes;
+        let first = page(response, limit).await?;
+        let mut left = limit.saturating_sub(first.body.len() as u64);
+        let mut rest: Vec<Page> = Vec::new();
+        while let Some(url) = self.document.keep.next_page(rest.last().unwrap_or(&first)) {
+            if rest.len() == MOST_PAGES {
+                return Err(Failure::BadAnswer(format!("more than {MOST_PAGES} pages")));
+            }
+            let mut next = conditional(&request, None);
+            next.url = url;
+            let response = self.parts.upstream.send(next).await?;
+            if response.head.status != StatusCode::OK {
+                let reason =
+                    format!("page {} was answered {}", rest.len() + 2, response.head.status);
+                return Err(failure_of(&response.head, reason));
+            }
+            let page = page(response, left).await?;
+            left = left.saturating_sub(page.body.len() as u64);
+            rest.push(page);
+        }
+        Ok(Word::Fresh(Box::new(Whole { index, accepted, first, rest })))
     }
 
     async fn merge(
         &self,
         index: usize,
-        head: &Head,
-        url: url::Url,
-        body: Bytes,
+        first: Page,
+        rest: Vec<Page>,
         now: Timestamp,
     ) -> Result<Kept, Failure> {
         let keep = Arc::clone(&self.document.keep);
         let previous = self.previous.as_ref().map(|loaded| loaded.parsed.clone());
-        let head = head.clone();
-        let merged = body::off_worker(body.len(), move || {
-            let fresh = Fresh { origin: index, url: &url, head: &head, body: &body, now };
+        let length = first.body.len() + rest.iter().map(|page| page.body.len()).sum::<usize>();
+        let merged = body::off_worker(length, move || {
+            let Page { url, head, body } = &first;
+            let fresh = Fresh { origin: index, url, head, body, rest: &rest, now };
             keep.merge(previous.as_ref(), &fresh)
         });
         merged.await.map_err(Failure::BadAnswer)
@@ -228,7 +269,7 @@ impl Refresh {
     }
 
     /// Every origin says that it does not exist: recorded on what is kept, remembered for a while where nothing is.
-    fn absent(&self, now: Timestamp) -> Result<(Arc<Loaded>, Option<Bytes>), Failure> {
+    fn absent(&self, now: Timestamp) -> Result<Now, Failure> {
         let absent_for = self.parts.config.absent_for;
         let Some(previous) = &self.previous else {
             let until = now.plus(absent_for);
@@ -246,16 +287,12 @@ impl Refresh {
                 Draft { kept, head: previous.entry.head.clone(), presence, fresh_for: absent_for },
                 now,
             )),
-            None => Ok((self.marked(previous, presence, now), None)),
+            None => Ok(Now::renewed(self.marked(previous, presence, now))),
         }
     }
 
     /// Upstream refuses what it gave before. Where stale answers are allowed, what is kept is served on and marked.
-    fn refused(
-        &self,
-        status: u16,
-        now: Timestamp,
-    ) -> Result<(Arc<Loaded>, Option<Bytes>), Failure> {
+    fn refused(&self, status: u16, now: Timestamp) -> Result<Now, Failure> {
         let allowed = self.document.lookup.stale == Stale::Always;
         match &self.previous {
             Some(previous) if allowed => {
@@ -263,7 +300,8 @@ impl Refresh {
                     Presence::Withdrawn { since, .. } => since,
                     Presence::Present | Presence::Gone { .. } => now,
                 };
-                Ok((self.marked(previous, Presence::Withdrawn { status, since }, now), None))
+                let presence = Presence::Withdrawn { status, since };
+                Ok(Now::renewed(self.marked(previous, presence, now)))
             }
             _ => Err(Failure::Refused { status }),
         }
@@ -283,7 +321,7 @@ impl Refresh {
         Arc::new(previous.with_entry(entry))
     }
 
-    fn draft(&self, draft: Draft, now: Timestamp) -> (Arc<Loaded>, Option<Bytes>) {
+    fn draft(&self, draft: Draft, now: Timestamp) -> Now {
         let Draft { kept, head, presence, fresh_for } = draft;
         let content = BlobId::of(&kept.bytes);
         let validated = match (&self.previous, presence) {
@@ -303,7 +341,11 @@ impl Refresh {
         };
         let unchanged = self.previous.as_ref().is_some_and(|old| old.entry.body == entry.body);
         let loaded = Loaded::new(kept.parsed, content, Arc::new(entry));
-        (Arc::new(loaded), (!unchanged).then_some(kept.bytes))
+        Now {
+            loaded: Arc::new(loaded),
+            body: (!unchanged).then_some(kept.bytes),
+            follow: kept.follow,
+        }
     }
 
     /// Makes the document durable: its body first, then the entry that names it. The document is served meanwhile; when this fails, it is
@@ -337,6 +379,9 @@ impl Refresh {
     }
 }
 
+/// More pages than this are no answer but a loop.
+const MOST_PAGES: usize = 10_000;
+
 /// Which of the lookup's origins gave the kept document: a field of ours on the kept head, never sent to anyone.
 const ORIGIN_INDEX: header::HeaderName = header::HeaderName::from_static("larder-origin-index");
 
@@ -346,6 +391,12 @@ fn stored(content: BlobId, bytes: &Bytes) -> Stored {
         length if length <= INLINE_LIMIT_BYTES => Stored::Inline(bytes.clone()),
         length => Stored::Blob { id: content, size: length as u64 },
     }
+}
+
+async fn page(response: OriginResponse, limit: u64) -> Result<Page, Failure> {
+    let OriginResponse { head, url, body, .. } = response;
+    let body = body::read(&head, body, limit).await?;
+    Ok(Page { url, head, body })
 }
 
 fn conditional(request: &OriginRequest, kept: Option<&Head>) -> OriginRequest {

@@ -12,7 +12,9 @@ use crate::cache::failure::Failure;
 use crate::cache::lookup::{Exchange, Mode};
 use crate::ecosystem::{Access, Ask, Ecosystem, Plan, Reply, Serve, Step, Subject};
 use crate::types::Audience;
-use crate::upstream::request::{Credentials, Origin, OriginRequest, OutgoingBody, Redirects};
+use crate::upstream::request::{
+    Credentials, Origin, OriginRequest, OutgoingBody, Redirects, Retries,
+};
 
 pub mod config;
 mod forward;
@@ -53,12 +55,13 @@ impl Ecosystem for Generic {
             credentials: self.credentials(ask),
             body: OutgoingBody::Empty,
             redirects: self.redirects,
+            retries: Retries::Configured,
         };
         let exchange = Exchange::new(&self.id, &self.audience(), request, self.mode);
         Step::Serve(Box::new(Plan {
             access: self.access(),
             subject: Subject::default(),
-            serve: Serve::Exchange(exchange),
+            serve: Serve::Exchange { exchange, amend: None },
         }))
     }
 
@@ -150,11 +153,11 @@ mod tests {
     fn exchange(mount: &Generic, ask: &Ask) -> Option<(Access, Exchange)> {
         match mount.plan(ask) {
             Step::Serve(plan) => match plan.serve {
-                Serve::Exchange(exchange) => Some((plan.access, exchange)),
+                Serve::Exchange { exchange, .. } => Some((plan.access, exchange)),
                 other => panic!("not an exchange: {other:?}"),
             },
             Step::Reply(_) => None,
-            Step::Need { .. } => panic!("a generic mount needs no documents"),
+            Step::Need { .. } | Step::NeedBody { .. } => panic!("a generic mount needs nothing"),
         }
     }
 

@@ -229,7 +229,7 @@ impl Asked<'_> {
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
         let artifact = Artifact { lookup, digests, size };
-        Ok(Serve::Artifact { artifact, headers })
+        Ok(Serve::Artifact { artifact, headers, chunking: None })
     }
 
     /// The upstream that the file came from. When that is no longer configured, the first that may be asked for the file; none when it is, but

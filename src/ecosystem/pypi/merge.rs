@@ -55,7 +55,7 @@ impl Keep for ProjectPage {
 }
 
 fn kept(page: Page) -> Kept {
-    Kept { bytes: page.encode(), parsed: Parsed::new(page) }
+    Kept::alone(page.encode(), Parsed::new(page))
 }
 
 impl ProjectPage {

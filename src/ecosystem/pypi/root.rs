@@ -41,7 +41,10 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask) -> Step {
     let serve = match representation {
         Representation::JsonV1 => {
             let request = reach.request(upstream, url, Some(JSON));
-            Serve::Exchange(Exchange { key: reach.key("root"), request, mode: Mode::Keep })
+            Serve::Exchange {
+                exchange: Exchange { key: reach.key("root"), request, mode: Mode::Keep },
+                amend: None,
+            }
         }
         Representation::Html | Representation::HtmlV1 => {
             let origins = vec![reach.request(upstream, url, Some(JSON_OR_HTML))];
@@ -82,7 +85,7 @@ impl Keep for Names {
             return Err("upstream answered with a root index that names no project".to_owned());
         }
         let bytes = postcard::to_stdvec(&names).expect("texts can be written").into();
-        Ok(Kept { bytes, parsed: Parsed::new(names) })
+        Ok(Kept::alone(bytes, Parsed::new(names)))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

@@ -52,7 +52,7 @@ impl Story {
         let (head, body) = (Head::new(StatusCode::OK), Bytes::copy_from_slice(body.as_bytes()));
         let url = Url::parse(&self.keep.sources[origin]).and_then(|url| url.join("demo-project/"));
         let url = url.expect("an address");
-        let fresh = Fresh { origin, url: &url, head: &head, body: &body, now };
+        let fresh = Fresh { origin, url: &url, head: &head, body: &body, rest: &[], now };
         let kept = self.keep.merge(self.page.as_ref(), &fresh)?;
         let read = self.keep.read(&kept.bytes).expect("what was written can be read");
         assert_eq!(read.get::<Page>(), kept.parsed.get::<Page>());
@@ -548,7 +548,7 @@ fn ask(path: &str) -> Ask {
 fn reply(step: Step) -> Reply {
     match step {
         Step::Reply(reply) => reply,
-        Step::Need { .. } => panic!("documents are needed"),
+        Step::Need { .. } | Step::NeedBody { .. } => panic!("more is needed"),
         Step::Serve(_) => panic!("something is served"),
     }
 }
@@ -557,7 +557,7 @@ fn serve(step: Step) -> Plan {
     match step {
         Step::Serve(plan) => *plan,
         Step::Reply(reply) => panic!("{} {:?}", reply.status, reply.body),
-        Step::Need { .. } => panic!("documents are needed"),
+        Step::Need { .. } | Step::NeedBody { .. } => panic!("more is needed"),
     }
 }
 
@@ -852,7 +852,7 @@ fn the_root_index_is_streamed_as_json_and_written_anew_as_html() {
         header::ACCEPT,
         "application/vnd.pypi.simple.v1+json".parse().expect("a field value"),
     );
-    assert!(matches!(serve(index.plan(&json)).serve, Serve::Exchange(_)));
+    assert!(matches!(serve(index.plan(&json)).serve, Serve::Exchange { .. }));
     let names = document(serve(index.plan(&ask("simple/"))));
     let url = Url::parse(SOURCE).expect("an address");
     for body in [
@@ -860,8 +860,14 @@ fn the_root_index_is_streamed_as_json_and_written_anew_as_html() {
         "<html><a href=\"/simple/six/\">Six</a><a href=\"/simple/foo/\">foo</a><a href=\"/about\">about</a>",
     ] {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let fresh =
-            Fresh { origin: 0, url: &url, head: &Head::new(StatusCode::OK), body: &body, now: NOW };
+        let fresh = Fresh {
+            origin: 0,
+            url: &url,
+            head: &Head::new(StatusCode::OK),
+            body: &body,
+            rest: &[],
+            now: NOW,
+        };
         let kept = names.keep.merge(None, &fresh).expect("a root index");
         let read = names.keep.read(&kept.bytes).expect("what was written can be read");
         assert_eq!(read.get::<Vec<Box<str>>>().map(Vec::len), Some(2));

@@ -29,7 +29,7 @@ impl Keep for VerbatimJson {
             return Err(format!("upstream answered with JSON that has no {:?}", self.required));
         }
         let bytes = fresh.body.clone();
-        Ok(Kept { parsed: Parsed::new(JsonText(bytes.clone())), bytes })
+        Ok(Kept::alone(bytes.clone(), Parsed::new(JsonText(bytes))))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
