@@ -1,0 +1,3 @@
+//! Container registries, from the outside.
+
+mod fake;
