@@ -1,3 +1,4 @@
 //! Container registries, from the outside.
 
+mod adapter;
 mod fake;
