@@ -110,8 +110,7 @@ impl Keep for KeepManifest {
         let mut bytes = postcard::to_stdvec(&media_type).map_err(|error| error.to_string())?;
         bytes.extend_from_slice(fresh.body);
         let manifest = Manifest::new(media_type, fresh.body.clone());
-        let follow = self.follow(&manifest.content);
-        Ok(Kept { bytes: bytes.into(), parsed: Parsed::new(manifest), follow })
+        Ok(Kept::alone(bytes.into(), Parsed::new(manifest)))
     }
 
     fn beside(&self, kept: &Parsed) -> Vec<Beside> {
@@ -124,14 +123,9 @@ impl Keep for KeepManifest {
         manifest.content.blobs.iter().map(link).collect()
     }
 
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
-}
-
-impl KeepManifest {
     /// What makes the image whole, as far as the settings wish for that.
-    fn follow(&self, content: &Content) -> Vec<Follow> {
+    fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
+        let Some(Manifest { content, .. }) = kept.get() else { return Vec::new() };
         let Self { registry, repository, digest, reader, .. } = self;
         let mut follow = Vec::new();
         if self.wish.blobs() {
@@ -140,15 +134,19 @@ impl KeepManifest {
                 Follow::Artifact(blob::artifact(registry, repository, one.digest, one.size, reader))
             }));
         }
-        if let Some(wish) = self.wish.of_children() {
+        if let Some(children) = self.wish.of_children() {
             follow.extend(content.children.iter().map(|child| {
-                Follow::Document(document(registry, repository, child.digest, reader, wish))
+                children.follow(document(registry, repository, child.digest, reader, children.wish))
             }));
         }
         if self.wish.companions() {
             follow.extend(complete::companions(registry, repository, digest, reader));
         }
         follow
+    }
+
+    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
+        None
     }
 }
 

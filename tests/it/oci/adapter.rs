@@ -423,3 +423,30 @@ async fn ranges_are_served_of_what_arrives() {
     assert_eq!(world.registry.crossings(&layer.digest), (1, layer.length()));
     tokio::time::timeout(Duration::from_secs(20), world.larder.stop()).await.expect("it ends");
 }
+
+#[tokio::test]
+async fn what_an_outage_interrupted_is_taken_up_again() {
+    let image = Image::multi(Family::Oci, 1);
+    let world = World::with(&image, "keep = \"all\"").await;
+    let last = image.blobs.last().expect("blobs");
+    let path = blob_path(REPOSITORY, &last.digest);
+    world.registry.front.fault(&path, Fault::status(503));
+    assert_eq!(world.larder.get(&manifest_path("demo", "1")).await.status, 200);
+    world.registry.front.until_asked(&path, 1).await;
+    world.registry.heal();
+    world.larder.advance(120);
+    assert_eq!(world.larder.get(&manifest_path("demo", "1")).await.status, 200);
+    until("the rest is fetched", || world.registry.crossings(&last.digest).0 == 1).await;
+}
+
+#[tokio::test]
+async fn a_blob_behind_a_link_for_get_alone_is_described() {
+    let layer = Blob::opaque(Family::Oci, 3, 3 << 20);
+    let image = Image::of_layers(Family::Oci, "amd64", vec![layer.clone()]);
+    let world = World::with(&image, "").await;
+    world.registry.behave(|manners| manners.blobs = Delivery::Redirected(307));
+    let reply = world.head(&blob_path("demo", &layer.digest)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.header("content-length"), layer.length().to_string());
+    assert_eq!(reply.header("docker-content-digest"), layer.digest);
+}
