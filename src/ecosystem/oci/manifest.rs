@@ -13,10 +13,11 @@ use serde::Deserialize;
 use crate::cache::lookup::{Beside, Demand, Document, Follow, Fresh, Keep, Kept, Parsed};
 use crate::ecosystem::oci::admit::AdmitDocument;
 use crate::ecosystem::oci::blob::{self, Link};
+use crate::ecosystem::oci::catalog;
 use crate::ecosystem::oci::complete::{self, Wish};
 use crate::ecosystem::oci::name::{self, Repository};
 use crate::ecosystem::oci::registry::{Reader, Registry};
-use crate::types::{Digest, Hasher, Head, Timestamp};
+use crate::types::{Audience, Digest, Hasher, Head, Timestamp};
 
 /// What a manifest is called where its registry does not say.
 const UNNAMED_TYPE: &str = "application/octet-stream";
@@ -120,7 +121,10 @@ impl Keep for KeepManifest {
             let link = Link { size: blob.size };
             Beside { name, bytes: link.to_bytes(), parsed: Parsed::new(link) }
         };
-        manifest.content.blobs.iter().map(link).collect()
+        let links = manifest.content.blobs.iter().map(link);
+        let is_public = self.reader.audience == Audience::Public;
+        let listed = is_public.then(|| catalog::entry(&self.registry, &self.repository));
+        links.chain(listed).collect()
     }
 
     /// What makes the image whole, as far as the settings wish for that.
