@@ -1,3 +1,14 @@
 //! Container registries, from the outside.
 
+mod bad_input;
+mod clients;
+mod complete;
 mod fake;
+mod leaks;
+mod once;
+mod pull;
+mod replay;
+mod setting;
+mod states;
+mod tags;
+mod tokens;
