@@ -45,8 +45,8 @@ pub struct RegistryConfig {
     pub tag_ttl: Duration,
     /// Patterns of tags that never move: `v*`, or `library/*:3.*` for some repositories only.
     pub immutable_tags: Vec<String>,
-    /// What is fetched beside what was asked for, by patterns of repositories. The longest pattern that fits counts.
-    pub keep: BTreeMap<String, Completeness>,
+    /// What is fetched beside what was asked for: for all repositories, or by patterns, of which the longest that fits counts.
+    pub keep: KeepConfig,
     /// How Larder identifies itself there, to clients that `grant` names.
     pub credentials: Option<CredentialsConfig>,
     /// Which clients are answered with what `credentials` open: names of access tokens, or `["*"]`. Nobody by default.
@@ -71,7 +71,7 @@ impl Default for RegistryConfig {
             blob_hosts: Vec::new(),
             tag_ttl: Duration::from_secs(60),
             immutable_tags: Vec::new(),
-            keep: BTreeMap::new(),
+            keep: KeepConfig::default(),
             credentials: None,
             grant: Vec::new(),
             offline_grant: false,
@@ -79,6 +79,37 @@ impl Default for RegistryConfig {
             pull_reserve: 10,
             allow_private: None,
         }
+    }
+}
+
+/// `"all"`, or `{ "library/*" = "all", "*" = "platform" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"asked\", \"platform\" or \"all\", or a table of patterns with one of them each"
+)]
+pub enum KeepConfig {
+    Everywhere(Completeness),
+    ByPattern(BTreeMap<String, Completeness>),
+}
+
+impl Default for KeepConfig {
+    fn default() -> Self {
+        Self::Everywhere(Completeness::Asked)
+    }
+}
+
+impl KeepConfig {
+    /// Patterns with what they stand for, the longest first.
+    fn patterns(&self) -> Vec<(String, Completeness)> {
+        let mut patterns = match self {
+            Self::Everywhere(what) => vec![("*".to_owned(), *what)],
+            Self::ByPattern(all) => {
+                all.iter().map(|(pattern, what)| (pattern.clone(), *what)).collect()
+            }
+        };
+        patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
+        patterns
     }
 }
 
@@ -188,9 +219,6 @@ impl RegistryConfig {
         };
         let allow_private = self.allow_private.unwrap_or_else(|| is_private(&base));
         let id = format!("oci/{name}").into();
-        let mut keep: Vec<_> =
-            self.keep.iter().map(|(pattern, what)| (pattern.clone(), *what)).collect();
-        keep.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
         Ok(Registry {
             name: name.into(),
             aliases: self.aliases.clone(),
@@ -199,7 +227,7 @@ impl RegistryConfig {
             token_hosts,
             tag_ttl: self.tag_ttl,
             immutable_tags: self.immutable_tags.clone(),
-            keep,
+            keep: self.keep.patterns(),
             credentials,
             grant: self.grant.clone(),
             offline_grant: self.offline_grant,
@@ -284,7 +312,7 @@ mod tests {
             ),
             (
                 format!("{hub}upstream = \"https://h.example\"\nkeep = {{ a = \"b\" }}"),
-                "unknown variant",
+                "expected \"asked\"",
             ),
             (format!("{hub}upstream = \"https://h.example\"\nnamespace = \"Up\""), "`namespace`"),
             (

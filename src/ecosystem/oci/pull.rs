@@ -102,6 +102,7 @@ impl Pull {
                 match (held, described) {
                     (Ok(_), _) => self.serve_tagged(&tagged, tagged.pointer.digest, document),
                     (Err(_), Some(serve)) => self.serve(self.subject(&tagged), serve),
+                    (Err(Failure::Absent), None) => self.look_at_bytes(tagged),
                     (Err(failure), None) => self.turn_back(tagged, failure),
                 }
             }),
@@ -125,6 +126,26 @@ impl Pull {
         let mut headers = manifest::headers(media_type, &digest);
         headers.extend(self.manifest_form(digest, Some(tagged)).own_headers());
         Some(Serve::Artifact { artifact, headers, chunking: None })
+    }
+
+    /// The registry has no manifest of the digest that it named for the tag. Some name a wrong one; the manifest itself does not lie.
+    fn look_at_bytes(self, tagged: Tagged) -> Step {
+        let Place { registry, repository, .. } = &self.place;
+        let by_bytes = tag::by_bytes(registry, repository, &tagged.tag, &tagged.reader);
+        Step::Need {
+            documents: vec![by_bytes],
+            then: Box::new(move |held| {
+                let held = held.into_iter().next().and_then(Result::ok);
+                let read = held.as_ref().and_then(|held| held.parsed.get::<Pointer>());
+                match read.map(|pointer| pointer.digest) {
+                    Some(digest) if digest != tagged.pointer.digest => {
+                        let document = self.manifest_document(digest, &tagged.reader);
+                        self.serve_tagged(&tagged, digest, document)
+                    }
+                    _ => self.failed(&Failure::Absent),
+                }
+            }),
+        }
     }
 
     /// The tag's manifest cannot be had: what the tag stood for before is better than nothing, in an outage.
@@ -389,7 +410,7 @@ impl Pull {
         }
     }
 
-    /// The address that was asked, relative to itself: right behind any proxy.
+    /// The address of a blob, as it was asked.
     fn here(&self, digest: &Digest) -> HeaderValue {
         let query = self.place.namespace.as_ref().map_or_else(String::new, |name| {
             let pairs = url::form_urlencoded::Serializer::new(String::new())
@@ -397,8 +418,8 @@ impl Pull {
                 .finish();
             format!("?{pairs}")
         });
-        HeaderValue::from_str(&format!("./{digest}{query}"))
-            .expect("a digest and an encoded query are a field value")
+        let path = explain::path(&self.ask, &format!("{}/blobs/{digest}", self.place.written));
+        HeaderValue::from_str(&format!("{path}{query}")).unwrap_or(HeaderValue::from_static(""))
     }
 
     fn namespace_header(&self) -> HeaderMap {

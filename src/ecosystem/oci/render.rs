@@ -60,15 +60,15 @@ impl ManifestForm {
         let warning = match self.note {
             None => return headers,
             Some(Note::Current) => None,
-            Some(Note::Unchecked) => {
-                Some(r#"110 larder "upstream could not say whether the tag has moved""#)
-            }
-            Some(Note::Gone) => {
-                Some(r#"299 - "the tag was deleted upstream; this is what it stood for""#)
-            }
-            Some(Note::Withdrawn) => Some(
-                r#"299 - "upstream no longer gives this to everybody; it did when it was kept""#,
+            Some(Note::Unchecked) => Some(
+                r#"110 larder "response is stale: upstream could not say whether the tag has moved""#,
             ),
+            Some(Note::Gone) => {
+                Some(r#"299 - "gone upstream: the tag was deleted, this is what it stood for""#)
+            }
+            Some(Note::Withdrawn) => {
+                Some(r#"299 - "withdrawn upstream: it was for everybody when it was kept""#)
+            }
         };
         // By its tag it may be another one the next time.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));

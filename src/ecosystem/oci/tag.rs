@@ -60,16 +60,28 @@ pub struct KeepTag {
     reader: Reader,
     /// What to fetch where nobody asked for the tag; clients fetch its manifest themselves.
     wish: Wish,
+    methods: Methods,
 }
 
 #[derive(Debug)]
 struct AdmitTag {
     registry: Arc<Registry>,
     fresh_for: Duration,
+    methods: Methods,
 }
 
-/// Index of the `GET` among a tag's origins.
-const BY_GET: usize = 1;
+/// How a tag is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Methods {
+    HeadThenGet,
+    Get,
+}
+
+impl Methods {
+    fn is_head(self, origin: usize) -> bool {
+        self == Self::HeadThenGet && origin == 0
+    }
+}
 
 /// A tag, for a reader.
 pub fn document(
@@ -79,28 +91,54 @@ pub fn document(
     reader: &Reader,
     wish: Wish,
 ) -> Document {
-    let ask = |method| registry.manifest_request(method, repository, tag.as_str(), reader);
-    let keep = KeepTag {
-        registry: Arc::clone(registry),
-        repository: repository.clone(),
-        reader: reader.clone(),
-        wish,
-    };
-    let fresh_for = registry.tag_ttl.min(reader.trust());
-    let admit = AdmitTag { registry: Arc::clone(registry), fresh_for };
-    registry.document(
-        &format!("tag/{}/{repository}:{tag}", registry.name),
-        reader,
-        vec![ask(Method::HEAD), ask(Method::GET)],
-        Arc::new(admit),
-        Arc::new(keep),
-    )
+    Asked { registry, repository, tag, reader }.document("tag", Methods::HeadThenGet, wish)
+}
+
+/// The same by the manifest's own bytes, for a registry whose word on their digest is wrong.
+pub fn by_bytes(
+    registry: &Arc<Registry>,
+    repository: &Repository,
+    tag: &Tag,
+    reader: &Reader,
+) -> Document {
+    let asked = Asked { registry, repository, tag, reader };
+    asked.document("tag-by-bytes", Methods::Get, Wish::nothing())
+}
+
+/// A tag that is asked for.
+struct Asked<'a> {
+    registry: &'a Arc<Registry>,
+    repository: &'a Repository,
+    tag: &'a Tag,
+    reader: &'a Reader,
+}
+
+impl Asked<'_> {
+    fn document(self, kind: &str, methods: Methods, wish: Wish) -> Document {
+        let Self { registry, repository, tag, reader } = self;
+        let ask = |method| registry.manifest_request(method, repository, tag.as_str(), reader);
+        let keep = KeepTag {
+            registry: Arc::clone(registry),
+            repository: repository.clone(),
+            reader: reader.clone(),
+            wish,
+            methods,
+        };
+        let fresh_for = registry.tag_ttl.min(reader.trust());
+        let admit = AdmitTag { registry: Arc::clone(registry), fresh_for, methods };
+        let origins = match methods {
+            Methods::HeadThenGet => vec![ask(Method::HEAD), ask(Method::GET)],
+            Methods::Get => vec![ask(Method::GET)],
+        };
+        let name = format!("{kind}/{}/{repository}:{tag}", registry.name);
+        registry.document(&name, reader, origins, Arc::new(admit), Arc::new(keep))
+    }
 }
 
 impl Admit for AdmitTag {
     fn admit(&self, index: usize, answer: &Answer<'_>) -> Admission {
         self.registry.budget.note(answer.head, answer.now);
-        let by_head = index != BY_GET;
+        let by_head = self.methods.is_head(index);
         match answer.head.status {
             StatusCode::OK if by_head && content_digest(answer.head).is_none() => {
                 return Admission::Absent;
@@ -137,15 +175,20 @@ impl Keep for KeepTag {
     }
 
     fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
-        let digest = target(fresh)?;
+        let by_head = self.methods.is_head(fresh.origin);
+        let digest = target(fresh, by_head)?;
         let previous = previous.and_then(|parsed| parsed.get::<Pointer>());
         let mut history = previous.map(|pointer| pointer.history.clone()).unwrap_or_default();
         if history.last().map(|last| last.digest) != Some(digest) {
             history.push(Move { digest, seen: fresh.now });
         }
         history.drain(..history.len().saturating_sub(MOST_MOVES));
-        let pointer =
-            Pointer { digest, media_type: media_type(fresh.head), size: size(fresh), history };
+        let pointer = Pointer {
+            digest,
+            media_type: media_type(fresh.head),
+            size: size(fresh, by_head),
+            history,
+        };
         let row = Row {
             digest: digest.to_string(),
             media_type: pointer.media_type.clone(),
@@ -163,7 +206,7 @@ impl Keep for KeepTag {
 
 impl KeepTag {
     fn follow(&self, digest: Digest) -> Vec<Follow> {
-        let Self { registry, repository, reader, wish } = self;
+        let Self { registry, repository, reader, wish, .. } = self;
         match wish.blobs() {
             true => vec![Follow::Document(manifest::document(
                 registry, repository, digest, reader, *wish,
@@ -174,9 +217,9 @@ impl KeepTag {
 }
 
 /// The manifest that an answer names. Of a body, its own digest counts: too many registries say a wrong one.
-fn target(fresh: &Fresh<'_>) -> Result<Digest, String> {
+fn target(fresh: &Fresh<'_>, by_head: bool) -> Result<Digest, String> {
     let named = content_digest(fresh.head);
-    if fresh.origin != BY_GET {
+    if by_head {
         return named.ok_or_else(|| "upstream names no digest".to_owned());
     }
     if fresh.body.is_empty() {
@@ -189,8 +232,8 @@ fn target(fresh: &Fresh<'_>) -> Result<Digest, String> {
 }
 
 /// The size of the manifest, where it can be believed: that of an encoded one is another.
-fn size(fresh: &Fresh<'_>) -> Option<u64> {
-    if fresh.origin == BY_GET {
+fn size(fresh: &Fresh<'_>, by_head: bool) -> Option<u64> {
+    if !by_head {
         return Some(fresh.body.len() as u64);
     }
     let is_encoded = fresh.head.headers.contains_key(header::CONTENT_ENCODING);
@@ -204,7 +247,7 @@ fn content_digest(head: &Head) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ecosystem::oci::config::{Completeness, Config};
+    use crate::ecosystem::oci::config::Config;
     use crate::policy;
     use crate::types::Secret;
 
@@ -225,7 +268,11 @@ mod tests {
 
     #[test]
     fn a_head_without_a_digest_leads_to_a_get() {
-        let admit = AdmitTag { registry: registry(), fresh_for: Duration::ZERO };
+        let admit = AdmitTag {
+            registry: registry(),
+            fresh_for: Duration::ZERO,
+            methods: Methods::HeadThenGet,
+        };
         let hex = "a".repeat(64);
         let check = |index, head: &Head, expected: &str| {
             let answer = Answer { hops: &[], head, now: Timestamp(1) };
@@ -250,7 +297,8 @@ mod tests {
             registry: registry(),
             repository: Repository::parse("a").expect("a name"),
             reader: Reader::public(),
-            wish: Wish::asked(Completeness::Asked),
+            wish: Wish::nothing(),
+            methods: Methods::HeadThenGet,
         };
         let url = url::Url::parse("https://r.hub.example/v2/a/manifests/1").expect("an address");
         let mut previous: Option<Parsed> = None;

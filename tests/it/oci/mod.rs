@@ -1,5 +1,6 @@
 //! Container registries, from the outside.
 
+mod adapter;
 mod bad_input;
 mod clients;
 mod complete;
