@@ -22,7 +22,7 @@ use crate::banner;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ecosystem::{Ecosystem, generic, pypi};
+use crate::ecosystem::{Ecosystem, generic, oci, pypi};
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
@@ -30,7 +30,7 @@ use crate::server::{Handler, Server, ServerError, limits};
 use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
-use crate::types::{ByteSize, Secret};
+use crate::types::{ByteSize, Secret, Signer};
 use crate::upstream::Upstream;
 use crate::upstream::client::Client;
 
@@ -94,7 +94,7 @@ impl App {
         let server = Server::bind(config.server.clone(), &config.tls, &config.listen)?;
         let store = open_store(&config, &clock, &tasks)?;
         let secret = secret(&config.data_dir)?;
-        let routes = routes(&config)?;
+        let routes = routes(&config, &Signer::new(secret))?;
         let upstream: Arc<dyn Upstream> =
             Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?);
         let cache = Cache::new(
@@ -188,7 +188,7 @@ fn open_store(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Arc<dyn S
 }
 
 /// The ways into every mount. An ecosystem is two lines here.
-fn routes(config: &Config) -> Result<Routes, AppError> {
+fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppError> {
     let mut mounts = Mounts::default();
     for (name, index) in &config.pypi.indexes {
         mounts.add(index.resolve(name, &config.policy, read_secret), pypi_routes);
@@ -196,6 +196,7 @@ fn routes(config: &Config) -> Result<Routes, AppError> {
     for (name, origin) in &config.generic {
         mounts.add(origin.resolve(name, read_secret), |mount| generic_routes(name, origin, mount));
     }
+    mounts.add(config.oci.resolve(&config.policy, read_secret), |all| oci_routes(all, signer));
     let Mounts { routes, faults } = mounts;
     if !faults.is_empty() {
         return Err(AppError::Settings(faults));
@@ -231,6 +232,15 @@ fn pypi_routes(settings: pypi::Settings) -> Vec<Route> {
         .into_iter()
         .map(|entrance| Route::below(entrance.prefix, entrance.relative, &mount));
     by_path.chain(hosts.iter().map(|host| Route::at_root_of(host, &mount))).collect()
+}
+
+fn oci_routes(settings: Option<oci::Settings>, signer: &Signer) -> Vec<Route> {
+    let Some(settings) = settings else { return Vec::new() };
+    let registries = oci::Registries::new(settings, signer.clone());
+    let entrances = registries.entrances();
+    let mount: Arc<dyn Ecosystem> = Arc::new(registries);
+    let below = |one: oci::Entrance| Route::below(one.prefix, &one.relative, &mount);
+    entrances.into_iter().map(below).collect()
 }
 
 fn generic_routes(name: &str, settings: &generic::Config, mount: generic::Generic) -> Vec<Route> {

@@ -33,7 +33,32 @@ pub fn guides(config: &Config, addresses: &[SocketAddr]) -> Vec<Guide> {
     let root = root(config, addresses);
     let indexes = config.pypi.indexes.keys().map(|name| python_index(&root, name));
     let origins = config.generic.keys().map(|name| any_origin(&root, name));
-    indexes.chain(origins).collect()
+    let registries = (!config.oci.registries.is_empty()).then(|| registries(config, &root));
+    indexes.chain(registries).chain(origins).collect()
+}
+
+/// What each way of pulling images must be told. The name of a registry stands before the image's wherever a client cannot be given a mirror.
+fn registries(config: &Config, root: &str) -> Guide {
+    let default = &config.oci.default;
+    let (_, authority) = root.split_once("://").unwrap_or(("", root));
+    let verify = if root.starts_with("http:") { "--tls-verify=false " } else { "" };
+    let lines = [
+        ("docker", format!("daemon.json: {{\"registry-mirrors\": [\"{root}\"]}} (for {default})")),
+        (
+            "ctr",
+            format!(
+                "certs.d/_default/hosts.toml: [host.\"{root}\"] capabilities = [\"pull\", \"resolve\"]"
+            ),
+        ),
+        ("podman", format!("podman pull {verify}{authority}/{default}/library/IMAGE")),
+        (
+            "any",
+            format!(
+                "{authority}/REGISTRY/NAME:TAG, as in {authority}/{default}/library/alpine:latest"
+            ),
+        ),
+    ];
+    Guide { mount: "oci".to_owned(), lines: lines.map(line).to_vec() }
 }
 
 fn any_origin(root: &str, name: &str) -> Guide {

@@ -127,6 +127,20 @@ pub trait Keep: Send + Sync + fmt::Debug {
     /// kept gets it as a bad answer of upstream: an empty page, an error page, another project's page.
     fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String>;
 
+    /// What a document vouches for: small documents that are kept beside it, for the same readers and as long, and found from then on as if each
+    /// had been asked for itself.
+    fn beside(&self, kept: &Parsed) -> Vec<Beside> {
+        let _ = kept;
+        Vec::new()
+    }
+
+    /// What belongs to a document and may not be kept yet, whether or not anything new came of it: named each time upstream gave or confirmed
+    /// it, and when a follow-up met it, so that what an outage interrupted is taken up again.
+    fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
+        let _ = kept;
+        Vec::new()
+    }
+
     /// Where the rest of an answer is, when it comes in pages: the address after `page`. All pages are fetched before [`Keep::merge`] sees
     /// any; one that fails fails the whole. It must be one that the origin allows.
     fn next_page(&self, page: &Page) -> Option<url::Url> {
@@ -196,6 +210,16 @@ impl Kept {
     pub const fn alone(bytes: Bytes, parsed: Parsed) -> Self {
         Self { bytes, parsed, follow: Vec::new() }
     }
+}
+
+/// A small document that another one vouches for ([`Keep::beside`]).
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// Its name, in the space and for the audience of the other one.
+    pub name: String,
+    /// The form that its own [`Keep::read`] understands; small enough to live in the index.
+    pub bytes: Bytes,
+    pub parsed: Parsed,
 }
 
 /// Something to keep that nobody has asked for yet.

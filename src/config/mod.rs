@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::ecosystem::{generic, pypi};
+use crate::ecosystem::{generic, oci, pypi};
 use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
@@ -58,6 +58,7 @@ pub struct Config {
     pub upstream: upstream::Config,
     pub policy: policy::Config,
     pub pypi: pypi::Config,
+    pub oci: oci::Config,
     /// Any HTTP origins, by name.
     pub generic: BTreeMap<String, generic::Config>,
 }
@@ -77,6 +78,7 @@ impl Default for Config {
             upstream: upstream::Config::default(),
             policy: policy::Config::default(),
             pypi: pypi::Config::default(),
+            oci: oci::Config::default(),
             generic: BTreeMap::new(),
         }
     }

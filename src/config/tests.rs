@@ -159,7 +159,7 @@ fn variables_that_name_no_setting_are_faults() {
     check(
         &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
         &[
-            "LARDER_PORT: port: unknown setting, expected one of access, cache, data_dir, generic, listen, log, policy, public_url, pypi, server, store, tls, upstream",
+            "LARDER_PORT: port: unknown setting, expected one of access, cache, data_dir, generic, listen, log, oci, policy, public_url, pypi, server, store, tls, upstream",
         ],
     );
 }
@@ -302,6 +302,20 @@ fn the_shipped_defaults_are_those_of_the_code() {
     assert_eq!(IndexConfig { upstream: None, ..public }, IndexConfig::default());
     let plain = UpstreamConfig { url: String::new(), file_hosts: Vec::new(), ..upstream };
     assert_eq!(plain, UpstreamConfig::default());
+    let oci::Config { default, registries } = std::mem::take(&mut shipped.oci);
+    assert!(registries.contains_key(&default), "{default}");
+    for (name, public) in registries {
+        assert!(public.upstream.starts_with("https://"), "{name}");
+        let plain = oci::RegistryConfig {
+            upstream: String::new(),
+            aliases: Vec::new(),
+            namespace: None,
+            token_hosts: Vec::new(),
+            blob_hosts: Vec::new(),
+            ..public
+        };
+        assert_eq!(plain, oci::RegistryConfig::default(), "{name}");
+    }
     assert_eq!(shipped, Config::default());
 }
 
@@ -332,7 +346,7 @@ fn the_examples_in_the_shipped_text_can_be_used() {
 fn kind_of(path: &[String]) -> Vec<String> {
     let mut kind = path.to_vec();
     let chosen = match path.first().map(String::as_str) {
-        Some("pypi") => kind.get_mut(2),
+        Some("oci" | "pypi") => kind.get_mut(2),
         Some("generic") => kind.get_mut(1),
         _ => None,
     };

@@ -91,7 +91,12 @@ fn mounts(config: &Config) -> Vec<Conflict> {
         config.generic.iter().filter_map(|(name, mount)| mount.resolve(name, |_| unread()).err());
     let origins =
         origins.flatten().map(|fault| Conflict::new(&["generic", &fault.mount], fault.detail));
-    indexes.chain(origins).collect()
+    let registries = config.oci.resolve(&config.policy, |_| unread()).err();
+    let registries = registries.into_iter().flatten().map(|fault| {
+        let path: Vec<&str> = fault.path.iter().map(String::as_str).collect();
+        Conflict::new(&path, fault.detail)
+    });
+    indexes.chain(origins).chain(registries).collect()
 }
 
 /// A host name leads to one mount.
@@ -127,7 +132,12 @@ fn access(config: &Config) -> Vec<Conflict> {
         .map(|(name, index)| (vec!["pypi", "indexes", name, "grant"], &index.grant));
     let origins =
         config.generic.iter().map(|(name, mount)| (vec!["generic", name, "grant"], &mount.grant));
-    for (path, grant) in indexes.chain(origins) {
+    let registries = config
+        .oci
+        .registries
+        .iter()
+        .map(|(name, registry)| (vec!["oci", "registries", name, "grant"], &registry.grant));
+    for (path, grant) in indexes.chain(origins).chain(registries) {
         let unknown = grant.iter().filter(|name| !is_known(name));
         found.extend(unknown.map(|name| {
             Conflict::new(&path, format!("{name:?} is the name of no token in `access.tokens`"))

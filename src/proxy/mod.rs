@@ -67,7 +67,7 @@ pub struct Parts {
 /// Answers for Larder's own pages, by method and path; `None` where there is no such page.
 pub type Own = Box<dyn Fn(&Method, &str) -> Option<Response<Body>> + Send + Sync>;
 
-/// Where Larder's own pages are.
+/// Where Larder's own pages are. A mount that needs an address that no origin can have takes one here by a route of its own.
 const OWN_PREFIX: &str = "/-/";
 
 struct Pipeline {
@@ -122,12 +122,16 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err(refused) => return refused.into_response(),
         };
+        let found = self.routes.find(identity::host(&request), admitted.path);
+        let is_mounts =
+            found.as_ref().is_some_and(|found| found.route.prefix.starts_with(OWN_PREFIX));
         if admitted.path.starts_with(OWN_PREFIX)
+            && !is_mounts
             && let Some(page) = (self.own)(request.method(), admitted.path)
         {
             return page;
         }
-        let Some(found) = self.routes.find(identity::host(&request), admitted.path) else {
+        let Some(found) = found else {
             let detail = "Nothing is served at this address; /-/ says what is.";
             return refusal(StatusCode::NOT_FOUND, detail);
         };
@@ -188,6 +192,10 @@ impl Pipeline {
                     let held = got.iter().map(held).collect();
                     seen.extend(keys.zip(got).filter_map(|(key, got)| Some((key, got.ok()?))));
                     step = then(held);
+                }
+                Step::Names { under, after, limit, then } => {
+                    let names = self.cache.names(&under, after.as_ref(), limit);
+                    step = then(names.map_err(|failure| explained(mount, ask, &failure))?);
                 }
                 Step::NeedBody { limit_bytes, then } => {
                     step = then(collected(upload.take(), limit_bytes).await?);

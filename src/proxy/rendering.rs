@@ -129,10 +129,14 @@ pub(crate) fn standing(got: &Got) -> Standing {
     }
 }
 
-/// Compresses a rendering and names it by a strong entity tag over the bytes that are sent.
+/// Compresses a rendering and names it by a strong entity tag over the bytes that are sent. One that has a name of its own is exact bytes, and
+/// stays what it is.
 fn page(rendered: Rendered, coding: Coding) -> Page {
     let Rendered { reply, valid_until } = rendered;
     let mut head = Head { status: reply.status, headers: reply.headers };
+    if head.headers.contains_key(header::ETAG) {
+        return Page { head, body: reply.body, valid_until };
+    }
     let body = match coding {
         Coding::Gzip if reply.body.len() >= SMALLEST_COMPRESSED_BYTES => {
             head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

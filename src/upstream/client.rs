@@ -4,7 +4,7 @@
 //! circuit) over a pooled connection (`connect`). There is one pool for each reach of addresses (`address`): a pooled connection was checked when it
 //! was made, so it may serve only requests that may reach as far.
 //!
-//! Left out: tokens that registries hand out on a challenge, which are the ecosystems' own exchanges over this same seam.
+//! Around all of it stands the answer to challenges (`auth`), whose questions to token services go the same way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::{self, Instant};
 
 use super::address::Reach;
+use super::auth::Tokens;
 use super::config::{Config, ConfigError};
 use super::connect::Connector;
 use super::connection::History;
@@ -61,6 +62,7 @@ struct Inner {
     hosts: Hosts,
     proxies: Arc<Proxies>,
     pools: Pools,
+    tokens: Tokens,
 }
 
 /// A pool for each reach.
@@ -114,7 +116,7 @@ impl Client {
             any: pool(&config, connector(Reach::Any)),
         };
         let hosts = Hosts::new(config.clone());
-        Ok(Self(Arc::new(Inner { config, hosts, proxies, pools })))
+        Ok(Self(Arc::new(Inner { config, hosts, proxies, pools, tokens: Tokens::new() })))
     }
 }
 
@@ -126,7 +128,8 @@ impl Upstream for Client {
         let inner = Arc::clone(&self.0);
         async move {
             let (origin, sent) = (Arc::clone(&request.origin), Instant::now());
-            let outcome = inner.follow(request, sent).await;
+            let follow = |request| inner.follow(request, sent).boxed();
+            let outcome = inner.tokens.send(request, &follow).await;
             meter::request(&origin.id, sent.elapsed(), outcome.as_ref());
             if let Err(error) = &outcome {
                 tracing::debug!(origin.id = %origin.id, %error, "no answer from upstream");

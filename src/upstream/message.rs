@@ -59,8 +59,8 @@ pub fn outgoing(
     headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
     if request.origin.owns(&request.url) {
         let credentials = request.credentials.as_ref().or(request.origin.credentials.as_ref());
-        if let Some(credentials) = credentials {
-            headers.insert(header::AUTHORIZATION, authorization(credentials)?);
+        if let Some(value) = credentials.map(authorization).transpose()?.flatten() {
+            headers.insert(header::AUTHORIZATION, value);
         }
     } else {
         headers.remove(header::COOKIE);
@@ -89,7 +89,8 @@ pub fn outgoing(
     Ok(message)
 }
 
-fn authorization(credentials: &Credentials) -> Result<HeaderValue, io::Error> {
+/// The field's value; `None` for what is only shown on a challenge.
+fn authorization(credentials: &Credentials) -> Result<Option<HeaderValue>, io::Error> {
     let text = match credentials {
         Credentials::Basic { username, password } => {
             let pair = format!("{username}:{}", password.expose());
@@ -97,11 +98,12 @@ fn authorization(credentials: &Credentials) -> Result<HeaderValue, io::Error> {
         }
         Credentials::Bearer(token) => format!("Bearer {}", token.expose()),
         Credentials::Verbatim(value) => value.expose().to_owned(),
+        Credentials::Challenged(_) => return Ok(None),
     };
     let mut value = HeaderValue::try_from(text)
         .map_err(|_| io::Error::other("the credentials hold characters that no field may"))?;
     value.set_sensitive(true);
-    Ok(value)
+    Ok(Some(value))
 }
 
 /// Reads an answer's head. What hyper lets through and a cache must not believe is refused: two lengths, a length beside another framing,

@@ -1,13 +1,14 @@
 //! The way out: requests to declared origins, and nothing else.
 //!
 //! [`Upstream`] is the seam; [`client`] is the product, [`scripted`] its twin for tests. This layer owns connections, TLS,
-//! proxies, redirects within declared hosts, retries, the circuit breaker and per-origin limits. It knows no ecosystem and keeps nothing.
+//! proxies, redirects within declared hosts, challenges and the tokens that answer them, retries, the circuit breaker and per-origin limits. It knows no ecosystem and keeps nothing.
 
 use std::fmt;
 
 use futures_util::future::BoxFuture;
 
 mod address;
+mod auth;
 mod body;
 mod breaker;
 pub mod client;
@@ -30,8 +31,8 @@ mod tls;
 pub use client::Client;
 pub use config::{Config, ConfigError, Proxy};
 pub use request::{
-    Availability, Credentials, Framing, Hop, HostRule, Origin, OriginBody, OriginRequest,
-    OriginResponse, OutgoingBody, Redirects, UpstreamError,
+    Availability, Challenged, Credentials, Framing, Hop, HostRule, Origin, OriginBody,
+    OriginRequest, OriginResponse, OutgoingBody, Redirects, UpstreamError, Who,
 };
 pub use resolve::{Resolve, System};
 

@@ -84,6 +84,30 @@ pub enum Credentials {
     Bearer(Secret),
     /// A client's own `Authorization` value, passed through where the mount is configured so.
     Verbatim(Secret),
+    /// Nothing until the origin challenges; then what it asks for (RFC 9110 section 11.6.1): Basic credentials, or a token from the service that it
+    /// names. For `GET` and `HEAD` without a body.
+    Challenged(Arc<Challenged>),
+}
+
+/// What a challenge is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenged {
+    /// What the token is to be good for, where the challenge does not say.
+    pub scope: Option<String>,
+    /// Hosts that may hand out tokens for this origin, beside its own. A realm anywhere else is not asked, let alone told a secret.
+    pub token_hosts: Vec<HostRule>,
+    pub who: Who,
+}
+
+/// As whom a challenge is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody: a token that anybody gets.
+    Nobody,
+    /// Somebody whose credentials are at hand. What they open is remembered under `id`, in memory and for a while.
+    Somebody { id: [u8; 16], credentials: Credentials },
+    /// Somebody whose credentials were at hand a while ago. Forgotten meanwhile: the challenge stands.
+    Known { id: [u8; 16] },
 }
 
 impl fmt::Debug for Credentials {
@@ -92,6 +116,7 @@ impl fmt::Debug for Credentials {
             Self::Basic { .. } => "Basic(***)",
             Self::Bearer(_) => "Bearer(***)",
             Self::Verbatim(_) => "Verbatim(***)",
+            Self::Challenged(_) => "Challenged(***)",
         })
     }
 }

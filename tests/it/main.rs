@@ -5,6 +5,7 @@ mod crash;
 mod fakes;
 mod generic;
 mod layers;
+mod oci;
 mod pypi;
 mod server;
 mod support;

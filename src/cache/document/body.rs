@@ -32,6 +32,8 @@ pub(super) async fn read(head: &Head, body: OriginBody, limit: u64) -> Result<By
     let encoded = collect(body, limit).await?;
     match coding {
         Coding::Identity => Ok(encoded),
+        // The answer to a `HEAD` names the coding of a body that does not come.
+        _ if encoded.is_empty() => Ok(encoded),
         _ => off_worker(encoded.len(), move || coding.decode(&encoded, limit)).await,
     }
 }

@@ -10,7 +10,7 @@ use crate::cache::document::{Loaded, Refreshed, body};
 use crate::cache::failure::Failure;
 use crate::cache::flight::{Pilot, Seat};
 use crate::cache::lookup::{
-    Accepted, Admission, Answer, Document, Follow, Fresh, Kept, Page, Stale,
+    Accepted, Admission, Answer, Beside, Document, Follow, Fresh, Kept, Page, Stale,
 };
 use crate::cache::{Cache, Parts, follow};
 use crate::store::{Change, Entry, INLINE_LIMIT_BYTES, Stored};
@@ -113,12 +113,14 @@ impl Refresh {
         };
         let status = self.status;
         match outcome {
-            Ok(Now { loaded, body, follow }) => {
+            Ok(Now { loaded, body, mut follow }) => {
+                follow.extend(self.document.keep.belongings(&loaded.parsed));
                 let key = self.document.lookup.key.clone();
                 self.parts.documents.absent.invalidate(&key);
                 self.parts.documents.hot.insert(key, Arc::clone(&loaded));
+                let beside = self.beside(&loaded);
                 pilot.publish(Refreshed { outcome: Ok(Arc::clone(&loaded)), status });
-                self.write_down(&loaded, body).await;
+                self.write_down(&loaded, body, beside).await;
                 follow::start(&self.parts, follow);
             }
             Err(failure) => {
@@ -350,19 +352,40 @@ impl Refresh {
 
     /// Makes the document durable: its body first, then the entry that names it. The document is served meanwhile; when this fails, it is
     /// served from memory and fetched again some day.
-    async fn write_down(&self, loaded: &Loaded, body: Option<Bytes>) {
+    async fn write_down(&self, loaded: &Loaded, body: Option<Bytes>, beside: Vec<Change>) {
         let key = self.document.lookup.key.clone();
         let written = async {
             if let (Some(bytes), Stored::Blob { id, .. }) = (body, &loaded.entry.body) {
                 self.parts.store_blob(&key, *id, bytes).await?;
             }
             let put = Change::Put { key: key.clone(), entry: Arc::clone(&loaded.entry) };
-            self.parts.store.commit(vec![put]).await
+            let changes = [put].into_iter().chain(beside).collect();
+            self.parts.store.commit(changes).await
         };
         if let Err(error) = written.await {
             metrics::counter!("larder_store_failures_total").increment(1);
             tracing::error!(cache.key = %key, error = %error, "a document could not be written down");
         }
+    }
+
+    /// What the document vouches for, in memory at once, so that whoever read the document finds it; and what there is to write down for that.
+    fn beside(&self, loaded: &Loaded) -> Vec<Change> {
+        let Loaded { parsed, entry, .. } = loaded;
+        let all = self.document.keep.beside(parsed).into_iter();
+        let changes = all.map(|Beside { name, bytes, parsed }| {
+            let key = self.document.lookup.key.sibling(&name);
+            let content = BlobId::of(&bytes);
+            let entry = Arc::new(Entry {
+                head: Head::new(StatusCode::OK),
+                body: Stored::Inline(bytes),
+                ..Entry::clone(entry)
+            });
+            let loaded = Arc::new(Loaded::new(parsed, content, Arc::clone(&entry)));
+            self.parts.documents.absent.invalidate(&key);
+            self.parts.documents.hot.insert(key.clone(), loaded);
+            Change::Put { key, entry }
+        });
+        changes.collect()
     }
 
     fn note_failure(&self, failure: &Failure) {

@@ -19,7 +19,7 @@ use super::index::FakeIndex;
 use super::wait::soon;
 
 /// Settings of every test: time-outs that a test can wait for, few repetitions, and patience where a busy machine must not look like a slow upstream.
-const QUICK: &str = r#"
+pub const QUICK: &str = r#"
 [cache]
 revalidate_budget = "20s"
 [upstream]

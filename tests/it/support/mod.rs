@@ -8,4 +8,5 @@ pub mod installer;
 pub mod larder;
 pub mod origin;
 pub mod raw;
+pub mod registry;
 pub mod wait;

@@ -1,0 +1,135 @@
+//! Container registries: images, charts, signatures and whatever else is pulled by the distribution specification.
+//!
+//! One mount at `/v2/` stands for all declared registries ([`place`]). A tag is the only thing that moves ([`tag`]); a manifest is kept as
+//! the bytes its digest names ([`manifest`]) and vouches for the blobs that it names ([`blob`]), so that what is stored once for everybody is
+//! read only through a repository that its reader may read ([`readers`]). What is not public is opened by credentials that clients hand in at one
+//! address and nowhere else ([`token`]).
+//!
+//! Left out: pushing, deleting, and converting manifests from one kind to another.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use crate::cache::failure::Failure;
+use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
+use crate::types::Signer;
+
+mod access;
+mod admit;
+mod blob;
+mod catalog;
+mod complete;
+pub mod config;
+mod explain;
+pub mod limits;
+mod manifest;
+mod name;
+mod pattern;
+mod place;
+mod pull;
+mod readers;
+mod referrers;
+pub mod registry;
+mod render;
+mod route;
+mod tag;
+mod tags_list;
+mod token;
+
+pub use config::{Config, ConfigError, RegistryConfig, SecretSource, Settings};
+
+use place::{Hints, Place};
+use pull::Pull;
+use route::{Addressed, Route};
+
+/// The mount's name, and the space of its keys.
+pub const SPACE: &str = "oci";
+
+/// All declared registries: a mount.
+#[derive(Debug)]
+pub struct Registries {
+    settings: Arc<Settings>,
+    /// Writes and reads what clients get for their credentials.
+    signer: Signer,
+}
+
+/// One way in from the server's root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// With slashes at both ends.
+    pub prefix: String,
+    /// What it stands for below the mount, ending in a slash.
+    pub relative: String,
+}
+
+impl Registries {
+    pub fn new(settings: Settings, signer: Signer) -> Self {
+        Self { settings: Arc::new(settings), signer }
+    }
+
+    /// The ways in: `/v2/` for all, `/NAME/v2/` for those clients whose mirror setting has a path, and the exchange of credentials.
+    pub fn entrances(&self) -> Vec<Entrance> {
+        let entrance = |prefix: String, relative: String| Entrance { prefix, relative };
+        let mut entrances = vec![
+            entrance("/v2/".to_owned(), "v2/".to_owned()),
+            entrance("/-/token/".to_owned(), "token/".to_owned()),
+        ];
+        entrances.extend(self.settings.registries.iter().map(|registry| {
+            let name = &registry.name;
+            entrance(format!("/{name}/v2/"), format!("{}{name}/v2/", route::AT))
+        }));
+        entrances
+    }
+
+    /// Where a request leads, if it names a repository at all.
+    fn place(&self, ask: &Ask) -> Option<Result<Place, place::Misplaced>> {
+        let Addressed { registry, route } = route::read(&ask.path);
+        let Route::Of { name, .. } = route else { return None };
+        let namespace = route::parameter(ask.query.as_deref(), "ns");
+        let hints = Hints { entrance: registry.as_deref(), namespace: namespace.as_deref() };
+        Some(place::find(&self.settings, &name, hints))
+    }
+}
+
+impl Ecosystem for Registries {
+    fn id(&self) -> &str {
+        SPACE
+    }
+
+    fn plan(&self, ask: &Ask) -> Step {
+        if !matches!(ask.method, Method::GET | Method::HEAD) {
+            return Step::Reply(explain::read_only());
+        }
+        let Addressed { registry, route } = route::read(&ask.path);
+        match route {
+            Route::Ping => Step::Reply(ping()),
+            Route::Token => token::plan(&self.settings, &self.signer, ask),
+            Route::Of { what, .. } => match self.place(ask) {
+                Some(Ok(place)) => {
+                    let identity = token::identity(&self.signer, ask, &place);
+                    let settings = Arc::clone(&self.settings);
+                    Pull { settings, place, ask: ask.clone(), identity }.plan(what)
+                }
+                Some(Err(fault)) => Step::Reply(explain::misplaced(&fault)),
+                None => Step::Reply(explain::unknown()),
+            },
+            Route::Catalog => catalog::plan(&self.settings, ask, registry),
+            Route::Unknown => Step::Reply(explain::unknown()),
+        }
+    }
+
+    fn explain(&self, ask: &Ask, failure: &Failure) -> Reply {
+        let place = self.place(ask).and_then(Result::ok);
+        let identity = place.as_ref().and_then(|place| token::identity(&self.signer, ask, place));
+        explain::failure(ask, place.as_ref(), identity, failure)
+    }
+}
+
+/// Yes, this is a registry, and it asks for nothing so far.
+fn ping() -> Reply {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
+    Reply { status: StatusCode::OK, headers, body: "{}".into() }
+}

@@ -1,0 +1,437 @@
+//! Pulling: from a name and a reference to the bytes, on behalf of somebody who may read them.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::cache::failure::Failure;
+use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::ecosystem::oci::complete::Wish;
+use crate::ecosystem::oci::config::{AfterWithdrawal, Settings};
+use crate::ecosystem::oci::name::{self, Reference, Tag};
+use crate::ecosystem::oci::place::Place;
+use crate::ecosystem::oci::readers::{self, First, Readable, kept_only};
+use crate::ecosystem::oci::registry::Reader;
+use crate::ecosystem::oci::render::{ManifestForm, NAMESPACE, Note, ReferrersForm, TagsForm};
+use crate::ecosystem::oci::route::{self, What};
+use crate::ecosystem::oci::tag::Pointer;
+use crate::ecosystem::oci::tags_list::{self, Part};
+use crate::ecosystem::oci::{access, blob, explain, manifest, referrers, tag};
+use crate::ecosystem::{Access, Ask, Plan, Render, Serve, Standing, Step, Subject};
+use crate::policy::{Facts, State, Verdict};
+use crate::semantics::cache_control::RequestDirectives;
+use crate::types::{Audience, Digest, Presence};
+
+/// Digests that a tag stood for before, looked for when its present one cannot be had.
+const MOST_TURNED_BACK: usize = 8;
+
+/// One request for something of a repository.
+#[derive(Clone)]
+pub struct Pull {
+    pub settings: Arc<Settings>,
+    pub place: Place,
+    pub ask: Ask,
+    /// The client's own identity, when it showed a capability for this repository.
+    pub identity: Option<[u8; 16]>,
+}
+
+/// A tag that was found.
+struct Tagged {
+    tag: Tag,
+    pointer: Pointer,
+    standing: Standing,
+    reader: Reader,
+}
+
+impl Pull {
+    /// Plans what `what` asks for.
+    pub fn plan(self, what: What) -> Step {
+        match what {
+            What::Manifest(text) => match Reference::parse(&text) {
+                Ok(Some(Reference::Tag(tag))) => self.tag(tag),
+                Ok(Some(Reference::Digest(digest))) => self.manifest(digest),
+                // A name that no tag can have is that of a tag that does not exist.
+                Ok(None) => Step::Reply(explain::no_manifest(&text)),
+                Err(fault) => Step::Reply(explain::bad_digest(&fault)),
+            },
+            What::Blob(text) => self.of_digest(&text, Self::blob),
+            What::Referrers(text) => self.of_digest(&text, Self::referrers),
+            What::Tags => self.tags(),
+        }
+    }
+
+    fn of_digest(self, text: &str, plan: fn(Self, Digest) -> Step) -> Step {
+        match name::digest(text) {
+            Ok(digest) => plan(self, digest),
+            Err(fault) => Step::Reply(explain::bad_digest(&fault)),
+        }
+    }
+
+    fn tag(self, tag: Tag) -> Step {
+        let (demand, wish) = (self.demand_of(&tag), self.wish());
+        let document = {
+            let (place, tag) = (self.place.clone(), tag.clone());
+            move |reader: &Reader| Document {
+                demand,
+                ..tag::document(&place.registry, &place.repository, &tag, reader, wish)
+            }
+        };
+        self.find(First::Own, Arc::new(document), move |pull, found| {
+            let Readable { reader, held } = found;
+            let Some(pointer) = held.parsed.get::<Pointer>().cloned() else {
+                return pull.failed(&Failure::Store("a kept tag is none".to_owned()));
+            };
+            let standing = held.standing;
+            let tagged = Tagged { tag, pointer, standing, reader: reader.clone() };
+            pull.guarded(&reader, standing, move |pull| pull.pointed(tagged))
+        })
+    }
+
+    /// Goes on from a tag to its manifest.
+    fn pointed(self, tagged: Tagged) -> Step {
+        let document = self.manifest_document(tagged.pointer.digest, &tagged.reader);
+        let described = self.described(&tagged);
+        let looked_for = match &described {
+            Some(_) => kept_only(document.clone()),
+            None => document.clone(),
+        };
+        Step::Need {
+            documents: vec![looked_for],
+            then: Box::new(move |held| {
+                let held = held.into_iter().next().unwrap_or(Err(Failure::NotKept));
+                match (held, described) {
+                    (Ok(_), _) => self.serve_tagged(&tagged, tagged.pointer.digest, document),
+                    (Err(_), Some(serve)) => self.serve(self.subject(&tagged), serve),
+                    (Err(Failure::Absent), None) => self.look_at_bytes(tagged),
+                    (Err(failure), None) => self.turn_back(tagged, failure),
+                }
+            }),
+        }
+    }
+
+    /// The answer to a `HEAD` from what the registry said of the tag, so that asking where a tag points does not count as a pull.
+    fn described(&self, tagged: &Tagged) -> Option<Serve> {
+        let (Some(size), Some(media_type)) = (tagged.pointer.size, &tagged.pointer.media_type)
+        else {
+            return None;
+        };
+        if self.ask.method != Method::HEAD {
+            return None;
+        }
+        let digest = tagged.pointer.digest;
+        let document = self.manifest_document(digest, &tagged.reader);
+        let mut lookup = document.lookup;
+        lookup.key = lookup.key.sibling(&format!("described/{digest}"));
+        let artifact = Artifact { lookup, digests: vec![digest], size: Some(size) };
+        let mut headers = manifest::headers(media_type, &digest);
+        headers.extend(self.manifest_form(digest, Some(tagged)).own_headers());
+        Some(Serve::Artifact { artifact, headers, chunking: None })
+    }
+
+    /// The registry has no manifest of the digest that it named for the tag. Some name a wrong one; the manifest itself does not lie.
+    fn look_at_bytes(self, tagged: Tagged) -> Step {
+        let Place { registry, repository, .. } = &self.place;
+        let by_bytes = tag::by_bytes(registry, repository, &tagged.tag, &tagged.reader);
+        Step::Need {
+            documents: vec![by_bytes],
+            then: Box::new(move |held| {
+                let held = held.into_iter().next().and_then(Result::ok);
+                let read = held.as_ref().and_then(|held| held.parsed.get::<Pointer>());
+                match read.map(|pointer| pointer.digest) {
+                    Some(digest) if digest != tagged.pointer.digest => {
+                        let document = self.manifest_document(digest, &tagged.reader);
+                        self.serve_tagged(&tagged, digest, document)
+                    }
+                    _ => self.failed(&Failure::Absent),
+                }
+            }),
+        }
+    }
+
+    /// The tag's manifest cannot be had: what the tag stood for before is better than nothing, in an outage.
+    fn turn_back(self, tagged: Tagged, failure: Failure) -> Step {
+        if matches!(failure, Failure::Absent | Failure::Refused { .. }) {
+            return self.failed(&failure);
+        }
+        let before = tagged.pointer.history.iter().rev().map(|one| one.digest);
+        let before: Vec<Digest> = before
+            .filter(|digest| *digest != tagged.pointer.digest)
+            .take(MOST_TURNED_BACK)
+            .collect();
+        if before.is_empty() {
+            return self.failed(&failure);
+        }
+        let documents: Vec<Document> =
+            before.iter().map(|digest| self.manifest_document(*digest, &tagged.reader)).collect();
+        Step::Need {
+            documents: documents.iter().cloned().map(kept_only).collect(),
+            then: Box::new(move |held| {
+                let kept = held.into_iter().position(|held| held.is_ok());
+                match kept.and_then(|at| Some((before.get(at)?, documents.get(at)?))) {
+                    Some((digest, document)) => {
+                        let mut tagged = tagged;
+                        tagged.standing.offline = true;
+                        self.serve_tagged(&tagged, *digest, document.clone())
+                    }
+                    None => self.failed(&failure),
+                }
+            }),
+        }
+    }
+
+    fn serve_tagged(&self, tagged: &Tagged, digest: Digest, document: Document) -> Step {
+        let form = Arc::new(self.manifest_form(digest, Some(tagged)));
+        self.serve(self.subject(tagged), Serve::Document { document, render: form })
+    }
+
+    fn manifest(self, digest: Digest) -> Step {
+        let document = {
+            let pull = self.clone();
+            move |reader: &Reader| pull.manifest_document(digest, reader)
+        };
+        self.find(First::Kept, Arc::new(document), move |pull, found| {
+            let Readable { reader, held } = found;
+            let document = pull.manifest_document(digest, &reader);
+            pull.guarded(&reader, held.standing, move |pull| {
+                let render = Arc::new(pull.manifest_form(digest, None));
+                let subject = pull.named(Some(digest.to_string()));
+                pull.serve(subject, Serve::Document { document, render })
+            })
+        })
+    }
+
+    fn blob(self, digest: Digest) -> Step {
+        let document = {
+            let place = self.place.clone();
+            move |reader: &Reader| blob::link(&place.registry, &place.repository, digest, reader)
+        };
+        self.find(First::Kept, Arc::new(document), move |pull, found| {
+            let Readable { reader, held } = found;
+            let size = held.parsed.get::<blob::Link>().and_then(|link| link.size);
+            let Place { registry, repository, .. } = &pull.place;
+            let artifact = blob::artifact(registry, repository, digest, size, &reader);
+            pull.guarded(&reader, held.standing, move |pull| {
+                let mut headers = blob::headers(&digest, pull.here(&digest));
+                headers.extend(pull.namespace_header());
+                let subject = pull.named(Some(digest.to_string()));
+                pull.serve(subject, Serve::Artifact { artifact, headers, chunking: None })
+            })
+        })
+    }
+
+    fn referrers(self, subject: Digest) -> Step {
+        let artifact_type = route::parameter(self.ask.query.as_deref(), "artifactType");
+        let form = ReferrersForm { artifact_type, namespace: self.place.namespace.clone() };
+        let nothing = form.nothing();
+        let demand = self.demand();
+        let document = {
+            let place = self.place.clone();
+            move |reader: &Reader| Document {
+                demand,
+                ..referrers::document(
+                    &place.registry,
+                    &place.repository,
+                    &subject,
+                    reader,
+                    Wish::nothing(),
+                )
+            }
+        };
+        self.listed(Arc::new(document), Arc::new(form), move |failure| {
+            // Where upstream has none, or does not know of such things, the answer is an empty list.
+            matches!(failure, Failure::Absent).then_some(nothing)
+        })
+    }
+
+    fn tags(self) -> Step {
+        let form = TagsForm {
+            name: self.place.written.clone(),
+            path: explain::path(&self.ask, &format!("{}/tags/list", self.place.written)),
+            part: Part::of(self.ask.query.as_deref()),
+            namespace: self.place.namespace.clone(),
+        };
+        let demand = self.demand();
+        let document = {
+            let place = self.place.clone();
+            move |reader: &Reader| Document {
+                demand,
+                ..tags_list::document(&place.registry, &place.repository, reader)
+            }
+        };
+        self.listed(Arc::new(document), Arc::new(form), |_| None)
+    }
+
+    /// Serves a list; `otherwise` may have an answer where there is none.
+    fn listed(
+        self,
+        document: readers::DocumentOf,
+        render: Arc<dyn Render>,
+        otherwise: impl FnOnce(&Failure) -> Option<crate::ecosystem::Reply> + Send + 'static,
+    ) -> Step {
+        let readers = self.readers();
+        let again = Arc::clone(&document);
+        readers::find(
+            readers,
+            First::Own,
+            document,
+            Box::new(move |found| match found {
+                Ok(Readable { reader, held }) => {
+                    let document = again(&reader);
+                    self.guarded(&reader, held.standing, move |pull| {
+                        pull.serve(pull.named(None), Serve::Document { document, render })
+                    })
+                }
+                Err(failure) => match otherwise(&failure) {
+                    Some(reply) => Step::Reply(reply),
+                    None => self.failed(&failure),
+                },
+            }),
+        )
+    }
+
+    /// Finds who may read something, and goes on.
+    fn find(
+        self,
+        first: First,
+        document: readers::DocumentOf,
+        then: impl FnOnce(Self, Readable) -> Step + Send + 'static,
+    ) -> Step {
+        let readers = self.readers();
+        readers::find(
+            readers,
+            first,
+            document,
+            Box::new(move |found| match found {
+                Ok(readable) => then(self, readable),
+                Err(failure) => self.failed(&failure),
+            }),
+        )
+    }
+
+    /// Where the settings say that what was withdrawn is no longer served, upstream's word on the repository counts before what is kept.
+    fn guarded(
+        self,
+        reader: &Reader,
+        standing: Standing,
+        then: impl FnOnce(Self) -> Step + Send + 'static,
+    ) -> Step {
+        let is_strict = self.place.registry.after_withdrawal == AfterWithdrawal::Deny;
+        if !is_strict || reader.audience != Audience::Public {
+            return then(self);
+        }
+        if let Presence::Withdrawn { status, .. } = standing.presence {
+            return self.failed(&Failure::Refused { status });
+        }
+        let Place { registry, repository, .. } = &self.place;
+        let asked = access::document(registry, repository, reader, Demand::Fresh);
+        Step::Need {
+            documents: vec![asked],
+            then: Box::new(move |held| match held.into_iter().next() {
+                Some(Err(failure @ Failure::Refused { .. })) => self.failed(&failure),
+                Some(Ok(held)) => match held.standing.presence {
+                    Presence::Withdrawn { status, .. } => self.failed(&Failure::Refused { status }),
+                    Presence::Present | Presence::Gone { .. } => then(self),
+                },
+                Some(Err(_)) | None => then(self),
+            }),
+        }
+    }
+
+    /// On whose behalf upstream is asked, in order. Larder's own account comes first where the client was granted it: what it opens counts
+    /// on that account and not on this machine's address.
+    fn readers(&self) -> Vec<Reader> {
+        let service = self.place.registry.service(self.ask.client.as_deref());
+        let client = self.identity.map(Reader::client);
+        service.into_iter().chain([Reader::public()]).chain(client).collect()
+    }
+
+    fn manifest_document(&self, digest: Digest, reader: &Reader) -> Document {
+        let Place { registry, repository, .. } = &self.place;
+        manifest::document(registry, repository, digest, reader, self.wish())
+    }
+
+    /// What is to be fetched with what is asked for.
+    fn wish(&self) -> Wish {
+        Wish::asked(self.place.registry.completeness(self.place.repository.as_str()))
+    }
+
+    fn manifest_form(&self, digest: Digest, tagged: Option<&Tagged>) -> ManifestForm {
+        let note = tagged.map(|tagged| match tagged.standing.presence {
+            Presence::Withdrawn { .. } => Note::Withdrawn,
+            Presence::Gone { .. } => Note::Gone,
+            Presence::Present if tagged.standing.offline => Note::Unchecked,
+            Presence::Present => Note::Current,
+        });
+        ManifestForm { digest, note, namespace: self.place.namespace.clone() }
+    }
+
+    fn serve(&self, subject: Subject, serve: Serve) -> Step {
+        Step::Serve(Box::new(Plan { access: Access::Public, subject, serve }))
+    }
+
+    fn named(&self, version: Option<String>) -> Subject {
+        Subject { package: Some(self.place.written.clone()), version, ..Subject::default() }
+    }
+
+    /// What is judged of a tag. Tags are deleted every day without a fault in what they stood for, so how young they were does not count.
+    fn subject(&self, tagged: &Tagged) -> Subject {
+        let mut subject = self.named(Some(tagged.tag.to_string()));
+        if let Presence::Gone { since, .. } = tagged.standing.presence {
+            let facts = Facts {
+                package: &self.place.written,
+                file: tagged.tag.as_str(),
+                state: State::ProjectDeleted { since },
+                published: since,
+            };
+            let judgement = self.settings.policy.judge(&facts);
+            subject.verdict = judgement.verdict;
+            if judgement.verdict != Verdict::Allow {
+                let reason = judgement.rule.reason();
+                subject.reason = Some(format!("{}:{}: {reason}", self.place.written, tagged.tag));
+            }
+        }
+        subject
+    }
+
+    /// How current a tag must be: the client's wish, unless it never moves or few pulls are left.
+    fn demand_of(&self, tag: &Tag) -> Demand {
+        let Place { registry, repository, .. } = &self.place;
+        match registry.is_immutable(repository.as_str(), tag.as_str()) {
+            true => Demand::AnyAge,
+            false => self.demand(),
+        }
+    }
+
+    fn demand(&self) -> Demand {
+        let registry = &self.place.registry;
+        if registry.budget.is_low(registry.pull_reserve, self.ask.now) {
+            return Demand::AnyAge;
+        }
+        let said = RequestDirectives::read(&self.ask.headers);
+        match said.no_cache || said.max_age == Some(0) {
+            true => Demand::Revalidated,
+            false => Demand::Fresh,
+        }
+    }
+
+    /// The address of a blob, as it was asked.
+    fn here(&self, digest: &Digest) -> HeaderValue {
+        let query = self.place.namespace.as_ref().map_or_else(String::new, |name| {
+            let pairs = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("ns", name)
+                .finish();
+            format!("?{pairs}")
+        });
+        let path = explain::path(&self.ask, &format!("{}/blobs/{digest}", self.place.written));
+        HeaderValue::from_str(&format!("{path}{query}")).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    fn namespace_header(&self) -> HeaderMap {
+        let value = self.place.namespace.as_deref().map(HeaderValue::from_str);
+        value.into_iter().flatten().map(|value| (NAMESPACE, value)).collect()
+    }
+
+    fn failed(&self, failure: &Failure) -> Step {
+        Step::Reply(explain::failure(&self.ask, Some(&self.place), self.identity, failure))
+    }
+}

@@ -1,0 +1,175 @@
+//! What refers to a manifest: signatures, bills of materials, attestations. An index that upstream keeps, or the tag that stands in for it where upstream has
+//! no such interface.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::cache::lookup::{
+    Accepted, Admission, Admit, Answer, Document, Follow, Fresh, Keep, Kept, Page, Parsed,
+};
+use crate::ecosystem::oci::admit::verdict;
+use crate::ecosystem::oci::complete::Wish;
+use crate::ecosystem::oci::manifest;
+use crate::ecosystem::oci::name::{self, Repository, Tag};
+use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::tags_list::next_page;
+use crate::types::{Digest, Timestamp};
+
+/// Media type of the answer.
+pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The largest list, all pages together.
+const LIMIT_BYTES: u64 = 32 << 20;
+
+/// Descriptors of what refers to a manifest, as upstream wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Referrers(pub Vec<Value>);
+
+#[derive(Debug)]
+struct KeepReferrers {
+    registry: Arc<Registry>,
+    repository: Repository,
+    reader: Reader,
+    wish: Wish,
+}
+
+/// Admits lists, and sees to it that a registry without the interface is asked for the tag.
+#[derive(Debug)]
+struct AdmitReferrers {
+    registry: Arc<Registry>,
+    fresh_for: Duration,
+}
+
+/// What refers to `subject`, for a reader. Absent: upstream has neither the interface nor the tag, or has nothing.
+pub fn document(
+    registry: &Arc<Registry>,
+    repository: &Repository,
+    subject: &Digest,
+    reader: &Reader,
+    wish: Wish,
+) -> Document {
+    let listed = registry.request(Method::GET, repository, &format!("referrers/{subject}"), reader);
+    let tag = Tag::of_referrers(subject);
+    let tagged = registry.manifest_request(Method::GET, repository, tag.as_str(), reader);
+    let keep = KeepReferrers {
+        registry: Arc::clone(registry),
+        repository: repository.clone(),
+        reader: reader.clone(),
+        wish,
+    };
+    let name = format!("referrers/{}/{repository}@{subject}", registry.name);
+    let fresh_for = registry.tag_ttl.min(reader.trust());
+    let admit = Arc::new(AdmitReferrers { registry: Arc::clone(registry), fresh_for });
+    let mut document =
+        registry.document(&name, reader, vec![listed, tagged], admit, Arc::new(keep));
+    document.limit_bytes = LIMIT_BYTES;
+    document
+}
+
+impl Referrers {
+    /// The answer's body: all of them, or those of one kind.
+    pub fn index(&self, artifact_type: Option<&str>) -> Bytes {
+        let fits = |one: &&Value| {
+            artifact_type.is_none_or(|wanted| one["artifactType"].as_str() == Some(wanted))
+        };
+        let manifests: Vec<&Value> = self.0.iter().filter(fits).collect();
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests});
+        index.to_string().into()
+    }
+}
+
+impl Admit for AdmitReferrers {
+    fn admit(&self, index: usize, answer: &Answer<'_>) -> Admission {
+        self.registry.budget.note(answer.head, answer.now);
+        let is_unknown_interface = index == 0
+            && matches!(
+                answer.head.status,
+                StatusCode::BAD_REQUEST
+                    | StatusCode::METHOD_NOT_ALLOWED
+                    | StatusCode::NOT_ACCEPTABLE
+                    | StatusCode::NOT_IMPLEMENTED
+            );
+        if is_unknown_interface {
+            return Admission::Absent;
+        }
+        match verdict(answer.head) {
+            Ok(()) => {
+                Admission::Accept(Accepted { fresh_for: self.fresh_for, ..Accepted::default() })
+            }
+            Err(admission) => admission,
+        }
+    }
+}
+
+impl Keep for KeepReferrers {
+    fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
+        let all = serde_json::from_slice(kept).map_err(|error| error.to_string())?;
+        Ok(Parsed::new(Referrers(all)))
+    }
+
+    fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
+        let mut all = manifests(fresh.body)?;
+        for page in fresh.rest {
+            all.extend(manifests(&page.body)?);
+        }
+        let bytes = serde_json::to_vec(&all).map_err(|error| error.to_string())?;
+        Ok(Kept::alone(bytes.into(), Parsed::new(Referrers(all))))
+    }
+
+    fn next_page(&self, page: &Page) -> Option<url::Url> {
+        next_page(&self.registry, page)
+    }
+
+    fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
+        let (Some(Referrers(all)), true) = (kept.get(), self.wish.blobs()) else {
+            return Vec::new();
+        };
+        let digests = all.iter().filter_map(|one| name::digest(one["digest"].as_str()?).ok());
+        let manifest = |digest| {
+            manifest::document(&self.registry, &self.repository, digest, &self.reader, self.wish)
+        };
+        digests.map(manifest).map(Follow::Document).collect()
+    }
+
+    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
+        None
+    }
+}
+
+/// The descriptors of an index. Anything else is no list of referrers.
+fn manifests(body: &Bytes) -> Result<Vec<Value>, String> {
+    let mut index: Value = serde_json::from_slice(body)
+        .map_err(|error| format!("upstream's list of referrers is no JSON: {error}"))?;
+    match index.get_mut("manifests").map(Value::take) {
+        Some(Value::Array(all)) => Ok(all),
+        Some(Value::Null) => Ok(Vec::new()),
+        _ => Err("upstream's list of referrers has no `manifests`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_filtered_by_kind() {
+        let body =
+            r#"{"manifests":[{"digest":"sha256:a","artifactType":"x/sig"},{"digest":"sha256:b"}]}"#;
+        let all = Referrers(manifests(&Bytes::from_static(body.as_bytes())).expect("an index"));
+        let count = |kind: Option<&str>| {
+            let index: Value = serde_json::from_slice(&all.index(kind)).expect("JSON");
+            index["manifests"].as_array().map(Vec::len)
+        };
+        assert_eq!(
+            (count(None), count(Some("x/sig")), count(Some("x"))),
+            (Some(2), Some(1), Some(0))
+        );
+        assert!(manifests(&Bytes::from_static(b"<html>")).is_err());
+        assert!(manifests(&Bytes::from_static(b"{}")).is_err());
+        assert_eq!(manifests(&Bytes::from_static(b"{\"manifests\":null}")), Ok(Vec::new()));
+    }
+}

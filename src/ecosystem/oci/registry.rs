@@ -1,0 +1,175 @@
+//! One registry, and the questions it is asked: where, with which fields, as whom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, header};
+use url::Url;
+
+use crate::cache::lookup::{Admit, Demand, Document, Keep, Lookup, Stale};
+use crate::ecosystem::oci::SPACE;
+use crate::ecosystem::oci::config::{AfterWithdrawal, Completeness};
+use crate::ecosystem::oci::limits::Budget;
+use crate::ecosystem::oci::name::Repository;
+use crate::types::{Audience, CacheKey};
+use crate::upstream::request::{
+    Challenged, Credentials, HostRule, Origin, OriginRequest, Redirects, Who,
+};
+
+/// The kinds of manifests, asked for in the same words every time: registries may choose what a tag stands for by them, and a tag must
+/// stand for one thing here.
+pub const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, */*";
+
+/// The largest manifest: twice what the specification asks registries to take.
+pub const MANIFEST_LIMIT_BYTES: u64 = 8 << 20;
+
+/// How long upstream's yes to a client's own credential is believed.
+pub const MEMO: Duration = Duration::from_secs(60);
+
+/// One registry of the settings.
+#[derive(Debug)]
+pub struct Registry {
+    pub name: Arc<str>,
+    pub aliases: Vec<String>,
+    pub origin: Arc<Origin>,
+    pub namespace: Option<String>,
+    pub token_hosts: Vec<HostRule>,
+    pub tag_ttl: Duration,
+    pub immutable_tags: Vec<String>,
+    /// Longest pattern first.
+    pub keep: Vec<(String, Completeness)>,
+    pub credentials: Option<Credentials>,
+    pub grant: Vec<String>,
+    pub offline_grant: bool,
+    pub after_withdrawal: AfterWithdrawal,
+    pub pull_reserve: u64,
+    pub budget: Arc<Budget>,
+}
+
+/// On whose behalf a repository is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    pub audience: Audience,
+    pub who: Who,
+}
+
+impl Reader {
+    /// Whoever asks: upstream must give it to anybody.
+    pub const fn public() -> Self {
+        Self { audience: Audience::Public, who: Who::Nobody }
+    }
+
+    /// A client that showed its credential to us before; upstream knows it by what was handed out then.
+    pub const fn client(id: [u8; 16]) -> Self {
+        Self { audience: Audience::Credential(id), who: Who::Known { id } }
+    }
+
+    /// A client that shows its credential now.
+    pub const fn presenting(id: [u8; 16], credentials: Credentials) -> Self {
+        Self { audience: Audience::Credential(id), who: Who::Somebody { id, credentials } }
+    }
+
+    /// How long something immutable is trusted: what is public for ever, what a client's credential opened until it must be asked again.
+    pub fn trust(&self) -> Duration {
+        match self.audience {
+            Audience::Credential(_) => MEMO,
+            Audience::Public | Audience::Service => Duration::MAX,
+        }
+    }
+}
+
+impl Registry {
+    /// Larder itself, for clients that the settings grant that.
+    pub fn service(&self, client: Option<&str>) -> Option<Reader> {
+        let credentials = self.credentials.clone()?;
+        let holds = |name: &String| name == "*" || client == Some(name);
+        let granted = self.grant.iter().any(holds);
+        let who = Who::Somebody { id: SERVICE, credentials };
+        granted.then_some(Reader { audience: Audience::Service, who })
+    }
+
+    /// A question about a repository: `rest` is the path behind its name.
+    pub fn request(
+        &self,
+        method: Method,
+        repository: &Repository,
+        rest: &str,
+        reader: &Reader,
+    ) -> OriginRequest {
+        let mut request = OriginRequest::get(&self.origin, self.url(repository, rest));
+        request.method = method;
+        request.credentials = Some(self.credentials_of(repository, reader));
+        request
+    }
+
+    /// A question about a manifest.
+    pub fn manifest_request(
+        &self,
+        method: Method,
+        repository: &Repository,
+        reference: &str,
+        reader: &Reader,
+    ) -> OriginRequest {
+        let rest = format!("manifests/{reference}");
+        let mut request = self.request(method, repository, &rest, reader);
+        request.headers.insert(header::ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));
+        request
+    }
+
+    /// A question that is answered where it is asked: a redirect is an answer, too.
+    pub fn bare_request(
+        &self,
+        method: Method,
+        repository: &Repository,
+        rest: &str,
+        reader: &Reader,
+    ) -> OriginRequest {
+        let mut request = self.request(method, repository, rest, reader);
+        request.redirects = Redirects::Pass;
+        request
+    }
+
+    /// What the challenge of this registry is answered with.
+    fn credentials_of(&self, repository: &Repository, reader: &Reader) -> Credentials {
+        Credentials::Challenged(Arc::new(Challenged {
+            scope: Some(format!("repository:{repository}:pull")),
+            token_hosts: self.token_hosts.clone(),
+            who: reader.who.clone(),
+        }))
+    }
+
+    /// A document about a repository.
+    pub fn document(
+        &self,
+        name: &str,
+        reader: &Reader,
+        origins: Vec<OriginRequest>,
+        admit: Arc<dyn Admit>,
+        keep: Arc<dyn Keep>,
+    ) -> Document {
+        let key = self.key(name, reader);
+        let lookup = Lookup { key, origins, admit, stale: self.stale(reader) };
+        Document { lookup, keep, limit_bytes: MANIFEST_LIMIT_BYTES, demand: Demand::Fresh }
+    }
+
+    pub fn key(&self, name: &str, reader: &Reader) -> CacheKey {
+        CacheKey::new(SPACE, &reader.audience, name)
+    }
+
+    /// What a client's own credential opened is served only while upstream confirms it, unless the settings say otherwise.
+    pub const fn stale(&self, reader: &Reader) -> Stale {
+        match reader.audience {
+            Audience::Credential(_) if !self.offline_grant => Stale::Never,
+            _ => Stale::Always,
+        }
+    }
+
+    fn url(&self, repository: &Repository, rest: &str) -> Url {
+        let base = &self.origin.base;
+        base.join(&format!("v2/{repository}/{rest}")).unwrap_or_else(|_| base.clone())
+    }
+}
+
+/// Names Larder's own credentials among those that tokens are kept for.
+const SERVICE: [u8; 16] = [0; 16];

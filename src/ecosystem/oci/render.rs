@@ -1,0 +1,180 @@
+//! Answers in the words of the distribution specification. Everything below `/v2/` is exact bytes: what names itself by an entity tag is
+//! neither compressed nor changed on the way out.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::ecosystem::oci::manifest::{self, Manifest};
+use crate::ecosystem::oci::referrers::{INDEX_TYPE, Referrers};
+use crate::ecosystem::oci::tags_list::{Part, Tags};
+use crate::ecosystem::{Render, Rendered, Reply, View};
+use crate::types::{BlobId, Digest};
+
+/// Tells the client that the registry it named beside the path was heeded.
+pub const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+
+const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// A manifest's bytes.
+#[derive(Debug)]
+pub struct ManifestForm {
+    pub digest: Digest,
+    /// How its tag stands, when it was asked for by one.
+    pub note: Option<Note>,
+    pub namespace: Option<String>,
+}
+
+/// How a tag stands to upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    Current,
+    /// Upstream could not be asked when it should have been.
+    Unchecked,
+    Gone,
+    Withdrawn,
+}
+
+/// What refers to a manifest.
+#[derive(Debug)]
+pub struct ReferrersForm {
+    pub artifact_type: Option<String>,
+    pub namespace: Option<String>,
+}
+
+/// A part of a list of tags.
+#[derive(Debug)]
+pub struct TagsForm {
+    /// The repository as the client wrote it.
+    pub name: String,
+    /// The path that was asked.
+    pub path: String,
+    pub part: Part,
+    pub namespace: Option<String>,
+}
+
+impl ManifestForm {
+    /// The fields that do not follow from the bytes.
+    pub fn own_headers(&self) -> HeaderMap {
+        let mut headers = namespace_headers(self.namespace.as_deref());
+        let warning = match self.note {
+            None => return headers,
+            Some(Note::Current) => None,
+            Some(Note::Unchecked) => Some(
+                r#"110 larder "response is stale: upstream could not say whether the tag has moved""#,
+            ),
+            Some(Note::Gone) => {
+                Some(r#"299 - "gone upstream: the tag was deleted, this is what it stood for""#)
+            }
+            Some(Note::Withdrawn) => {
+                Some(r#"299 - "withdrawn upstream: it was for everybody when it was kept""#)
+            }
+        };
+        // By its tag it may be another one the next time.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+        if let Some(warning) = warning {
+            headers.insert(header::WARNING, HeaderValue::from_static(warning));
+        }
+        headers
+    }
+}
+
+impl Render for ManifestForm {
+    fn variant(&self) -> String {
+        format!("manifest/{:?}/{:?}", self.note, self.namespace)
+    }
+
+    fn render(&self, view: &View<'_>) -> Rendered {
+        let Some(manifest) = view.document.get::<Manifest>() else { return nothing_kept() };
+        let mut headers = manifest::headers(&manifest.media_type, &self.digest);
+        headers.extend(self.own_headers());
+        rendered(headers, manifest.body.clone())
+    }
+}
+
+impl ReferrersForm {
+    /// The answer where there are none.
+    pub fn nothing(&self) -> Reply {
+        let body = Referrers::default().index(None);
+        Reply { status: StatusCode::OK, headers: self.headers(&body), body }
+    }
+
+    fn headers(&self, body: &Bytes) -> HeaderMap {
+        let mut headers = list_headers(INDEX_TYPE, body, self.namespace.as_deref());
+        if self.artifact_type.is_some() {
+            headers.insert(FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
+        }
+        headers
+    }
+}
+
+impl Render for ReferrersForm {
+    fn variant(&self) -> String {
+        format!("referrers/{:?}/{:?}", self.artifact_type, self.namespace)
+    }
+
+    fn render(&self, view: &View<'_>) -> Rendered {
+        let Some(all) = view.document.get::<Referrers>() else { return nothing_kept() };
+        let body = all.index(self.artifact_type.as_deref());
+        rendered(self.headers(&body), body)
+    }
+}
+
+impl Render for TagsForm {
+    fn variant(&self) -> String {
+        format!("tags/{}/{}/{:?}/{:?}", self.name, self.path, self.part, self.namespace)
+    }
+
+    fn render(&self, view: &View<'_>) -> Rendered {
+        let Some(Tags(all)) = view.document.get::<Tags>() else { return nothing_kept() };
+        let (tags, more) = self.part.select(all);
+        let body: Bytes = json!({"name": self.name, "tags": tags}).to_string().into();
+        let mut headers = list_headers("application/json", &body, self.namespace.as_deref());
+        if let (true, Some(last)) = (more, tags.last()) {
+            let link = next_link(&self.path, self.part.most, last, self.namespace.as_deref());
+            headers.insert(header::LINK, link);
+        }
+        rendered(headers, body)
+    }
+}
+
+/// Where a list goes on: the same path with another query. With its path, since some clients take the reference apart instead of resolving it.
+pub fn next_link(path: &str, most: usize, last: &str, namespace: Option<&str>) -> HeaderValue {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("n", &most.to_string()).append_pair("last", last);
+    if let Some(namespace) = namespace {
+        query.append_pair("ns", namespace);
+    }
+    HeaderValue::from_str(&format!("<{path}?{}>; rel=\"next\"", query.finish()))
+        .unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Fields of a list that was made here.
+pub fn list_headers(
+    content_type: &'static str,
+    body: &Bytes,
+    namespace: Option<&str>,
+) -> HeaderMap {
+    let mut headers = namespace_headers(namespace);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let tag = format!("\"{}\"", BlobId::of(body).to_hex());
+    let tag = HeaderValue::from_str(&tag).expect("hexadecimal digits in quotes are a field value");
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers
+}
+
+fn namespace_headers(namespace: Option<&str>) -> HeaderMap {
+    let value = namespace.map(HeaderValue::from_str);
+    value.into_iter().flatten().map(|value| (NAMESPACE, value)).collect()
+}
+
+fn rendered(headers: HeaderMap, body: Bytes) -> Rendered {
+    Rendered { reply: Reply { status: StatusCode::OK, headers, body }, valid_until: None }
+}
+
+/// A document that is none of ours was written under our key: never, but then an honest answer.
+fn nothing_kept() -> Rendered {
+    let (status, headers) = (StatusCode::INTERNAL_SERVER_ERROR, HeaderMap::new());
+    Rendered { reply: Reply { status, headers, body: Bytes::new() }, valid_until: None }
+}

@@ -1,0 +1,334 @@
+//! Tags: the only thing here that moves. A tag is a digest, when that was learnt, and which digests it was before.
+//!
+//! Registries are asked by `HEAD`, which none of them counts as a pull. Where that gives no digest, or is not offered, a `GET` follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::lookup::{
+    Accepted, Admission, Admit, Answer, Document, Follow, Fresh, Keep, Kept, Parsed,
+};
+use crate::ecosystem::oci::admit::verdict;
+use crate::ecosystem::oci::complete::Wish;
+use crate::ecosystem::oci::manifest::{self, digest_of, media_type};
+use crate::ecosystem::oci::name::{self, Repository, Tag};
+use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::types::{BlobId, Digest, Head, Timestamp};
+
+/// Which manifest an answer is about.
+pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// Moves of a tag that are remembered.
+const MOST_MOVES: usize = 100;
+
+/// What a tag stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    pub digest: Digest,
+    /// What the registry said of the manifest, where it did.
+    pub media_type: Option<String>,
+    pub size: Option<u64>,
+    /// What it stood for before, latest last, and since when.
+    pub history: Vec<Move>,
+}
+
+/// Since when a tag stood for a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    pub digest: Digest,
+    pub seen: Timestamp,
+}
+
+/// The form on disk. Digests are texts there.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    digest: String,
+    media_type: Option<String>,
+    size: Option<u64>,
+    history: Vec<(String, Timestamp)>,
+}
+
+/// Keeps one tag.
+#[derive(Debug)]
+pub struct KeepTag {
+    registry: Arc<Registry>,
+    repository: Repository,
+    reader: Reader,
+    /// What to fetch of the image that it stands for.
+    wish: Wish,
+    methods: Methods,
+}
+
+#[derive(Debug)]
+struct AdmitTag {
+    registry: Arc<Registry>,
+    fresh_for: Duration,
+    methods: Methods,
+}
+
+/// How a tag is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Methods {
+    HeadThenGet,
+    /// For what is mostly not there.
+    Head,
+    Get,
+}
+
+impl Methods {
+    fn is_head(self, origin: usize) -> bool {
+        self != Self::Get && origin == 0
+    }
+}
+
+/// A tag, for a reader.
+pub fn document(
+    registry: &Arc<Registry>,
+    repository: &Repository,
+    tag: &Tag,
+    reader: &Reader,
+    wish: Wish,
+) -> Document {
+    Asked { registry, repository, tag, reader }.document("tag", Methods::HeadThenGet, wish)
+}
+
+/// A tag that is looked for with an image, and is mostly not there.
+pub fn companion(
+    registry: &Arc<Registry>,
+    repository: &Repository,
+    tag: &Tag,
+    reader: &Reader,
+    wish: Wish,
+) -> Document {
+    Asked { registry, repository, tag, reader }.document("tag", Methods::Head, wish)
+}
+
+/// A tag by its manifest's own bytes, for a registry whose word on their digest is wrong.
+pub fn by_bytes(
+    registry: &Arc<Registry>,
+    repository: &Repository,
+    tag: &Tag,
+    reader: &Reader,
+) -> Document {
+    let asked = Asked { registry, repository, tag, reader };
+    asked.document("tag-by-bytes", Methods::Get, Wish::nothing())
+}
+
+/// A tag that is asked for.
+struct Asked<'a> {
+    registry: &'a Arc<Registry>,
+    repository: &'a Repository,
+    tag: &'a Tag,
+    reader: &'a Reader,
+}
+
+impl Asked<'_> {
+    fn document(self, kind: &str, methods: Methods, wish: Wish) -> Document {
+        let Self { registry, repository, tag, reader } = self;
+        let ask = |method| registry.manifest_request(method, repository, tag.as_str(), reader);
+        let keep = KeepTag {
+            registry: Arc::clone(registry),
+            repository: repository.clone(),
+            reader: reader.clone(),
+            wish,
+            methods,
+        };
+        let fresh_for = registry.tag_ttl.min(reader.trust());
+        let admit = AdmitTag { registry: Arc::clone(registry), fresh_for, methods };
+        let origins = match methods {
+            Methods::HeadThenGet => vec![ask(Method::HEAD), ask(Method::GET)],
+            Methods::Head => vec![ask(Method::HEAD)],
+            Methods::Get => vec![ask(Method::GET)],
+        };
+        let name = format!("{kind}/{}/{repository}:{tag}", registry.name);
+        registry.document(&name, reader, origins, Arc::new(admit), Arc::new(keep))
+    }
+}
+
+impl Admit for AdmitTag {
+    fn admit(&self, index: usize, answer: &Answer<'_>) -> Admission {
+        self.registry.budget.note(answer.head, answer.now);
+        let by_head = self.methods.is_head(index);
+        match answer.head.status {
+            StatusCode::OK if by_head && content_digest(answer.head).is_none() => {
+                return Admission::Absent;
+            }
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if by_head => {
+                return Admission::Absent;
+            }
+            _ => {}
+        }
+        if let Err(admission) = verdict(answer.head) {
+            return admission;
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(value) = answer.head.headers.get(CONTENT_DIGEST) {
+            // A 304 does not repeat it.
+            headers.insert(CONTENT_DIGEST, HeaderValue::clone(value));
+        }
+        Admission::Accept(Accepted { fresh_for: self.fresh_for, headers, ..Accepted::default() })
+    }
+}
+
+impl Keep for KeepTag {
+    fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
+        let row: Row = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
+        let digest = |text: &str| name::digest(text).map_err(|error| error.to_string());
+        let moves =
+            row.history.iter().map(|(text, seen)| Ok(Move { digest: digest(text)?, seen: *seen }));
+        Ok(Parsed::new(Pointer {
+            digest: digest(&row.digest)?,
+            media_type: row.media_type,
+            size: row.size,
+            history: moves.collect::<Result<_, String>>()?,
+        }))
+    }
+
+    fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
+        let by_head = self.methods.is_head(fresh.origin);
+        let digest = target(fresh, by_head)?;
+        let previous = previous.and_then(|parsed| parsed.get::<Pointer>());
+        let mut history = previous.map(|pointer| pointer.history.clone()).unwrap_or_default();
+        if history.last().map(|last| last.digest) != Some(digest) {
+            history.push(Move { digest, seen: fresh.now });
+        }
+        history.drain(..history.len().saturating_sub(MOST_MOVES));
+        let pointer = Pointer {
+            digest,
+            media_type: media_type(fresh.head),
+            size: size(fresh, by_head),
+            history,
+        };
+        let row = Row {
+            digest: digest.to_string(),
+            media_type: pointer.media_type.clone(),
+            size: pointer.size,
+            history: pointer.history.iter().map(|one| (one.digest.to_string(), one.seen)).collect(),
+        };
+        let bytes = postcard::to_stdvec(&row).map_err(|error| error.to_string())?;
+        Ok(Kept::alone(bytes.into(), Parsed::new(pointer)))
+    }
+
+    fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
+        let Self { registry, repository, reader, wish, .. } = self;
+        let (Some(pointer), Some(root)) = (kept.get::<Pointer>(), wish.of_root()) else {
+            return Vec::new();
+        };
+        let document = manifest::document(registry, repository, pointer.digest, reader, root.wish);
+        vec![root.follow(document)]
+    }
+
+    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
+        None
+    }
+}
+
+/// The manifest that an answer names. Of a body, its own digest counts: too many registries say a wrong one.
+fn target(fresh: &Fresh<'_>, by_head: bool) -> Result<Digest, String> {
+    let named = content_digest(fresh.head);
+    if by_head {
+        return named.ok_or_else(|| "upstream names no digest".to_owned());
+    }
+    if fresh.body.is_empty() {
+        return Err("upstream's manifest is empty".to_owned());
+    }
+    match named {
+        Some(named) if digest_of(fresh.body, &named)? == named => Ok(named),
+        _ => Ok(BlobId::of(fresh.body).digest()),
+    }
+}
+
+/// The size of the manifest, where it can be believed: that of an encoded one is another.
+fn size(fresh: &Fresh<'_>, by_head: bool) -> Option<u64> {
+    if !by_head {
+        return Some(fresh.body.len() as u64);
+    }
+    let is_encoded = fresh.head.headers.contains_key(header::CONTENT_ENCODING);
+    fresh.head.content_length().filter(|size| *size > 0 && !is_encoded)
+}
+
+fn content_digest(head: &Head) -> Option<Digest> {
+    name::digest(head.text(&CONTENT_DIGEST)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ecosystem::oci::config::Config;
+    use crate::policy;
+    use crate::types::Secret;
+
+    fn registry() -> Arc<Registry> {
+        let text = "default = \"hub.example\"\n[registries.\"hub.example\"]\nupstream = \"https://r.hub.example\"";
+        let config: Config = toml::from_str(text).expect("settings");
+        let resolved = config.resolve(&policy::Config::default(), |_| Ok(Secret::new("s")));
+        resolved.expect("good settings").expect("a registry").default
+    }
+
+    fn head(status: u16, digest: Option<&str>) -> Head {
+        let mut head = Head::new(StatusCode::from_u16(status).expect("a status"));
+        if let Some(digest) = digest {
+            head.headers.insert(CONTENT_DIGEST, digest.parse().expect("a field value"));
+        }
+        head
+    }
+
+    #[test]
+    fn a_head_without_a_digest_leads_to_a_get() {
+        let admit = AdmitTag {
+            registry: registry(),
+            fresh_for: Duration::ZERO,
+            methods: Methods::HeadThenGet,
+        };
+        let hex = "a".repeat(64);
+        let check = |index, head: &Head, expected: &str| {
+            let answer = Answer { hops: &[], head, now: Timestamp(1) };
+            let admission = format!("{:?}", admit.admit(index, &answer));
+            assert!(admission.starts_with(expected), "{index} {head:?}: {admission}");
+        };
+        let good = format!("sha256:{hex}");
+        check(0, &head(200, Some(&good)), "Accept");
+        check(0, &head(200, Some("sha256:12")), "Absent");
+        check(0, &head(200, None), "Absent");
+        check(0, &head(405, None), "Absent");
+        check(1, &head(405, None), "Fail");
+        check(1, &head(200, None), "Accept");
+        check(0, &head(404, None), "Absent");
+        check(0, &head(401, None), "Refused");
+        check(0, &head(429, None), "Fail");
+    }
+
+    #[test]
+    fn moves_are_remembered_and_a_body_counts_more_than_its_name() {
+        let keep = KeepTag {
+            registry: registry(),
+            repository: Repository::parse("a").expect("a name"),
+            reader: Reader::public(),
+            wish: Wish::nothing(),
+            methods: Methods::HeadThenGet,
+        };
+        let url = url::Url::parse("https://r.hub.example/v2/a/manifests/1").expect("an address");
+        let mut previous: Option<Parsed> = None;
+        let mut hear = |origin, digest: Option<&str>, body: &'static str, now| {
+            let (head, body) = (head(200, digest), Bytes::from_static(body.as_bytes()));
+            let fresh = Fresh { origin, url: &url, head: &head, body: &body, rest: &[], now };
+            let kept = keep.merge(previous.as_ref(), &fresh).expect("a good answer");
+            let read = keep.read(&kept.bytes).expect("it reads");
+            assert_eq!(read.get::<Pointer>(), kept.parsed.get::<Pointer>());
+            previous = Some(read.clone());
+            read.get::<Pointer>().cloned().expect("a tag")
+        };
+        let first = format!("sha256:{}", "a".repeat(64));
+        let pointer = hear(0, Some(&first), "", Timestamp(1));
+        assert_eq!((pointer.digest.to_string(), pointer.history.len()), (first.clone(), 1));
+        assert_eq!(hear(0, Some(&first), "", Timestamp(2)).history.len(), 1);
+        let lied = hear(1, Some(&first), "{}", Timestamp(3));
+        assert_eq!(lied.digest, BlobId::of(b"{}").digest());
+        assert_eq!(lied.history.iter().map(|one| one.seen.0).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(lied.size, Some(2));
+    }
+}

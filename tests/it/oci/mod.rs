@@ -1,0 +1,15 @@
+//! Container registries, from the outside.
+
+mod adapter;
+mod bad_input;
+mod clients;
+mod complete;
+mod fake;
+mod leaks;
+mod once;
+mod pull;
+mod replay;
+mod setting;
+mod states;
+mod tags;
+mod tokens;
