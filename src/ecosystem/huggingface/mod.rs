@@ -12,13 +12,17 @@ use crate::cache::failure::Failure;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
+mod api;
 pub mod config;
 mod explain;
 pub mod file;
 mod head;
 mod info;
 mod links;
+mod listing;
 mod pass;
+mod query;
+mod raw;
 mod reach;
 pub mod repository;
 mod resolve;
@@ -30,6 +34,9 @@ mod word;
 pub use config::{Config, ConfigError, SecretSource, Settings};
 
 use route::Route;
+
+/// What the root of `datasets-server.*` stands for below this mount.
+pub const DATASETS_SERVER: &str = "-/hf/datasets-server/";
 
 /// The hub: a mount.
 #[derive(Debug)]
@@ -60,7 +67,26 @@ impl Ecosystem for Hub {
         match route::route(&ask.path) {
             Route::Resolve(file) => resolve::plan(settings, ask, file),
             Route::Raw(file) => resolve::plan_raw(settings, ask, file),
-            _ => pass::plan(settings, ask),
+            Route::Info { repository, revision } => {
+                api::plan_info(settings, ask, repository, revision)
+            }
+            Route::Tree { repository, revision, folder } => {
+                listing::plan_tree(settings, ask, repository, revision, folder)
+            }
+            Route::PathsInfo { repository, revision } => {
+                listing::plan_paths(settings, ask, repository, revision)
+            }
+            Route::Refs { repository } => api::plan_refs(settings, ask, repository),
+            Route::Commits { repository, .. } => api::plan_commits(settings, ask, repository),
+            Route::AuthCheck { repository } => api::plan_auth_check(settings, ask, repository),
+            Route::Other { repository } => api::plan_other(settings, ask, repository),
+            Route::Telemetry => pass::telemetry(),
+            Route::XetToken { .. }
+            | Route::Own(_)
+            | Route::Registry(_)
+            | Route::LfsBatch { .. }
+            | Route::Git { .. }
+            | Route::Pass => pass::plan(settings, ask),
         }
     }
 
