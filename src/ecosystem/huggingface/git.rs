@@ -4,15 +4,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, header};
+use http::{HeaderName, StatusCode, header};
 
 use crate::cache::lookup::{Exchange, Mode};
 use crate::ecosystem::huggingface::config::{Auth, ID};
-use crate::ecosystem::huggingface::links;
+use crate::ecosystem::huggingface::pass::Lead;
 use crate::ecosystem::huggingface::reach::below;
-use crate::ecosystem::huggingface::{Hub, Settings};
-use crate::ecosystem::{Access, Amend, Ask, Plan, Reply, Serve, Step, Subject};
-use crate::types::{Audience, Head};
+use crate::ecosystem::huggingface::{Hub, explain};
+use crate::ecosystem::{Access, Ask, Plan, Serve, Step, Subject};
+use crate::types::Audience;
 use crate::upstream::request::{
     Credentials, OriginRequest, OutgoingBody, Redirects, Retries,
 };
@@ -38,7 +38,7 @@ pub fn pass_with(hub: &Hub, ask: &Ask, body: OutgoingBody) -> Step {
     let query = ask.query.as_ref().map_or(String::new(), |query| format!("?{query}"));
     let Some(url) = below(&hub.settings, &format!("{}{query}", ask.path)) else {
         let text = "This path leads nowhere below the hub.";
-        return Step::Reply(Reply::problem(http::StatusCode::NOT_FOUND, "Not found", text));
+        return Step::Reply(explain::error(ask, StatusCode::NOT_FOUND, None, text));
     };
     let client = ask.credential.as_ref().filter(|_| hub.settings.auth == Auth::Passthrough);
     let mut request = OriginRequest::get(&hub.settings.origin, url);
@@ -54,23 +54,10 @@ pub fn pass_with(hub: &Hub, ask: &Ask, body: OutgoingBody) -> Step {
     }
     let audience = client.map_or(Audience::Public, |client| Audience::Credential(client.id));
     let exchange = Exchange::new(ID, &audience, request, Mode::ByTheBook);
-    let amend = Homeward { settings: Arc::clone(&hub.settings), base: ask.base.clone() };
+    let amend = Lead { settings: Arc::clone(&hub.settings), base: ask.base.clone() };
     Step::Serve(Box::new(Plan {
         access: Access::Public,
         subject: Subject::default(),
         serve: Serve::Exchange { exchange, amend: Some(Arc::new(amend)) },
     }))
-}
-
-/// Lets redirects lead back here.
-#[derive(Debug)]
-struct Homeward {
-    settings: Arc<Settings>,
-    base: String,
-}
-
-impl Amend for Homeward {
-    fn amend(&self, head: &mut Head) {
-        links::rewrite_head(&self.settings, &self.base, &mut head.headers);
-    }
 }

@@ -106,7 +106,7 @@ impl Batch {
 
     fn from_tree(&self, settled: &Settled, held: Result<Held, Failure>) -> Option<Reply> {
         let held = held.ok()?;
-        let tree = held.parsed.get::<Tree>()?;
+        let tree = held.parsed.get::<Tree>().filter(|tree| settled.covers(tree.kept()))?;
         let digests: Vec<Digest> = self.objects.iter().map(|(_, digest)| *digest).collect();
         let facts = tree.files_of_sha256(&digests);
         let told = self.objects.iter().zip(facts).map(|((named, _), facts)| {

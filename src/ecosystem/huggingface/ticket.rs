@@ -76,6 +76,8 @@ pub struct Pass {
     pub listing: Bearer,
     /// As whom the files are.
     pub files: Bearer,
+    /// The repository is closed now: only what was kept before then is served.
+    pub before: Option<Timestamp>,
 }
 
 impl Ticket {
@@ -107,6 +109,7 @@ impl Ticket {
                     commit: commit.clone(),
                     listing: self.bearer.clone(),
                     files: self.bearer.clone(),
+                    before: None,
                 };
                 return facts.artifact(&pass.settled(settings));
             }
@@ -169,6 +172,7 @@ impl Pass {
             commit: settled.commit.clone(),
             listing: Bearer::of(&settled.reach),
             files: Bearer::of(&settled.files),
+            before: settled.before,
         }
     }
 
@@ -180,7 +184,7 @@ impl Pass {
             repository: self.repository.clone(),
             commit: self.commit.clone(),
             is_pinned: true,
-            before: None,
+            before: self.before,
             marks: Marks::default(),
         }
     }
@@ -192,6 +196,7 @@ impl Pass {
             commit: self.commit.clone(),
             listing: self.listing.sealed(),
             files: self.files.sealed(),
+            before_ms: self.before.map(|time| time.0),
         };
         signer.seal(PASS, &encoded(&sealed), after(now, PASS_SECS))
     }
@@ -204,6 +209,7 @@ impl Pass {
             commit: sealed.commit,
             listing: Bearer::unsealed(sealed.listing),
             files: Bearer::unsealed(sealed.files),
+            before: sealed.before_ms.map(Timestamp),
         })
     }
 }
@@ -280,6 +286,7 @@ struct SealedPass {
     commit: Commit,
     listing: SealedBearer,
     files: SealedBearer,
+    before_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -326,6 +333,7 @@ mod tests {
             commit: Commit::parse(&"ab".repeat(20)).expect("a commit"),
             listing,
             files: bearer(),
+            before: Some(NOW),
         }
     }
 

@@ -64,7 +64,7 @@ pub fn plan_reconstruction(hub: &Hub, ask: &Ask, version: u8, hash: &str) -> Ste
     let version = if version == 1 { Version::V1 } else { Version::V2 };
     let (hub, ask, hash) = (hub.clone(), ask.clone(), hash.to_owned());
     need(tree::document(&settled.reach, &settled.repository, &settled.commit), move |held| {
-        match found(held, &hash) {
+        match found(held, &settled, &hash) {
             Ok(Some(facts)) => Step::Reply(described(&hub, &ask, &settled, &facts, version)),
             Ok(None) => {
                 let text = "The commit that this token is for has no such file.";
@@ -138,10 +138,16 @@ fn granted(signer: &Signer, base: &str, settled: &Settled, now: Timestamp) -> Re
 }
 
 /// The file of a hash, in a tree.
-fn found(held: Result<Held, Failure>, hash: &str) -> Result<Option<FileFacts>, Failure> {
+fn found(
+    held: Result<Held, Failure>,
+    settled: &Settled,
+    hash: &str,
+) -> Result<Option<FileFacts>, Failure> {
     let held = held?;
-    let lost = || Failure::Store("a tree is none".to_owned());
-    Ok(held.parsed.get::<Tree>().ok_or_else(lost)?.file_of_xet(hash))
+    match held.parsed.get::<Tree>().filter(|tree| settled.covers(tree.kept())) {
+        Some(tree) => Ok(tree.file_of_xet(hash)),
+        None => Err(Failure::NotKept),
+    }
 }
 
 fn described(
