@@ -8,38 +8,49 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::cache::failure::Failure;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
 mod api;
+mod batch;
 pub mod config;
+mod datasets_server;
 mod explain;
 pub mod file;
+mod git;
 mod head;
 mod info;
+mod lfs;
 mod links;
 mod listing;
+mod manifest;
+mod ollama;
 mod pass;
 mod query;
 mod raw;
 mod reach;
 pub mod repository;
 mod resolve;
+mod reword;
 pub mod route;
 pub mod settle;
+mod ticket;
 pub mod tree;
 mod word;
+pub mod xet;
 
 pub use config::{Config, ConfigError, SecretSource, Settings};
 
-use route::Route;
+use route::{OwnRoute, Route};
 
 /// What the root of `datasets-server.*` stands for below this mount.
 pub const DATASETS_SERVER: &str = "-/hf/datasets-server/";
 
 /// The hub: a mount.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Hub {
     settings: Arc<Settings>,
     /// Signs what works without a client's own token.
@@ -81,16 +92,40 @@ impl Ecosystem for Hub {
             Route::AuthCheck { repository } => api::plan_auth_check(settings, ask, repository),
             Route::Other { repository } => api::plan_other(settings, ask, repository),
             Route::Telemetry => pass::telemetry(),
-            Route::XetToken { .. }
-            | Route::Own(_)
-            | Route::Registry(_)
-            | Route::LfsBatch { .. }
-            | Route::Git { .. }
-            | Route::Pass => pass::plan(settings, ask),
+            Route::XetToken { repository, revision } => {
+                xet::plan_token(self, ask, repository, revision)
+            }
+            Route::Own(own) => self.plan_own(ask, own),
+            Route::Registry(registry) => ollama::plan(self, ask, registry),
+            Route::LfsBatch { repository } => lfs::plan(self, ask, repository),
+            Route::Git { .. } => git::plan(self, ask),
+            Route::Pass => pass::plan(settings, ask),
         }
     }
 
     fn explain(&self, ask: &Ask, failure: &Failure) -> Reply {
-        explain::failure(ask, failure)
+        match ask.path.starts_with("v2/") {
+            true => ollama::failure(ask, failure),
+            false => explain::failure(ask, failure),
+        }
+    }
+}
+
+impl Hub {
+    /// Addresses that Larder handed out itself.
+    fn plan_own(&self, ask: &Ask, route: OwnRoute) -> Step {
+        match route {
+            OwnRoute::Reconstruction { version, hash } => {
+                xet::plan_reconstruction(self, ask, version, &hash)
+            }
+            OwnRoute::Xorb { capability, index } => xet::plan_xorb(self, ask, &capability, &index),
+            OwnRoute::Blob { capability } => xet::plan_blob(self, ask, &capability),
+            OwnRoute::XetTelemetry => pass::telemetry(),
+            OwnRoute::DatasetsServer { rest } => datasets_server::plan(self, ask, &rest),
+            OwnRoute::Unknown => {
+                let text = "Larder has handed out no such address.";
+                Step::Reply(explain::error(ask, StatusCode::NOT_FOUND, None, text))
+            }
+        }
     }
 }

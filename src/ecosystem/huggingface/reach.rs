@@ -74,6 +74,11 @@ impl Reach {
         Self { may_ask: false, ..self }
     }
 
+    /// Whether the hub may be asked at all.
+    pub const fn may_ask(&self) -> bool {
+        self.may_ask
+    }
+
     /// The client's `Authorization` that the hub is asked with.
     pub const fn credential(&self) -> Option<&Secret> {
         self.credential.as_ref()

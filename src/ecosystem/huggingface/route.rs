@@ -60,10 +60,12 @@ pub const OWN: &str = "-/hf/";
 pub enum OwnRoute {
     /// `xet/v1/reconstructions/HASH`, `xet/v2/...`.
     Reconstruction { version: u8, hash: String },
-    /// `xet/xorb/CAPABILITY`: a range of a virtual xorb.
-    Xorb { capability: String },
-    /// `lfs/CAPABILITY`: a large file, for git-lfs.
-    Lfs { capability: String },
+    /// `xet/v1/telemetry`: nobody's business either.
+    XetTelemetry,
+    /// `xet/xorb/CAPABILITY/INDEX`: a virtual xorb of a file.
+    Xorb { capability: String, index: String },
+    /// `blob/CAPABILITY`: a whole file, for git-lfs and Ollama.
+    Blob { capability: String },
     /// `datasets-server/PATH`: what the host `datasets-server.*` is mapped to.
     DatasetsServer { rest: String },
     Unknown,
@@ -261,14 +263,17 @@ fn path(segments: &[&str]) -> Option<FilePath> {
 }
 
 fn own(rest: &[&str]) -> OwnRoute {
-    let capability = |text: &str| text.to_owned();
+    let owned = |text: &str| text.to_owned();
     match rest {
         ["xet", version @ ("v1" | "v2"), "reconstructions", hash] => OwnRoute::Reconstruction {
             version: if *version == "v1" { 1 } else { 2 },
-            hash: (*hash).to_owned(),
+            hash: owned(hash),
         },
-        ["xet", "xorb", text] => OwnRoute::Xorb { capability: capability(text) },
-        ["lfs", text] => OwnRoute::Lfs { capability: capability(text) },
+        ["xet", "v1", "telemetry"] => OwnRoute::XetTelemetry,
+        ["xet", "xorb", text, index] => {
+            OwnRoute::Xorb { capability: owned(text), index: owned(index) }
+        }
+        ["blob", text] => OwnRoute::Blob { capability: owned(text) },
         ["datasets-server", rest @ ..] => OwnRoute::DatasetsServer { rest: rest.join("/") },
         _ => OwnRoute::Unknown,
     }
@@ -410,7 +415,10 @@ mod tests {
             "-/hf/xet/v2/reconstructions/ab",
             Route::Own(OwnRoute::Reconstruction { version: 2, hash: "ab".to_owned() }),
         );
-        check("-/hf/xet/xorb/c.d", Route::Own(OwnRoute::Xorb { capability: "c.d".to_owned() }));
+        let (capability, index) = ("c-d".to_owned(), "7".to_owned());
+        check("-/hf/xet/xorb/c-d/7", Route::Own(OwnRoute::Xorb { capability, index }));
+        let capability = "c-d".to_owned();
+        check("-/hf/blob/c-d", Route::Own(OwnRoute::Blob { capability }));
         check(
             "-/hf/datasets-server/parquet",
             Route::Own(OwnRoute::DatasetsServer { rest: "parquet".to_owned() }),

@@ -4,6 +4,7 @@
 //! megabytes here; a file is found in it by halving.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,6 +137,17 @@ impl Tree {
         let raw = hex::decode(hash).ok()?;
         let is_it = |entry: &Entry<'_>| entry.xet_hash == Some(raw.as_slice());
         self.entries(0..self.count).map(|(_, entry)| entry).find(is_it)?.facts()
+    }
+
+    /// The files with these SHA-256 digests, in their order; `None` for each that there is not. Looks at every entry once.
+    pub fn files_of_sha256(&self, digests: &[Digest]) -> Vec<Option<FileFacts>> {
+        let large = |entry: &Entry<'_>| entry.large.map(|large| large.sha256.to_vec());
+        let wanted: HashSet<&[u8]> = digests.iter().map(Digest::as_bytes).collect();
+        let entries = self.entries(0..self.count).map(|(_, entry)| entry);
+        let named = entries.filter_map(|entry| Some((large(&entry)?, entry)));
+        let found: HashMap<Vec<u8>, Entry<'_>> =
+            named.filter(|(sha256, _)| wanted.contains(sha256.as_slice())).collect();
+        digests.iter().map(|digest| found.get(digest.as_bytes())?.facts()).collect()
     }
 
     /// The places of everything below a folder; of everything at all without one.
