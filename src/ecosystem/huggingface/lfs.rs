@@ -96,8 +96,7 @@ impl Batch {
 
     /// Looks for the objects among the files of the commit.
     fn look(self, settled: Settled) -> Step {
-        let document =
-            tree::document(&settled.reach, &settled.repository, &settled.commit);
+        let document = tree::document(&settled.reach, &settled.repository, &settled.commit);
         need(document, move |held| match self.from_tree(&settled, held) {
             Some(reply) => Step::Reply(reply),
             None => self.ask_hub(settled),
