@@ -14,6 +14,7 @@ use crate::cache::failure::Failure;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
+mod api;
 mod batch;
 pub mod config;
 mod datasets_server;
@@ -24,9 +25,12 @@ mod head;
 mod info;
 mod lfs;
 mod links;
+mod listing;
 mod manifest;
 mod ollama;
 mod pass;
+mod query;
+mod raw;
 mod reach;
 pub mod repository;
 mod resolve;
@@ -41,6 +45,9 @@ pub mod xet;
 pub use config::{Config, ConfigError, SecretSource, Settings};
 
 use route::{OwnRoute, Route};
+
+/// What the root of `datasets-server.*` stands for below this mount.
+pub const DATASETS_SERVER: &str = "-/hf/datasets-server/";
 
 /// The hub: a mount.
 #[derive(Debug, Clone)]
@@ -71,6 +78,20 @@ impl Ecosystem for Hub {
         match route::route(&ask.path) {
             Route::Resolve(file) => resolve::plan(settings, ask, file),
             Route::Raw(file) => resolve::plan_raw(settings, ask, file),
+            Route::Info { repository, revision } => {
+                api::plan_info(settings, ask, repository, revision)
+            }
+            Route::Tree { repository, revision, folder } => {
+                listing::plan_tree(settings, ask, repository, revision, folder)
+            }
+            Route::PathsInfo { repository, revision } => {
+                listing::plan_paths(settings, ask, repository, revision)
+            }
+            Route::Refs { repository } => api::plan_refs(settings, ask, repository),
+            Route::Commits { repository, .. } => api::plan_commits(settings, ask, repository),
+            Route::AuthCheck { repository } => api::plan_auth_check(settings, ask, repository),
+            Route::Other { repository } => api::plan_other(settings, ask, repository),
+            Route::Telemetry => pass::telemetry(),
             Route::XetToken { repository, revision } => {
                 xet::plan_token(self, ask, repository, revision)
             }
@@ -78,7 +99,7 @@ impl Ecosystem for Hub {
             Route::Registry(registry) => ollama::plan(self, ask, registry),
             Route::LfsBatch { repository } => lfs::plan(self, ask, repository),
             Route::Git { .. } => git::plan(self, ask),
-            _ => pass::plan(settings, ask),
+            Route::Pass => pass::plan(settings, ask),
         }
     }
 

@@ -31,11 +31,15 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask) -> Step {
 
 /// Passes a request on whose body was read already.
 pub fn plan_with(settings: &Arc<Settings>, ask: &Ask, body: Option<Bytes>) -> Step {
+    plan_as(settings, ask, reach(settings, ask), body)
+}
+
+/// Passes a request on as somebody.
+pub fn plan_as(settings: &Arc<Settings>, ask: &Ask, reach: Reach, body: Option<Bytes>) -> Step {
     if ask.method == Method::CONNECT {
         let text = "The hub is no tunnel.";
         return Step::Reply(explain::error(ask, StatusCode::METHOD_NOT_ALLOWED, None, text));
     }
-    let reach = reach(settings, ask);
     let query = ask.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
     let Some(mut request) = reach.get(&format!("{}{query}", ask.path)) else {
         let text = "This path leads nowhere below the hub.";

@@ -87,6 +87,7 @@ pub fn route(path: &str) -> Route {
     let segments: Vec<&str> = path.split('/').collect();
     match segments.as_slice() {
         ["-", "hf", rest @ ..] => Route::Own(own(rest)),
+        ["-", ..] => Route::Own(OwnRoute::Unknown),
         ["v2", rest @ ..] => Route::Registry(registry(rest)),
         ["api", "telemetry", ..] => Route::Telemetry,
         ["api", "resolve-cache", kind, rest @ ..] => resolve_cache(kind, rest),

@@ -53,6 +53,15 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// Both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self {
+            is_stale: self.is_stale || other.is_stale,
+            is_withdrawn: self.is_withdrawn || other.is_withdrawn,
+        }
+    }
+
     /// Tells them in a head.
     pub fn write(self, headers: &mut HeaderMap) {
         let warning = match (self.is_withdrawn, self.is_stale) {
