@@ -115,7 +115,7 @@ impl FromStr for Repository {
 }
 
 /// The name of a commit: forty lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Commit(Arc<str>);
 
@@ -195,7 +195,7 @@ impl fmt::Display for Revision {
 }
 
 /// The path of a file or folder within a repository, decoded. Never empty, without slashes at its ends, dot segments and control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(Arc<str>);
 
 impl FilePath {
