@@ -22,7 +22,7 @@ use crate::banner;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ecosystem::{Ecosystem, generic, pypi};
+use crate::ecosystem::{Ecosystem, generic, huggingface, pypi};
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
@@ -30,7 +30,7 @@ use crate::server::{Handler, Server, ServerError, limits};
 use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
-use crate::types::{ByteSize, Secret};
+use crate::types::{ByteSize, Secret, Signer};
 use crate::upstream::Upstream;
 use crate::upstream::client::Client;
 
@@ -94,7 +94,7 @@ impl App {
         let server = Server::bind(config.server.clone(), &config.tls, &config.listen)?;
         let store = open_store(&config, &clock, &tasks)?;
         let secret = secret(&config.data_dir)?;
-        let routes = routes(&config)?;
+        let routes = routes(&config, &Signer::new(secret))?;
         let upstream: Arc<dyn Upstream> =
             Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?);
         let cache = Cache::new(
@@ -188,8 +188,11 @@ fn open_store(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Arc<dyn S
 }
 
 /// The ways into every mount. An ecosystem is two lines here.
-fn routes(config: &Config) -> Result<Routes, AppError> {
+fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppError> {
     let mut mounts = Mounts::default();
+    if config.huggingface.is_on() {
+        mounts.add(config.huggingface.resolve(read_secret), |hub| hub_routes(hub, signer));
+    }
     for (name, index) in &config.pypi.indexes {
         mounts.add(index.resolve(name, &config.policy, read_secret), pypi_routes);
     }
@@ -221,6 +224,18 @@ impl Mounts {
             Err(errors) => self.faults.extend(errors.iter().map(ToString::to_string)),
         }
     }
+}
+
+fn hub_routes(settings: huggingface::Settings, signer: &Signer) -> Vec<Route> {
+    let hub = huggingface::Hub::new(settings, signer.clone());
+    let vhosts = hub.vhosts().to_vec();
+    let mount: Arc<dyn Ecosystem> = Arc::new(hub);
+    let mut routes = vec![
+        Route::below("/".to_owned(), "", &mount),
+        Route::at_label("datasets-server", huggingface::DATASETS_SERVER, &mount),
+    ];
+    routes.extend(vhosts.iter().map(|host| Route::at_root_of(host, &mount)));
+    routes
 }
 
 fn pypi_routes(settings: pypi::Settings) -> Vec<Route> {

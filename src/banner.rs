@@ -33,7 +33,19 @@ pub fn guides(config: &Config, addresses: &[SocketAddr]) -> Vec<Guide> {
     let root = root(config, addresses);
     let indexes = config.pypi.indexes.keys().map(|name| python_index(&root, name));
     let origins = config.generic.keys().map(|name| any_origin(&root, name));
-    indexes.chain(origins).collect()
+    let hub = config.huggingface.is_on().then(|| hub(&root));
+    hub.into_iter().chain(indexes).chain(origins).collect()
+}
+
+fn hub(root: &str) -> Guide {
+    let lines = [
+        ("hf", format!("HF_ENDPOINT={root} hf download ORG/MODEL")),
+        (
+            "any",
+            format!("HF_ENDPOINT={root}, for transformers, datasets, vLLM and llama.cpp alike"),
+        ),
+    ];
+    Guide { mount: "huggingface".to_owned(), lines: lines.map(line).to_vec() }
 }
 
 fn any_origin(root: &str, name: &str) -> Guide {

@@ -91,7 +91,10 @@ fn mounts(config: &Config) -> Vec<Conflict> {
         config.generic.iter().filter_map(|(name, mount)| mount.resolve(name, |_| unread()).err());
     let origins =
         origins.flatten().map(|fault| Conflict::new(&["generic", &fault.mount], fault.detail));
-    indexes.chain(origins).collect()
+    let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(|_| unread()).err());
+    let hub = hub.flatten().into_iter().flatten();
+    let hub = hub.map(|fault| Conflict::new(&["huggingface"], fault.detail));
+    hub.chain(indexes).chain(origins).collect()
 }
 
 /// A host name leads to one mount.
@@ -104,7 +107,8 @@ fn hosts(config: &Config) -> Vec<Conflict> {
     });
     let mut owners = BTreeMap::new();
     let mut found = Vec::new();
-    for (host, path) in indexes.chain(origins) {
+    let hub = config.huggingface.vhosts.iter().map(|host| (host, vec!["huggingface", "vhosts"]));
+    for (host, path) in hub.chain(indexes).chain(origins) {
         if let Some(owner) = owners.insert(host.to_ascii_lowercase(), path.join(".")) {
             let problem = format!("{host:?} is claimed by `{owner}` already");
             found.push(Conflict::new(&path, problem));
@@ -127,7 +131,8 @@ fn access(config: &Config) -> Vec<Conflict> {
         .map(|(name, index)| (vec!["pypi", "indexes", name, "grant"], &index.grant));
     let origins =
         config.generic.iter().map(|(name, mount)| (vec!["generic", name, "grant"], &mount.grant));
-    for (path, grant) in indexes.chain(origins) {
+    let hub = (vec!["huggingface", "grant"], &config.huggingface.grant);
+    for (path, grant) in indexes.chain(origins).chain([hub]) {
         let unknown = grant.iter().filter(|name| !is_known(name));
         found.extend(unknown.map(|name| {
             Conflict::new(&path, format!("{name:?} is the name of no token in `access.tokens`"))

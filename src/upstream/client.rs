@@ -186,7 +186,7 @@ impl Inner {
     ) -> Result<Answer, UpstreamError> {
         host.note_request();
         let repeat = match request.redirects {
-            Redirects::Follow => Repeat::of(request),
+            Redirects::Follow | Redirects::Within => Repeat::of(request),
             Redirects::Pass => Repeat::Never,
         };
         let mut attempts = Attempts::new(self.config.retry(), repeat);

@@ -48,6 +48,9 @@ impl Route {
             return Ok(Step::Arrived);
         }
         let next = self.target(head)?;
+        if self.request.redirects == Redirects::Within && !self.request.origin.owns(&next) {
+            return Ok(Step::Arrived);
+        }
         let url = std::mem::replace(&mut self.request.url, next);
         self.hops.push(Hop { url, head: head.clone() });
         if rewrite == Rewrite::ToGet {
