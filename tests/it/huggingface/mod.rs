@@ -1,4 +1,5 @@
 //! The model hub: that the fake is one, and what clients get of it through Larder.
 
+mod adapter;
 mod fake;
 mod process;
