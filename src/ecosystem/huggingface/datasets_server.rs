@@ -93,9 +93,7 @@ fn question(reach: &Reach, url: Url) -> Option<OriginRequest> {
     let mut request = OriginRequest::get(origin, url);
     request.credentials = match (reach.credential(), &reach.settings.service) {
         (Some(credential), _) => Some(Credentials::Verbatim(credential.clone())),
-        (None, Some(service)) if reach.audience == Audience::Service => {
-            service.credentials.clone()
-        }
+        (None, Some(service)) if reach.audience == Audience::Service => service.credentials.clone(),
         (None, _) => None,
     };
     Some(request)
@@ -159,15 +157,12 @@ struct AdmitAnswer {
 impl Admit for AdmitAnswer {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
         match answer.head.status {
-            StatusCode::OK => Admission::Accept(Accepted {
-                fresh_for: self.fresh_for,
-                ..Accepted::default()
-            }),
+            StatusCode::OK => {
+                Admission::Accept(Accepted { fresh_for: self.fresh_for, ..Accepted::default() })
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE => Admission::Absent,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Admission::Refused,
-            other => {
-                Admission::Fail { reason: format!("the server of datasets answered {other}") }
-            }
+            other => Admission::Fail { reason: format!("the server of datasets answered {other}") },
         }
     }
 }
@@ -195,7 +190,8 @@ impl Render for RenderAnswer {
         let fresh_for = self.settings.ref_ttl;
         let control = reach::changing(self.shareability, fresh_for);
         reply.headers.insert(header::CACHE_CONTROL, control);
-        if let Some(value) = fact.revision.as_ref().and_then(|text| HeaderValue::from_str(text).ok())
+        if let Some(value) =
+            fact.revision.as_ref().and_then(|text| HeaderValue::from_str(text).ok())
         {
             reply.headers.insert(REVISION, value);
         }

@@ -13,9 +13,7 @@ use crate::ecosystem::huggingface::reach::below;
 use crate::ecosystem::huggingface::{Hub, explain};
 use crate::ecosystem::{Access, Ask, Plan, Serve, Step, Subject};
 use crate::types::Audience;
-use crate::upstream::request::{
-    Credentials, OriginRequest, OutgoingBody, Redirects, Retries,
-};
+use crate::upstream::request::{Credentials, OriginRequest, OutgoingBody, Redirects, Retries};
 
 /// Fields that git and git-lfs send and the hub reads. Nothing else is passed on.
 const FIELDS: [HeaderName; 7] = [

@@ -23,9 +23,7 @@ use crate::ecosystem::huggingface::settle::{Admitted, Purpose, admit, need};
 use crate::ecosystem::huggingface::ticket::{Bearer, Source, Ticket, library_request};
 use crate::ecosystem::huggingface::word::{ERROR_CODE, ERROR_MESSAGE};
 use crate::ecosystem::huggingface::{Hub, explain, reword, xet};
-use crate::ecosystem::{
-    Access, Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View,
-};
+use crate::ecosystem::{Access, Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
 use crate::types::{Digest, Timestamp};
 use crate::upstream::request::OriginRequest;
 
@@ -303,10 +301,9 @@ struct AdmitShelved {
 impl Admit for AdmitShelved {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
         match answer.head.status {
-            StatusCode::OK => Admission::Accept(Accepted {
-                fresh_for: self.fresh_for,
-                ..Accepted::default()
-            }),
+            StatusCode::OK => {
+                Admission::Accept(Accepted { fresh_for: self.fresh_for, ..Accepted::default() })
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE => Admission::Absent,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if answer.hops.is_empty() => {
                 Admission::Refused

@@ -226,8 +226,7 @@ impl Bearer {
 
     /// The way to the hub that was open to who has this.
     pub fn reach(&self, settings: &Arc<Settings>) -> Reach {
-        let reach =
-            Reach::of_audience(settings, self.audience.clone(), self.credential.clone());
+        let reach = Reach::of_audience(settings, self.audience.clone(), self.credential.clone());
         if self.may_ask { reach } else { reach.kept_only() }
     }
 
@@ -360,8 +359,7 @@ mod tests {
         assert_eq!(Pass::unseal(&signer(), &text, after(NOW, PASS_SECS + 1)), None);
         let address = Url::parse("http://cdn.example/x?Signature=a").expect("an address");
         let path = "v2/o/m/blobs/sha256:ab".to_owned();
-        let sources =
-            [Source::Address(address), Source::Hub(path.clone()), Source::Library(path)];
+        let sources = [Source::Address(address), Source::Hub(path.clone()), Source::Library(path)];
         for source in sources {
             let other = Ticket { source, ..ticket() };
             let text = other.seal(&signer(), NOW);

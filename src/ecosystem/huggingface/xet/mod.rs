@@ -51,8 +51,8 @@ pub fn plan_reconstruction(hub: &Hub, ask: &Ask, version: u8, hash: &str) -> Ste
     if let Some(reply) = only_read(ask) {
         return Step::Reply(reply);
     }
-    let Some(pass) = bearer_token(&ask.headers)
-        .and_then(|text| Pass::unseal(&hub.signer, text, ask.now))
+    let Some(pass) =
+        bearer_token(&ask.headers).and_then(|text| Pass::unseal(&hub.signer, text, ask.now))
     else {
         let text = "This token was not made here, or has expired.";
         return refused(StatusCode::UNAUTHORIZED, text);
@@ -84,9 +84,9 @@ pub fn plan_xorb(hub: &Hub, ask: &Ask, ticket: &str, index: &str) -> Step {
         return refused(StatusCode::FORBIDDEN, "This address was not made here, or has expired.");
     };
     let index: Option<u64> = index.parse().ok();
-    let chunking = index.zip(ticket.size).and_then(|(index, size)| {
-        Some((index, Layout { size }.chunking(index)?))
-    });
+    let chunking = index
+        .zip(ticket.size)
+        .and_then(|(index, size)| Some((index, Layout { size }.chunking(index)?)));
     let Some((index, chunking)) = chunking else {
         return refused(StatusCode::NOT_FOUND, "The file has no such part.");
     };

@@ -157,11 +157,13 @@ mod tests {
     fn both_forms_tell_the_same() {
         let digest = Digest::new(Algorithm::Sha256, &[7; 32]).expect("32 bytes");
         let name = xorb_name(&digest, 0);
-        let terms = json!([{"hash": name, "unpacked_length": 34_465, "range": {"start": 1, "end": 2}}]);
+        let terms =
+            json!([{"hash": name, "unpacked_length": 34_465, "range": {"start": 1, "end": 2}}]);
         let second = written(Version::V2, 100_001, 65_540..100_000);
         assert_eq!(second["offset_into_first_range"], 4);
         assert_eq!(second["terms"], terms);
-        let ranges = json!([{"chunks": {"start": 1, "end": 2}, "bytes": {"start": 65_544, "end": 100_016}}]);
+        let ranges =
+            json!([{"chunks": {"start": 1, "end": 2}, "bytes": {"start": 65_544, "end": 100_016}}]);
         let xorb = json!([{"url": "http://larder.example/0", "ranges": ranges}]);
         assert_eq!(second["xorbs"], json!({ name.clone(): xorb }));
         let first = written(Version::V1, 100_001, 65_540..100_000);
