@@ -40,7 +40,10 @@ pub fn guides(config: &Config, addresses: &[SocketAddr]) -> Vec<Guide> {
 fn hub(root: &str) -> Guide {
     let lines = [
         ("hf", format!("HF_ENDPOINT={root} hf download ORG/MODEL")),
-        ("any", format!("HF_ENDPOINT={root}, for transformers, datasets, vLLM and llama.cpp alike")),
+        (
+            "any",
+            format!("HF_ENDPOINT={root}, for transformers, datasets, vLLM and llama.cpp alike"),
+        ),
     ];
     Guide { mount: "huggingface".to_owned(), lines: lines.map(line).to_vec() }
 }

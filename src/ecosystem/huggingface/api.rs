@@ -12,7 +12,9 @@ use crate::ecosystem::huggingface::listing::{siblings, with_tree};
 use crate::ecosystem::huggingface::query::Query;
 use crate::ecosystem::huggingface::raw::{self, Question};
 use crate::ecosystem::huggingface::repository::{Commit, MAIN, Repository, Revision};
-use crate::ecosystem::huggingface::settle::{Admitted, Marks, Purpose, Settled, admit, need, settle};
+use crate::ecosystem::huggingface::settle::{
+    Admitted, Marks, Purpose, Settled, admit, need, settle,
+};
 use crate::ecosystem::huggingface::tree::{self, Tree};
 use crate::ecosystem::huggingface::{explain, pass, reach};
 use crate::ecosystem::{Ask, Render, Rendered, Reply, Step, View};
@@ -39,11 +41,9 @@ pub fn plan_info(
             described_with_blobs(at, asked)
         });
     }
-    admit(settings, ask, repository, Purpose::Listing, move |admitted| {
-        match is_expanded {
-            true => expanded(admitted, asked),
-            false => described(admitted, asked, revision),
-        }
+    admit(settings, ask, repository, Purpose::Listing, move |admitted| match is_expanded {
+        true => expanded(admitted, asked),
+        false => described(admitted, asked, revision),
     })
 }
 

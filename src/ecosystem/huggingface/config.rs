@@ -227,9 +227,10 @@ impl Config {
                 Err("`auth = \"service\"` needs `token_file` or `token_env`".to_owned())
             }
             (Auth::Service, false) => given.resolve(read).map(Some),
-            (Auth::Passthrough | Auth::PublicOnly, false) => Err(
-                "`token_file` and `token_env` are of use only with `auth = \"service\"`".to_owned(),
-            ),
+            (Auth::Passthrough | Auth::PublicOnly, false) => {
+                Err("`token_file` and `token_env` are of use only with `auth = \"service\"`"
+                    .to_owned())
+            }
             (Auth::Passthrough | Auth::PublicOnly, true) => Ok(None),
         }
     }
@@ -240,9 +241,8 @@ impl Settings {
     pub fn after_withdrawal(&self, repository: &Repository) -> AfterWithdrawal {
         let name = repository.to_string();
         let names = |rule: &&WithdrawalRule| {
-            let fits = |pattern: &String| {
-                is_like(pattern, &name) || is_like(pattern, repository.id())
-            };
+            let fits =
+                |pattern: &String| is_like(pattern, &name) || is_like(pattern, repository.id());
             rule.repositories.iter().any(fits)
         };
         self.withdrawal.iter().find(names).map_or(self.after_withdrawal, |rule| rule.after)

@@ -32,11 +32,14 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
             later(error(ask, StatusCode::GATEWAY_TIMEOUT, None, text), None)
         }
         Failure::Unavailable { status, retry_after_secs } => {
-            let text = format!("The hub is out of order (it answered {status}), and nothing of this is kept.");
+            let text = format!(
+                "The hub is out of order (it answered {status}), and nothing of this is kept."
+            );
             later(error(ask, StatusCode::SERVICE_UNAVAILABLE, None, &text), *retry_after_secs)
         }
         Failure::BadAnswer(reason) => {
-            let text = format!("The hub's answer cannot be used: {reason}. Nothing of it was kept.");
+            let text =
+                format!("The hub's answer cannot be used: {reason}. Nothing of it was kept.");
             error(ask, StatusCode::BAD_GATEWAY, None, &text)
         }
         Failure::Store(_) => error(
@@ -86,8 +89,10 @@ fn written(form: Form, status: StatusCode, code: Option<&str>, message: &str) ->
     if let Some(value) = code.and_then(|code| HeaderValue::from_str(code).ok()) {
         reply.headers.insert(ERROR_CODE, value);
     }
-    let visible: String =
-        message.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { ' ' }).collect();
+    let visible: String = message
+        .chars()
+        .map(|letter| if letter.is_ascii_graphic() { letter } else { ' ' })
+        .collect();
     if let Ok(value) = HeaderValue::from_str(&visible) {
         reply.headers.insert(ERROR_MESSAGE, value);
     }

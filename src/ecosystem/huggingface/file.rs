@@ -90,8 +90,7 @@ impl FileFacts {
     /// The file's bytes, to be had from the hub by `GET resolve` where they are not kept.
     pub fn artifact(&self, at: &Settled) -> Artifact {
         let (repository, commit) = (&at.repository, &at.commit);
-        let path =
-            format!("{}/resolve/{commit}/{}", repository.web_path(), self.path.encoded());
+        let path = format!("{}/resolve/{commit}/{}", repository.web_path(), self.path.encoded());
         let origin = at.files.get(&path);
         let key = match self.content.digest() {
             Some(digest) => blob_key(&digest),

@@ -110,10 +110,7 @@ impl Admit for AdmitHead {
         let head = answer.head;
         let is_entry = is_no_entry(head);
         if is_entry || head.status.is_redirection() && head.headers.contains_key(REPO_COMMIT) {
-            return Admission::Accept(Accepted {
-                fresh_for: Duration::MAX,
-                ..Accepted::default()
-            });
+            return Admission::Accept(Accepted { fresh_for: Duration::MAX, ..Accepted::default() });
         }
         self.0.admit(index, answer)
     }
@@ -139,9 +136,8 @@ impl Keep for KeepHead {
 
     fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
         let head = fresh.head;
-        let is_known = is_no_entry(head)
-            || head.status == StatusCode::OK
-            || head.status.is_redirection();
+        let is_known =
+            is_no_entry(head) || head.status == StatusCode::OK || head.status.is_redirection();
         if !is_known {
             let word = Word::of(head, fresh.body);
             let known = previous.and_then(Parsed::get::<Seen>);
@@ -150,7 +146,9 @@ impl Keep for KeepHead {
             return Ok(Kept::alone(to_row(&seen), Parsed::new(seen)));
         }
         if head.text(&REPO_COMMIT) != Some(self.commit.as_str()) {
-            return Err("the hub's answer is of another commit, or does not say of which".to_owned());
+            return Err(
+                "the hub's answer is of another commit, or does not say of which".to_owned()
+            );
         }
         let what = match is_no_entry(head) {
             true => What::Nothing,

@@ -84,11 +84,13 @@ pub fn plan_paths(
             settle(&settings, &ask, repository, revision, Purpose::Listing, move |at| {
                 let wanted = Wanted::read(&body);
                 match wanted.filter(|wanted| !wanted.expand) {
-                    Some(wanted) => with_tree(at, asked, Some(body), move |at, ask, document, _| {
-                        let shown = Shown::of(&at, &ask);
-                        let render = PathsPage { shown, paths: wanted.paths };
-                        raw::serve(document, Arc::new(render))
-                    }),
+                    Some(wanted) => {
+                        with_tree(at, asked, Some(body), move |at, ask, document, _| {
+                            let shown = Shown::of(&at, &ask);
+                            let render = PathsPage { shown, paths: wanted.paths };
+                            raw::serve(document, Arc::new(render))
+                        })
+                    }
                     None => as_the_hub_says(&at, &asked, Some(body)),
                 }
             })

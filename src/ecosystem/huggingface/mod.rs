@@ -36,6 +36,8 @@ pub mod repository;
 mod resolve;
 mod reword;
 pub mod route;
+#[cfg(test)]
+mod scenarios;
 pub mod settle;
 mod ticket;
 pub mod tree;

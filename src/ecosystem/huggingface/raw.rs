@@ -68,11 +68,7 @@ impl Question {
     }
 
     /// Plans the answer. `fallback` answers while there is none.
-    pub fn plan(
-        self,
-        ask: &Ask,
-        fallback: impl FnOnce(Reply) -> Step + Send + 'static,
-    ) -> Step {
+    pub fn plan(self, ask: &Ask, fallback: impl FnOnce(Reply) -> Step + Send + 'static) -> Step {
         let ask = ask.clone();
         let document = self.document();
         need(document.clone(), move |held| {

@@ -34,12 +34,22 @@ pub struct Reading {
 impl Reach {
     /// As nobody: what comes of it is for everybody.
     pub fn public(settings: &Arc<Settings>) -> Self {
-        Self { settings: Arc::clone(settings), audience: Audience::Public, credential: None, may_ask: true }
+        Self {
+            settings: Arc::clone(settings),
+            audience: Audience::Public,
+            credential: None,
+            may_ask: true,
+        }
     }
 
     /// As Larder with its own token.
     pub fn service(settings: &Arc<Settings>) -> Self {
-        Self { settings: Arc::clone(settings), audience: Audience::Service, credential: None, may_ask: true }
+        Self {
+            settings: Arc::clone(settings),
+            audience: Audience::Service,
+            credential: None,
+            may_ask: true,
+        }
     }
 
     /// As a client with its token: what comes of it is for who shows the same one.

@@ -111,8 +111,10 @@ fn described(at: &Settled, facts: &FileFacts) -> HeaderMap {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(facts)));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let name = facts.path.name();
-    let plain: String =
-        name.chars().filter(|letter| letter.is_ascii_graphic() && !"\"\\".contains(*letter)).collect();
+    let plain: String = name
+        .chars()
+        .filter(|letter| letter.is_ascii_graphic() && !"\"\\".contains(*letter))
+        .collect();
     let disposition = format!("inline; filename*=UTF-8''{}; filename=\"{plain}\";", encoded(name));
     insert(&mut headers, header::CONTENT_DISPOSITION, &disposition);
     let sharing = at.files.shareability();

@@ -59,15 +59,25 @@ pub const OWN: &str = "-/hf/";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnRoute {
     /// `xet/v1/reconstructions/HASH`, `xet/v2/...`.
-    Reconstruction { version: u8, hash: String },
+    Reconstruction {
+        version: u8,
+        hash: String,
+    },
     /// `xet/v1/telemetry`: nobody's business either.
     XetTelemetry,
     /// `xet/xorb/CAPABILITY/INDEX`: a virtual xorb of a file.
-    Xorb { capability: String, index: String },
+    Xorb {
+        capability: String,
+        index: String,
+    },
     /// `blob/CAPABILITY`: a whole file, for git-lfs and Ollama.
-    Blob { capability: String },
+    Blob {
+        capability: String,
+    },
     /// `datasets-server/PATH`: what the host `datasets-server.*` is mapped to.
-    DatasetsServer { rest: String },
+    DatasetsServer {
+        rest: String,
+    },
     Unknown,
 }
 
@@ -76,9 +86,15 @@ pub enum OwnRoute {
 pub enum RegistryRoute {
     /// `v2/` itself.
     Ping,
-    Manifest { name: String, reference: String },
+    Manifest {
+        name: String,
+        reference: String,
+    },
     /// The digest as it was written: `sha256:HEX`, `sha256-HEX`.
-    Blob { name: String, digest: String },
+    Blob {
+        name: String,
+        digest: String,
+    },
     Unknown,
 }
 
@@ -91,9 +107,9 @@ pub fn route(path: &str) -> Route {
         ["v2", rest @ ..] => Route::Registry(registry(rest)),
         ["api", "telemetry", ..] => Route::Telemetry,
         ["api", "resolve-cache", kind, rest @ ..] => resolve_cache(kind, rest),
-        ["api", kind, rest @ ..] => RepositoryType::parse(kind)
-            .and_then(|kind| api(kind, rest))
-            .unwrap_or(Route::Pass),
+        ["api", kind, rest @ ..] => {
+            RepositoryType::parse(kind).and_then(|kind| api(kind, rest)).unwrap_or(Route::Pass)
+        }
         [kind, rest @ ..] => match RepositoryType::parse(kind) {
             Some(RepositoryType::Models) => Route::Pass,
             Some(kind) => web(kind, rest).unwrap_or(Route::Pass),
@@ -359,7 +375,11 @@ mod tests {
             "buckets/o/b/resolve/a",
             "o/m/resolve/main/%ff",
         ] {
-            assert!(matches!(route(path), Route::Pass | Route::Info { .. } | Route::Other { .. }), "{path}: {:?}", route(path));
+            assert!(
+                matches!(route(path), Route::Pass | Route::Info { .. } | Route::Other { .. }),
+                "{path}: {:?}",
+                route(path)
+            );
         }
     }
 
@@ -367,7 +387,10 @@ mod tests {
     fn reserved_words_win_over_names() {
         let check = |path: &str, expected: Route| assert_eq!(route(path), expected, "{path}");
         check("api/models/gpt2/refs", Route::Refs { repository: repository("models/gpt2") });
-        check("api/models/o/refs2", Route::Info { repository: repository("models/o/refs2"), revision: None });
+        check(
+            "api/models/o/refs2",
+            Route::Info { repository: repository("models/o/refs2"), revision: None },
+        );
         check("api/models/o/m/refs", Route::Refs { repository: repository("models/o/m") });
         check(
             "api/models/gpt2/revision/main",
@@ -400,7 +423,10 @@ mod tests {
     #[test]
     fn the_other_protocols_have_their_places() {
         let check = |path: &str, expected: Route| assert_eq!(route(path), expected, "{path}");
-        check("o/m.git/info/lfs/objects/batch", Route::LfsBatch { repository: repository("models/o/m") });
+        check(
+            "o/m.git/info/lfs/objects/batch",
+            Route::LfsBatch { repository: repository("models/o/m") },
+        );
         check("datasets/d.git/info/refs", Route::Git { repository: repository("datasets/d") });
         check("gpt2/info/refs", Route::Git { repository: repository("models/gpt2") });
         check("v2/", Route::Registry(RegistryRoute::Ping));

@@ -15,7 +15,7 @@ use crate::ecosystem::huggingface::info::{self, Info};
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, MAIN, Repository, Revision};
 use crate::ecosystem::huggingface::word::Word;
-use crate::ecosystem::{Ask, Held, Reply, Standing, Step};
+use crate::ecosystem::{Ask, Held, Standing, Step};
 use crate::types::{Audience, Secret, Timestamp};
 
 /// What a right is wanted for.
@@ -366,8 +366,6 @@ pub(super) fn need(
 ) -> Step {
     Step::Need {
         documents: vec![document],
-        then: Box::new(move |held| {
-            then(held.into_iter().next().unwrap_or(Err(Failure::NotKept)))
-        }),
+        then: Box::new(move |held| then(held.into_iter().next().unwrap_or(Err(Failure::NotKept)))),
     }
 }

@@ -27,7 +27,10 @@ use crate::types::{Algorithm, Digest, Timestamp};
 pub fn document(reach: &Reach, repository: &Repository, commit: &Commit) -> Document {
     let path = format!("{}/tree/{commit}?recursive=true&expand=false", repository.api_path());
     let how = Reading {
-        keep: Arc::new(KeepTree { hub: reach.settings.origin.base.clone(), aliases: reach.settings.aliases.clone() }),
+        keep: Arc::new(KeepTree {
+            hub: reach.settings.origin.base.clone(),
+            aliases: reach.settings.aliases.clone(),
+        }),
         admit: Arc::new(AdmitTree),
         limit_bytes: reach.settings.tree_limit_bytes,
         demand: Demand::AnyAge,
@@ -379,10 +382,9 @@ struct AdmitTree;
 impl Admit for AdmitTree {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
         match answer.head.status {
-            StatusCode::OK => Admission::Accept(Accepted {
-                fresh_for: Duration::MAX,
-                ..Accepted::default()
-            }),
+            StatusCode::OK => {
+                Admission::Accept(Accepted { fresh_for: Duration::MAX, ..Accepted::default() })
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE => Admission::Absent,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Admission::Refused,
             other => Admission::Fail { reason: format!("the hub answered {other}") },

@@ -66,7 +66,11 @@ impl Word {
 
     /// A repository whose document names no such revision.
     pub fn no_revision(revision: &Revision) -> Self {
-        Self::known(404, "RevisionNotFound", &format!("Invalid rev id: {}", plain(revision.as_str())))
+        Self::known(
+            404,
+            "RevisionNotFound",
+            &format!("Invalid rev id: {}", plain(revision.as_str())),
+        )
     }
 
     fn known(status: u16, code: &str, message: &str) -> Self {
