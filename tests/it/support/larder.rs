@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::client::{ACCEPT_PAGE, Client, Reply};
+use super::hub::FakeHub;
 use super::index::FakeIndex;
 use super::wait::soon;
 
@@ -123,6 +124,19 @@ pub fn over(index: &FakeIndex) -> String {
     let (upstream, files) = (index.simple(), index.files.address.ip());
     format!(
         "{QUICK}[pypi.indexes.default]\nupstream = \"{upstream}\"\nfile_hosts = [\"{files}\"]\n"
+    )
+}
+
+/// The name under which a Larder over a hub shows its repositories as a registry.
+pub const HUB_NAME: &str = "hub.example";
+
+/// Settings of a Larder over a hub and its other hosts; `more` belongs to `[huggingface]`.
+pub fn over_hub(hub: &FakeHub, more: &str) -> String {
+    let (upstream, cdn, cas) = (hub.endpoint(), hub.cdn.address.ip(), hub.cas.address.ip());
+    let (viewer, library) = (hub.viewer.url(""), hub.library.url(""));
+    format!(
+        "{QUICK}[huggingface]\nupstream = \"{upstream}\"\nhosts = [\"{cdn}\", \"{cas}\"]\n\
+         vhosts = [\"{HUB_NAME}\"]\ndatasets_server = \"{viewer}\"\nollama = \"{library}\"\n{more}\n"
     )
 }
 
