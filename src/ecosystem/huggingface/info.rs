@@ -190,14 +190,13 @@ struct KeepInfo {
 /// What Larder itself reads of a description.
 #[derive(Deserialize)]
 struct Said {
-    #[serde(alias = "modelId", alias = "_id")]
-    id: Option<serde_json::Value>,
+    id: Option<String>,
+    #[serde(rename = "modelId")]
+    model_id: Option<String>,
     sha: Option<String>,
-    #[serde(default)]
-    private: bool,
+    private: Option<bool>,
     gated: Option<serde_json::Value>,
-    #[serde(default)]
-    disabled: bool,
+    disabled: Option<bool>,
 }
 
 impl Keep for KeepInfo {
@@ -230,7 +229,7 @@ impl Keep for KeepInfo {
 fn described_by(body: &Bytes) -> Result<Info, String> {
     let said: Said = serde_json::from_slice(body)
         .map_err(|error| format!("the hub's description cannot be read: {error}"))?;
-    if said.id.is_none() {
+    if said.id.or(said.model_id).is_none() {
         return Err("the hub's answer describes nothing".to_owned());
     }
     let commit = match said.sha {
@@ -244,9 +243,9 @@ fn described_by(body: &Bytes) -> Result<Info, String> {
     Ok(Info {
         text: Some(text),
         commit,
-        is_private: said.private,
+        is_private: said.private == Some(true),
         is_gated: said.gated.is_some_and(|gated| !gated.is_null() && gated != false),
-        is_disabled: said.disabled,
+        is_disabled: said.disabled == Some(true),
         ..Info::default()
     })
 }
