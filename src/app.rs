@@ -110,7 +110,10 @@ impl App {
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
         let admin = Admin::new(store, watched, guides, scrape);
-        let own: proxy::Own = Box::new(move |method, path| admin.answer(method, path));
+        let own: proxy::Own = Box::new(move |method, path| match is_handed_out(path) {
+            true => None,
+            false => admin.answer(method, path),
+        });
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
             secret,
@@ -224,6 +227,11 @@ impl Mounts {
             Err(errors) => self.faults.extend(errors.iter().map(ToString::to_string)),
         }
     }
+}
+
+/// Whether a path is one of those that Larder's own mounts hand out to their clients.
+fn is_handed_out(path: &str) -> bool {
+    path.trim_start_matches('/').starts_with(huggingface::route::OWN)
 }
 
 fn hub_routes(settings: huggingface::Settings, signer: &Signer) -> Vec<Route> {

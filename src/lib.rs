@@ -67,6 +67,7 @@ pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod ecosystem;
+pub mod import;
 pub mod policy;
 pub mod proxy;
 pub mod semantics;

@@ -255,9 +255,12 @@ mod tests {
         fs::create_dir_all(snapshot.join("d")).expect("a folder");
         symlink(format!("../../../blobs/{large}"), snapshot.join("d/model.bin")).expect("a link");
         symlink("../../blobs/gone", snapshot.join("gone")).expect("a link");
-        write(&root.join("trees").join(format!("{COMMIT}.json")), &format!(
-            r#"{{"format_version":1,"files":{{"copied.txt":{{"size":6,"blob_id":"{plain}","lfs_sha256":null,"lfs_size":null,"xet_hash":null}}}}}}"#
-        ));
+        write(
+            &root.join("trees").join(format!("{COMMIT}.json")),
+            &format!(
+                r#"{{"format_version":1,"files":{{"copied.txt":{{"size":6,"blob_id":"{plain}","lfs_sha256":null,"lfs_size":null,"xet_hash":null}}}}}}"#
+            ),
+        );
         write(&folder.path().join("version.txt"), "1");
         write(&folder.path().join("models--a--b--c/refs/main"), COMMIT);
 
@@ -274,6 +277,8 @@ mod tests {
             .map(|(path, blob)| (path.as_str(), blob.digest.to_hex(), blob.size))
             .collect();
         assert_eq!(files, [("copied.txt", plain, 6), ("d/model.bin", large, 10)]);
-        assert!(Folder::read(&folder.path().join("nothing")).expect("empty").repositories.is_empty());
+        assert!(
+            Folder::read(&folder.path().join("nothing")).expect("empty").repositories.is_empty()
+        );
     }
 }

@@ -84,9 +84,8 @@ impl Import {
         if self.cache.is_kept(&key) {
             return Fared::Known;
         }
-        let refused = |why: &dyn fmt::Display| {
-            Fared::Refused(format!("{}: {why}", blob.path.display()))
-        };
+        let refused =
+            |why: &dyn fmt::Display| Fared::Refused(format!("{}: {why}", blob.path.display()));
         let address = self.origin.base.join(&format!("{BLOBS}{}", blob.digest.to_hex()));
         let request = match address {
             Ok(url) => OriginRequest::get(&self.origin, url),
@@ -130,12 +129,8 @@ impl Import {
         revision: &str,
         path: &FilePath,
     ) -> Result<(), String> {
-        let address = format!(
-            "/{}/resolve/{}/{}",
-            repository.web_path(),
-            encoded(revision),
-            path.encoded()
-        );
+        let address =
+            format!("/{}/resolve/{}/{}", repository.web_path(), encoded(revision), path.encoded());
         let mut request = Request::new(RequestBody::from(bytes::Bytes::new()));
         *request.method_mut() = Method::HEAD;
         *request.uri_mut() = address.parse().map_err(|error| format!("{address}: {error}"))?;

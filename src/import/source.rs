@@ -210,8 +210,7 @@ fn head_of(blob: &Blob) -> Head {
 /// A file as the hub's list has it.
 fn entry(path: &FilePath, listed: &Listed) -> Value {
     let Listed { size, blob_id, lfs_sha256, lfs_size, xet_hash } = listed;
-    let mut entry =
-        json!({ "type": "file", "path": path.as_str(), "oid": blob_id, "size": size });
+    let mut entry = json!({ "type": "file", "path": path.as_str(), "oid": blob_id, "size": size });
     if let Some(sha256) = lfs_sha256 {
         let size = lfs_size.unwrap_or(*size);
         entry["lfs"] = json!({ "oid": sha256, "size": size, "pointerSize": pointer(sha256, size) });

@@ -97,13 +97,13 @@ impl Batch {
     /// Looks for the objects among the files of the commit.
     fn look(self, settled: Settled) -> Step {
         let document = tree::document(&settled.reach, &settled.repository, &settled.commit);
-        need(document, move |held| match self.from_tree(&settled, held) {
+        need(document, move |held| match self.tree_says(&settled, held) {
             Some(reply) => Step::Reply(reply),
             None => self.ask_hub(settled),
         })
     }
 
-    fn from_tree(&self, settled: &Settled, held: Result<Held, Failure>) -> Option<Reply> {
+    fn tree_says(&self, settled: &Settled, held: Result<Held, Failure>) -> Option<Reply> {
         let held = held.ok()?;
         let tree = held.parsed.get::<Tree>().filter(|tree| settled.covers(tree.kept()))?;
         let digests: Vec<Digest> = self.objects.iter().map(|(_, digest)| *digest).collect();
@@ -134,7 +134,7 @@ impl Batch {
                 Err(failure) => return Step::Reply(explain::failure(&self.ask, &failure)),
             };
             match held.parsed.get::<Vec<Heard>>() {
-                Some(heard) => Step::Reply(self.from_hub(&settled, heard)),
+                Some(heard) => Step::Reply(self.hub_says(&settled, heard)),
                 None => Step::Reply(explain::lost()),
             }
         })
@@ -149,7 +149,7 @@ impl Batch {
         request
     }
 
-    fn from_hub(&self, settled: &Settled, heard: &[Heard]) -> Reply {
+    fn hub_says(&self, settled: &Settled, heard: &[Heard]) -> Reply {
         let told = heard.iter().map(|Heard { named, place }| {
             let told = match (place, named.digest()) {
                 (Place::Error { code, message }, _) => {

@@ -15,13 +15,11 @@ pub const LIMIT_BYTES: u64 = 4 << 20;
 /// What a manifest is where nothing says it.
 const DEFAULT_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// A manifest and what it names.
+/// A manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     pub media_type: String,
     pub bytes: Bytes,
-    /// Configuration and layers, with their sizes.
-    pub blobs: Vec<(Digest, u64)>,
 }
 
 impl Manifest {
@@ -29,24 +27,19 @@ impl Manifest {
     pub fn parse(media_type: Option<&str>, bytes: Bytes) -> Result<Self, String> {
         let parsed: Wire = serde_json::from_slice(&bytes)
             .map_err(|error| format!("this is no manifest: {error}"))?;
-        let named = parsed.config.into_iter().chain(parsed.layers);
-        let blobs = named.map(|blob| match blob.digest.parse::<Digest>() {
-            Ok(digest) if digest.blob_id().is_some() => Ok((digest, blob.size)),
-            _ => Err(format!("the manifest names a blob {:?}", blob.digest)),
-        });
-        let blobs = blobs.collect::<Result<Vec<_>, String>>()?;
+        let is_proof =
+            |name: &str| name.parse::<Digest>().is_ok_and(|digest| digest.blob_id().is_some());
+        let mut named = parsed.config.iter().chain(&parsed.layers);
+        if let Some(blob) = named.find(|blob| !is_proof(&blob.digest)) {
+            return Err(format!("the manifest names a blob {:?}", blob.digest));
+        }
         let said = parsed.media_type.as_deref().or(media_type).unwrap_or(DEFAULT_TYPE);
-        Ok(Self { media_type: said.to_owned(), bytes, blobs })
+        Ok(Self { media_type: said.to_owned(), bytes })
     }
 
     /// The digest that its bytes hash to.
     pub fn digest(&self) -> Digest {
         BlobId::of(&self.bytes).digest()
-    }
-
-    /// The size of a blob that it names.
-    pub fn size_of(&self, digest: &Digest) -> Option<u64> {
-        self.blobs.iter().find_map(|(named, size)| (named == digest).then_some(*size))
     }
 }
 
@@ -106,7 +99,6 @@ struct Wire {
 #[derive(Deserialize)]
 struct Blob {
     digest: String,
-    size: u64,
 }
 
 #[cfg(test)]
@@ -142,7 +134,6 @@ mod tests {
         let read = read.get::<Manifest>().expect("a manifest");
         assert_eq!(read.bytes, text(&digest).as_bytes());
         assert_eq!(read.media_type, "application/json");
-        assert_eq!(read.size_of(&digest.parse().expect("a digest")), Some(7));
         assert_eq!(Some(read), kept.parsed.get::<Manifest>());
     }
 

@@ -9,3 +9,4 @@ mod replays_faults;
 mod replays_kinds;
 mod replays_privacy;
 mod stock;
+mod xet;

@@ -100,27 +100,29 @@ mod tests {
 
     const CHUNK: u64 = 65536;
 
-    fn runs(size: u64, range: Range<u64>) -> Vec<(u64, Range<u64>, Range<u64>, Range<u64>)> {
-        let runs = Layout { size }.runs(range);
-        runs.map(|run| (run.xorb, run.chunks, run.content, run.bytes)).collect()
+    fn check(size: u64, range: Range<u64>, expected: &[Run]) {
+        let runs: Vec<Run> = Layout { size }.runs(range.clone()).collect();
+        assert_eq!(runs, expected, "{range:?} of {size}");
+    }
+
+    const fn run(xorb: u64, chunks: Range<u64>, content: Range<u64>, bytes: Range<u64>) -> Run {
+        Run { xorb, chunks, content, bytes }
     }
 
     #[test]
     fn a_range_is_covered_by_whole_chunks() {
-        assert_eq!(runs(5, 0..5), [(0, 0..1, 0..5, 0..13)]);
-        assert_eq!(runs(0, 0..0), []);
-        assert_eq!(runs(10, 10..10), []);
+        check(5, 0..5, &[run(0, 0..1, 0..5, 0..13)]);
+        check(0, 0..0, &[]);
+        check(10, 10..10, &[]);
         let size = 2 * XORB_BYTES + 10;
-        assert_eq!(runs(size, CHUNK..CHUNK + 1), [(0, 1..2, CHUNK..2 * CHUNK, 65544..131_088)]);
-        assert_eq!(runs(size, CHUNK - 1..CHUNK + 1), [(0, 0..2, 0..2 * CHUNK, 0..131_088)]);
-        let crossing = runs(size, XORB_BYTES - 1..XORB_BYTES + 1);
-        let expected = [
-            (0, 999..1000, XORB_BYTES - CHUNK..XORB_BYTES, 999 * 65544..1000 * 65544),
-            (1, 0..1, XORB_BYTES..XORB_BYTES + CHUNK, 0..65544),
+        check(size, CHUNK..CHUNK + 1, &[run(0, 1..2, CHUNK..2 * CHUNK, 65544..131_088)]);
+        check(size, CHUNK - 1..CHUNK + 1, &[run(0, 0..2, 0..2 * CHUNK, 0..131_088)]);
+        let crossing = [
+            run(0, 999..1000, XORB_BYTES - CHUNK..XORB_BYTES, 999 * 65544..1000 * 65544),
+            run(1, 0..1, XORB_BYTES..XORB_BYTES + CHUNK, 0..65544),
         ];
-        assert_eq!(crossing, expected);
-        let tail = runs(size, size - 1..size);
-        assert_eq!(tail, [(2, 0..1, 2 * XORB_BYTES..size, 0..18)]);
+        check(size, XORB_BYTES - 1..XORB_BYTES + 1, &crossing);
+        check(size, size - 1..size, &[run(2, 0..1, 2 * XORB_BYTES..size, 0..18)]);
     }
 
     #[test]
