@@ -2,6 +2,7 @@
 
 mod clients;
 mod fake;
+mod import;
 mod matrix;
 mod process;
 mod replays_crowd;
