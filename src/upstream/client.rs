@@ -217,6 +217,7 @@ impl Inner {
         }
         match outcome {
             Ok((head, framing, body)) => {
+                meter::quotas(&host.name, &head);
                 Ok(Answer { head, framing, body, place: pass.succeeded() })
             }
             Err(Fault { error, blame }) => {

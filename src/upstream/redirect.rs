@@ -245,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn within_a_host_redirects_are_followed_and_one_that_leaves_it_is_the_answer() {
+        let mut route = route("https://index.example/a", Method::HEAD, OutgoingBody::Empty);
+        route.request.redirects = Redirects::Within;
+        assert_eq!(route.advance(&redirect(307, "/b")).expect("an answer"), Step::Onward);
+        let away = route.advance(&redirect(302, "https://files.example/c"));
+        assert_eq!(away.expect("an answer"), Step::Arrived);
+        assert_eq!(route.request.url.path(), "/b");
+    }
+
+    #[test]
     fn a_location_that_is_no_address_is_malformed() {
         let mut route = route("https://index.example/", Method::GET, OutgoingBody::Empty);
         let refused = route.advance(&redirect(302, "https://[::1"));

@@ -163,7 +163,7 @@ fn expanded(admitted: Admitted, ask: Ask) -> Step {
         demand: reach::demand(&ask),
     };
     let asked = ask.clone();
-    question.plan(&ask, move |_| {
+    question.plan_or(&ask, move |_| {
         let marks = Marks { is_stale: true, is_withdrawn: false };
         let document = info::document(&admitted.reach, &admitted.repository, &asked);
         shown(&admitted, &asked, document, marks)
@@ -186,14 +186,15 @@ pub fn plan_refs(settings: &Arc<Settings>, ask: &Ask, repository: Repository) ->
             body: None,
             demand: reach::demand(&asked),
         };
-        question.plan(&asked, move |otherwise| match main {
+        let ask = asked.clone();
+        question.plan_or(&asked, move |failure| match main {
             Some(commit) => {
                 let marks = Marks { is_stale: true, is_withdrawn: false }.with(admitted.marks);
                 let settings = &admitted.reach.settings;
                 let sharing = admitted.reach.shareability();
                 Step::Reply(raw::json(settings, "", refs(&commit).into(), sharing, marks))
             }
-            None => Step::Reply(otherwise),
+            None => Step::Reply(explain::failure(&ask, failure)),
         })
     })
 }
@@ -220,7 +221,7 @@ pub fn plan_commits(settings: &Arc<Settings>, ask: &Ask, repository: Repository)
             body: None,
             demand: reach::demand(&asked),
         };
-        question.plan(&asked, Step::Reply)
+        question.plan(&asked)
     })
 }
 

@@ -157,7 +157,7 @@ fn as_the_hub_says(at: &Settled, ask: &Ask, body: Option<Bytes>) -> Step {
         body: body.map(|body| (body, kind)),
         demand: reach::demand(ask),
     };
-    question.plan(ask, Step::Reply)
+    question.plan(ask)
 }
 
 /// What every list is shown with.

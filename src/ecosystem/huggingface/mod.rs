@@ -101,7 +101,7 @@ impl Ecosystem for Hub {
             Route::Registry(registry) => ollama::plan(self, ask, registry),
             Route::LfsBatch { repository } => lfs::plan(self, ask, repository),
             Route::Git { .. } => git::plan(self, ask),
-            Route::Pass => pass::plan(settings, ask),
+            Route::Pass => pass::plan_rest(settings, ask),
         }
     }
 

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
 
+use crate::cache::failure::Failure;
 use crate::cache::lookup::{Exchange, Mode};
 use crate::ecosystem::generic::forward;
 use crate::ecosystem::huggingface::config::{ID, Settings};
-use crate::ecosystem::huggingface::reach::Reach;
+use crate::ecosystem::huggingface::raw::Question;
+use crate::ecosystem::huggingface::reach::{self, Reach};
+use crate::ecosystem::huggingface::settle::Marks;
 use crate::ecosystem::huggingface::{explain, links};
 use crate::ecosystem::{Access, Amend, Ask, Plan, Reply, Serve, Step, Subject};
-use crate::types::Head;
+use crate::types::{Audience, Head};
 use crate::upstream::request::OutgoingBody;
 
 /// Fields that would lead clients to the hub's own storage.
@@ -29,9 +32,38 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask) -> Step {
     plan_with(settings, ask, None)
 }
 
+/// Passes on what has no place of its own. Lists and searches of the API are kept question by question, for worse days, as long as no token shapes them.
+pub fn plan_rest(settings: &Arc<Settings>, ask: &Ask) -> Step {
+    if ask.path.starts_with("api/buckets/") && ask.path.ends_with("/xet-read-token") {
+        let text = "Larder does not serve buckets by Xet; ask the hub itself for this one.";
+        return Step::Reply(explain::error(ask, StatusCode::NOT_IMPLEMENTED, None, text));
+    }
+    let reach = as_whom(settings, ask);
+    let is_list = ask.path.starts_with("api/") && matches!(ask.method, Method::GET | Method::HEAD);
+    if !is_list || reach.audience != Audience::Public {
+        return plan_as(settings, ask, reach, None);
+    }
+    let question = Question {
+        reach,
+        marks: Marks::default(),
+        address: match &ask.query {
+            Some(query) => format!("{}?{query}", ask.path),
+            None => ask.path.clone(),
+        },
+        body: None,
+        demand: reach::demand(ask),
+    };
+    let (hub, asked) = (Arc::clone(settings), ask.clone());
+    question.plan_or(ask, move |failure| match failure {
+        // Not everything in the API is JSON.
+        Failure::BadAnswer(_) => plan_with(&hub, &asked, None),
+        failure => Step::Reply(explain::failure(&asked, failure)),
+    })
+}
+
 /// Passes a request on whose body was read already.
 pub fn plan_with(settings: &Arc<Settings>, ask: &Ask, body: Option<Bytes>) -> Step {
-    plan_as(settings, ask, reach(settings, ask), body)
+    plan_as(settings, ask, as_whom(settings, ask), body)
 }
 
 /// Passes a request on as somebody.
@@ -61,7 +93,7 @@ pub fn plan_as(settings: &Arc<Settings>, ask: &Ask, reach: Reach, body: Option<B
 }
 
 /// As whom the hub is asked for what belongs to no repository: as the client, as Larder where it may be, else as nobody.
-pub(super) fn reach(settings: &Arc<Settings>, ask: &Ask) -> Reach {
+pub(super) fn as_whom(settings: &Arc<Settings>, ask: &Ask) -> Reach {
     let public = Reach::public(settings);
     match settings.service {
         Some(_) if settings.grants(ask.client.as_deref()) => Reach::service(settings),

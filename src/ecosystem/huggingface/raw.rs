@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::failure::Failure;
 use crate::cache::lookup::{Demand, Document, Fresh, Keep, Kept, Parsed};
 use crate::ecosystem::huggingface::config::Settings;
 use crate::ecosystem::huggingface::info::{AdmitFacts, from_row, to_row};
@@ -67,14 +68,24 @@ impl Question {
         reach.document(&name, request, how)
     }
 
+    /// Plans the answer.
+    pub fn plan(self, ask: &Ask) -> Step {
+        let asked = ask.clone();
+        self.plan_or(ask, move |failure| Step::Reply(explain::failure(&asked, failure)))
+    }
+
     /// Plans the answer. `fallback` answers while there is none.
-    pub fn plan(self, ask: &Ask, fallback: impl FnOnce(Reply) -> Step + Send + 'static) -> Step {
+    pub fn plan_or(
+        self,
+        ask: &Ask,
+        fallback: impl FnOnce(&Failure) -> Step + Send + 'static,
+    ) -> Step {
         let ask = ask.clone();
         let document = self.document();
         need(document.clone(), move |held| {
             let held = match held {
                 Ok(held) => held,
-                Err(failure) => return fallback(explain::failure(&ask, &failure)),
+                Err(failure) => return fallback(&failure),
             };
             match held.parsed.get::<Raw>() {
                 Some(Raw { body: None, refusal: Some(word), .. }) => {

@@ -118,6 +118,12 @@ impl Session {
     }
 
     pub async fn run(&self, sequence: Sequence, wanted: &Wanted) -> Outcome<Fetched> {
+        // Capabilities are long; their beginning says as much.
+        let shortened = |told: String| told.chars().take(400).collect();
+        self.fetch(sequence, wanted).await.map_err(shortened)
+    }
+
+    async fn fetch(&self, sequence: Sequence, wanted: &Wanted) -> Outcome<Fetched> {
         match sequence {
             Sequence::Siblings => self.siblings(wanted).await,
             Sequence::Tree => self.tree(wanted, false).await,

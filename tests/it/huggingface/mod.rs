@@ -1,5 +1,6 @@
 //! The model hub: that the fake is one, and what clients get of it through Larder.
 
+mod adapter;
 mod clients;
 mod fake;
 mod import;

@@ -122,10 +122,13 @@ async fn ask(larder: &Larder, route: &Route, id: &str, token: &str) -> Reply {
     ask.send().await
 }
 
-/// What of an answer a client can tell repositories apart by.
+/// What of an answer a client can tell repositories apart by. An outage is one, whatever stands in the way of the hub just now.
 fn seen(reply: &Reply, id: &str) -> String {
     let of = |name: &str| reply.header(name).replace(id, "ID");
-    let fields = [
+    if reply.status.is_server_error() && of("x-error-code").is_empty() {
+        return "outage".to_owned();
+    }
+    const FIELDS: [&str; 7] = [
         "x-error-code",
         "x-error-message",
         "content-type",
@@ -134,7 +137,7 @@ fn seen(reply: &Reply, id: &str) -> String {
         "link",
         "cache-control",
     ];
-    let fields: Vec<String> = fields.iter().map(|name| format!("{name}: {}", of(name))).collect();
+    let fields = FIELDS.map(|name| format!("{name}: {}", of(name)));
     format!("{} {} {}", reply.status, fields.join(" | "), reply.text().replace(id, "ID"))
 }
 
@@ -200,6 +203,13 @@ async fn read_by_alice(larder: &Larder, sha: &str) -> Vec<String> {
     faults
 }
 
+/// The same questions about what is nowhere. That somebody has asked for a name is told apart neither.
+async fn search_for_nothing(larder: &Larder, sha: &str) {
+    for route in routes(sha) {
+        ask(larder, &route, NOWHERE, ALICE).await;
+    }
+}
+
 fn wanted() -> Wanted {
     let (kind, id, revision) = (Kind::Model, SECRET.to_owned(), "main".to_owned());
     Wanted { kind, id, revision, pointers: std::collections::BTreeMap::new() }
@@ -229,6 +239,7 @@ async fn table(world: World) {
         faults.extend(leaks(&larder, &sha, "cold").await);
     }
     faults.extend(read_by_alice(&larder, &sha).await);
+    search_for_nothing(&larder, &sha).await;
     hub.turn(world, Kind::Model, "org/public", Files::new()).await;
     faults.extend(leaks(&larder, &sha, "warm").await);
     larder.advance(3600);
@@ -281,6 +292,7 @@ async fn rights_that_cannot_be_confirmed_are_none() {
 async fn an_offline_grant_holds_for_whom_it_was_given_and_as_long() {
     let (hub, larder, sha) = stand("offline_grant = \"1day\"").await;
     assert_none(&read_by_alice(&larder, &sha).await);
+    search_for_nothing(&larder, &sha).await;
     hub.turn(World::Refused, Kind::Model, SECRET, Files::new()).await;
     larder.advance(3600);
     let file = format!("/ID/resolve/{sha}/notes.txt");

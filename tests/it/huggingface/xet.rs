@@ -89,7 +89,9 @@ fn places(told: &Value) -> Vec<Place> {
         let hash = term["hash"].as_str().expect("a hash");
         let (url, bytes) = match told.get("xorbs") {
             Some(xorbs) => (&xorbs[hash][0]["url"], &xorbs[hash][0]["ranges"][0]["bytes"]),
-            None => (&told["fetch_info"][hash][0]["url"], &told["fetch_info"][hash][0]["url_range"]),
+            None => {
+                (&told["fetch_info"][hash][0]["url"], &told["fetch_info"][hash][0]["url_range"])
+            }
         };
         Place {
             url: url.as_str().expect("an address").to_owned(),
