@@ -280,7 +280,8 @@ async fn rights_that_cannot_be_confirmed_are_none() {
         for route in routes(&sha) {
             let reply = ask(&larder, &route, SECRET, ALICE).await;
             let (status, name) = (reply.status.as_u16(), format!("{world:?}: {}", route.path));
-            assert!(status >= 500, "{name}: {reply:?}");
+            // A page that is passed through is refused in the hub's own words.
+            assert!(status >= 500 || status == 429, "{name}: {reply:?}");
             assert_eq!(reply.header("x-error-code"), "", "{name}");
         }
         let public = larder.get("/org/public/resolve/main/a.txt").await;
