@@ -23,6 +23,9 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, pypi};
+use crate::import::folder::Folder;
+use crate::import::source::Openness;
+use crate::import::{self, Import};
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
@@ -147,6 +150,62 @@ impl App {
         server.run(handler, tasks.serving.clone(), stop).await;
         tasks.wind_up().await;
     }
+}
+
+/// Takes over what a hub client has downloaded to `folder`. Must be called within a tokio runtime, with the data directory to itself.
+///
+/// # Errors
+///
+/// [`AppError::Store`] when a server holds the data directory, [`AppError::Settings`] when the configuration has no hub.
+pub async fn import(
+    config: Config,
+    clock: Clock,
+    folder: &Path,
+    openness: Openness,
+) -> Result<import::Report, AppError> {
+    let tasks = Tasks::default();
+    if !config.huggingface.is_on() {
+        let fault = "`huggingface.upstream` is not set: there is no hub that this could be from";
+        return Err(AppError::Settings(vec![fault.to_owned()]));
+    }
+    let hub = config.huggingface.resolve(read_secret).map_err(AppError::settings)?;
+    let io = |source| AppError::Io { action: format!("{} cannot be read", folder.display()), source };
+    fs::metadata(folder).map_err(io)?;
+    let folder = Arc::new(Folder::read(folder).map_err(io)?);
+    let store = open_store(&config, &clock, &tasks)?;
+    let signer = Signer::new(secret(&config.data_dir)?);
+    let origin = Arc::clone(&hub.origin);
+    let source = import::source::Source {
+        folder: Arc::clone(&folder),
+        base: origin.base.clone(),
+        openness,
+        hub: Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?),
+    };
+    let cache = Cache::new(
+        config.cache.clone(),
+        store,
+        Arc::new(source),
+        clock.clone(),
+        tasks.transfers.clone(),
+        tasks.stop_transfers.clone(),
+    );
+    let handler = Proxy::new(proxy::Parts {
+        memory: ByteSize(config.cache.memory.bytes() / 4),
+        secret: secret(&config.data_dir)?,
+        public_url: None,
+        cache: cache.clone(),
+        clock,
+        routes: Routes::new(hub_routes(hub, &signer))
+            .map_err(|conflict| AppError::settings(vec![conflict]))?,
+        access: Access::new(&access::Config::default()).map_err(AppError::settings)?,
+        own: Box::new(|_, _| None),
+    });
+    let report = Import { cache, handler: Arc::new(handler), folder, origin }.run().await;
+    // What was verified is being written down: all of it, before anything is ended.
+    tasks.transfers.close();
+    tasks.transfers.wait().await;
+    tasks.wind_up().await;
+    Ok(report)
 }
 
 impl Tasks {

@@ -6,6 +6,7 @@
 //!
 //! Left out: uploads, which pass through to the hub's own host.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::cache::lookup::{
     Accepted, Admission, Admit, Answer, Demand, Document, Fresh, Keep, Kept, Parsed,
 };
 use crate::ecosystem::huggingface::batch::{self, Heard, MEDIA_TYPE, Named, Place, Request, Told};
+use crate::ecosystem::huggingface::info::{self, Info};
 use crate::ecosystem::huggingface::reach::Reading;
 use crate::ecosystem::huggingface::repository::{MAIN, Repository, Revision};
 use crate::ecosystem::huggingface::settle::{Purpose, Settled, need, settle};
@@ -55,6 +57,12 @@ pub fn plan(hub: &Hub, ask: &Ask, repository: Repository) -> Step {
         then: Box::new(move |body| Batch::plan(hub, ask, repository, body)),
     }
 }
+
+/// How many commits are looked through for objects that the present one does not have.
+const MOST_COMMITS: usize = 16;
+
+/// What is told of objects whose place is known.
+type Known = HashMap<Digest, Told>;
 
 /// A batch that is being answered.
 struct Batch {
@@ -97,27 +105,73 @@ impl Batch {
     /// Looks for the objects among the files of the commit.
     fn look(self, settled: Settled) -> Step {
         let document = tree::document(&settled.reach, &settled.repository, &settled.commit);
-        need(document, move |held| match self.tree_says(&settled, held) {
-            Some(reply) => Step::Reply(reply),
-            None => self.ask_hub(settled),
+        need(document, move |held| {
+            let told = self.told_of(&settled, [held]);
+            self.go_on(settled, told, Self::look_back)
         })
     }
 
-    fn tree_says(&self, settled: &Settled, held: Result<Held, Failure>) -> Option<Reply> {
-        let held = held.ok()?;
-        let tree = held.parsed.get::<Tree>().filter(|tree| settled.covers(tree.kept()))?;
-        let digests: Vec<Digest> = self.objects.iter().map(|(_, digest)| *digest).collect();
-        let facts = tree.files_of_sha256(&digests);
-        let told = self.objects.iter().zip(facts).map(|((named, _), facts)| {
-            let ticket = Ticket::of_file(settled, &facts?)?;
-            Some((named.clone(), self.told(&ticket)))
+    /// Looks for the others among the files of commits that the branch led to before: what a forced push left behind is still checked out.
+    fn look_back(self, settled: Settled, known: Known) -> Step {
+        let document = info::document(&settled.reach, &settled.repository, &self.ask);
+        need(document, move |held| {
+            let seen = held.ok().and_then(|held| Some(held.parsed.get::<Info>()?.history.clone()));
+            let seen = seen.unwrap_or_default().into_iter().rev().take(MOST_COMMITS);
+            let trees = seen.filter(|seen| seen.commit != settled.commit).map(|seen| {
+                tree::kept_document(&settled.reach, &settled.repository, &seen.commit)
+            });
+            let documents: Vec<Document> = trees.collect();
+            if documents.is_empty() {
+                return self.ask_hub(settled, known);
+            }
+            let then = move |held| {
+                let mut told = self.told_of(&settled, held);
+                told.extend(known);
+                self.go_on(settled, told, Self::ask_hub)
+            };
+            Step::Need { documents, then: Box::new(then) }
+        })
+    }
+
+    /// Answers when all objects are known, else does what is `next`.
+    fn go_on(
+        self,
+        settled: Settled,
+        known: Known,
+        next: impl FnOnce(Self, Settled, Known) -> Step,
+    ) -> Step {
+        let told = self.objects.iter().map(|(named, digest)| {
+            Some((named.clone(), known.get(digest)?.clone()))
         });
-        let told: Vec<(Named, Told)> = told.collect::<Option<_>>()?;
-        Some(answered(&told))
+        match told.collect::<Option<Vec<_>>>() {
+            Some(told) => Step::Reply(answered(&told)),
+            None => next(self, settled, known),
+        }
+    }
+
+    /// What trees tell of the objects.
+    fn told_of(
+        &self,
+        settled: &Settled,
+        trees: impl IntoIterator<Item = Result<Held, Failure>>,
+    ) -> Known {
+        let digests: Vec<Digest> = self.objects.iter().map(|(_, digest)| *digest).collect();
+        let mut known = Known::new();
+        for held in trees.into_iter().flatten() {
+            let tree = held.parsed.get::<Tree>().filter(|tree| settled.covers(tree.kept()));
+            let Some(tree) = tree else { continue };
+            let found = digests.iter().zip(tree.files_of_sha256(&digests));
+            for (digest, facts) in found {
+                if let Some(ticket) = facts.and_then(|facts| Ticket::of_file(settled, &facts)) {
+                    known.insert(*digest, self.told(&ticket));
+                }
+            }
+        }
+        known
     }
 
     /// Asks the hub: the objects are of another commit, or the tree could not be had.
-    fn ask_hub(self, settled: Settled) -> Step {
+    fn ask_hub(self, settled: Settled, known: Known) -> Step {
         let path = format!("{}.git/info/lfs/objects/batch", settled.repository.web_path());
         let request = settled.files.get(&path).map(|request| self.request(request));
         let how = Reading {
@@ -134,7 +188,7 @@ impl Batch {
                 Err(failure) => return Step::Reply(explain::failure(&self.ask, &failure)),
             };
             match held.parsed.get::<Vec<Heard>>() {
-                Some(heard) => Step::Reply(self.hub_says(&settled, heard)),
+                Some(heard) => Step::Reply(self.hub_says(&settled, &known, heard)),
                 None => Step::Reply(explain::lost()),
             }
         })
@@ -149,9 +203,13 @@ impl Batch {
         request
     }
 
-    fn hub_says(&self, settled: &Settled, heard: &[Heard]) -> Reply {
+    fn hub_says(&self, settled: &Settled, known: &Known, heard: &[Heard]) -> Reply {
         let told = heard.iter().map(|Heard { named, place }| {
-            let told = match (place, named.digest()) {
+            let digest = named.digest();
+            if let Some(told) = digest.and_then(|digest| known.get(&digest)) {
+                return (named.clone(), told.clone());
+            }
+            let told = match (place, digest) {
                 (Place::Error { code, message }, _) => {
                     Told::Error { code: *code, message: message.clone() }
                 }

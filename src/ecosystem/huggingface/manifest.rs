@@ -7,6 +7,7 @@ use http::header;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::lookup::{Fresh, Keep, Kept, Parsed};
+use crate::ecosystem::huggingface::repository::Commit;
 use crate::types::{BlobId, Digest, Timestamp};
 
 /// The largest manifest.
@@ -20,6 +21,8 @@ const DEFAULT_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json
 pub struct Manifest {
     pub media_type: String,
     pub bytes: Bytes,
+    /// The commit that the repository was at: as long as it is, a tag means the same.
+    pub commit: Option<Commit>,
 }
 
 impl Manifest {
@@ -34,7 +37,7 @@ impl Manifest {
             return Err(format!("the manifest names a blob {:?}", blob.digest));
         }
         let said = parsed.media_type.as_deref().or(media_type).unwrap_or(DEFAULT_TYPE);
-        Ok(Self { media_type: said.to_owned(), bytes })
+        Ok(Self { media_type: said.to_owned(), bytes, commit: None })
     }
 
     /// The digest that its bytes hash to.
@@ -48,25 +51,30 @@ impl Manifest {
 pub struct KeepManifest {
     /// The digest that it was asked for by, if it was.
     pub digest: Option<Digest>,
+    /// The commit that the repository is at now.
+    pub commit: Option<Commit>,
 }
 
 impl Keep for KeepManifest {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
         let row: Row<'_> = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
         let bytes = Bytes::copy_from_slice(row.bytes);
-        Ok(Parsed::new(Manifest::parse(Some(row.media_type), bytes)?))
+        let commit = row.commit.and_then(Commit::parse);
+        Ok(Parsed::new(Manifest { commit, ..Manifest::parse(Some(row.media_type), bytes)? }))
     }
 
     fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
         let media_type = fresh.head.text(&header::CONTENT_TYPE);
         let manifest = Manifest::parse(media_type, fresh.body.clone())?;
+        let manifest = Manifest { commit: self.commit.clone(), ..manifest };
         match self.digest {
             Some(expected) if expected != manifest.digest() => {
                 return Err(format!("expected {expected}, got {}", manifest.digest()));
             }
             _ => {}
         }
-        let row = Row { media_type: &manifest.media_type, bytes: &manifest.bytes };
+        let commit = manifest.commit.as_ref().map(Commit::as_str);
+        let row = Row { media_type: &manifest.media_type, bytes: &manifest.bytes, commit };
         let bytes = postcard::to_stdvec(&row).expect("text and bytes have a form in postcard");
         Ok(Kept::alone(bytes.into(), Parsed::new(manifest)))
     }
@@ -81,6 +89,7 @@ impl Keep for KeepManifest {
 struct Row<'a> {
     media_type: &'a str,
     bytes: &'a [u8],
+    commit: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -128,7 +137,7 @@ mod tests {
     #[test]
     fn what_was_merged_is_read_back_byte_for_byte() {
         let digest = format!("sha256:{}", "bb".repeat(32));
-        let keep = KeepManifest { digest: None };
+        let keep = KeepManifest { digest: None, commit: Commit::parse(&"ab".repeat(20)) };
         let kept = merged(&keep, &text(&digest)).expect("a manifest");
         let read = keep.read(&kept.bytes).expect("what was written");
         let read = read.get::<Manifest>().expect("a manifest");
@@ -139,14 +148,14 @@ mod tests {
 
     #[test]
     fn what_is_no_manifest_replaces_none() {
-        let keep = KeepManifest { digest: None };
+        let keep = KeepManifest { digest: None, commit: None };
         for body in ["", "<html>", "[]", "{}", &text("md5:00"), &text("sha256:xyz")] {
             assert!(merged(&keep, body).is_err(), "{body}");
         }
         let whole = text(&format!("sha256:{}", "bb".repeat(32)));
-        let other = KeepManifest { digest: Some(BlobId([1; 32]).digest()) };
+        let other = KeepManifest { digest: Some(BlobId([1; 32]).digest()), commit: None };
         assert!(merged(&other, &whole).is_err());
-        let right = KeepManifest { digest: Some(BlobId::of(whole.as_bytes()).digest()) };
+        let right = KeepManifest { digest: Some(BlobId::of(whole.as_bytes()).digest()), commit: None };
         assert!(merged(&right, &whole).is_ok());
     }
 }

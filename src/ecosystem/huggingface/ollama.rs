@@ -17,9 +17,11 @@ use crate::cache::lookup::{
 };
 use crate::ecosystem::huggingface::manifest::{self, KeepManifest, Manifest};
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
-use crate::ecosystem::huggingface::repository::{Repository, RepositoryType, encoded};
+use crate::ecosystem::huggingface::repository::{
+    Commit, MAIN, Repository, RepositoryType, Revision, encoded,
+};
 use crate::ecosystem::huggingface::route::RegistryRoute;
-use crate::ecosystem::huggingface::settle::{Admitted, Purpose, admit, need};
+use crate::ecosystem::huggingface::settle::{Purpose, Settled, need, settle};
 use crate::ecosystem::huggingface::ticket::{Bearer, Source, Ticket, library_request};
 use crate::ecosystem::huggingface::word::{ERROR_CODE, ERROR_MESSAGE};
 use crate::ecosystem::huggingface::{Hub, explain, reword, xet};
@@ -86,7 +88,8 @@ struct Model {
 
 #[derive(Debug, Clone)]
 enum Place {
-    Hub(Reach),
+    /// At the commit that its tags are of.
+    Hub(Reach, Commit),
     Library(Reach),
 }
 
@@ -105,8 +108,10 @@ fn shelved(hub: &Hub, ask: &Ask, name: &str, wanted: Wanted) -> Step {
     };
     let step = {
         let (hub, ask, wanted) = (hub.clone(), ask.clone(), wanted.clone());
-        admit(&hub.settings.clone(), &ask.clone(), repository, Purpose::Files, move |admitted| {
-            Model::of(admitted).plan(&hub, &ask, wanted)
+        let main = Revision::Name(MAIN.into());
+        let (settings, asked) = (Arc::clone(&hub.settings), ask.clone());
+        settle(&settings, &asked, repository, main, Purpose::Files, move |settled| {
+            Model::of(settled).plan(&hub, &ask, wanted)
         })
     };
     if !is_served {
@@ -125,9 +130,9 @@ fn is_no_repository(reply: &Reply) -> bool {
 }
 
 impl Model {
-    fn of(admitted: Admitted) -> Self {
-        let name = admitted.repository.id().to_owned();
-        Self { name, place: Place::Hub(admitted.files) }
+    fn of(settled: Settled) -> Self {
+        let name = settled.repository.id().to_owned();
+        Self { name, place: Place::Hub(settled.files, settled.commit) }
     }
 
     fn plan(self, hub: &Hub, ask: &Ask, wanted: Wanted) -> Step {
@@ -137,7 +142,31 @@ impl Model {
         }
     }
 
-    fn manifest(&self, ask: &Ask, reference: &str) -> Step {
+    /// A manifest of the commit that the repository is at is not asked for again; one of another commit is.
+    fn manifest(self, ask: &Ask, reference: &str) -> Step {
+        let kept = self.manifest_document(ask, reference, Demand::AnyAge);
+        let Place::Hub(_, commit) = &self.place else {
+            return self.serve_manifest(self.manifest_document(ask, reference, reach::demand(ask)));
+        };
+        let (ask, reference, commit) = (ask.clone(), reference.to_owned(), commit.clone());
+        need(kept.clone(), move |held| {
+            let held = match held {
+                Ok(held) => held,
+                Err(why) => return Step::Reply(failure(&ask, &why)),
+            };
+            let manifest = held.parsed.get::<Manifest>();
+            match manifest.is_some_and(|manifest| manifest.commit.as_ref() == Some(&commit)) {
+                true => self.serve_manifest(kept),
+                false => self.serve_manifest(self.manifest_document(
+                    &ask,
+                    &reference,
+                    Demand::Revalidated,
+                )),
+            }
+        })
+    }
+
+    fn manifest_document(&self, ask: &Ask, reference: &str, demand: Demand) -> Document {
         let agent = Agent::of(&ask.headers);
         let path = format!("v2/{}/manifests/{}", self.name, encoded(reference));
         let mut request = self.request(&path);
@@ -152,14 +181,21 @@ impl Model {
             Some(_) => Duration::MAX,
             None => self.reach().settings.ref_ttl,
         };
+        let commit = match &self.place {
+            Place::Hub(_, commit) => Some(commit.clone()),
+            Place::Library(_) => None,
+        };
         let how = Reading {
-            keep: Arc::new(KeepManifest { digest }),
+            keep: Arc::new(KeepManifest { digest, commit }),
             admit: Arc::new(AdmitShelved { fresh_for }),
             limit_bytes: manifest::LIMIT_BYTES,
-            demand: reach::demand(ask),
+            demand,
         };
         let name = self.key(&format!("manifests/{reference}/{}", agent.name()));
-        let document = self.document(&name, request, how);
+        self.document(&name, request, how)
+    }
+
+    fn serve_manifest(&self, document: Document) -> Step {
         let shareability = self.reach().shareability();
         serve(Serve::Document { document, render: Arc::new(RenderManifest { shareability }) })
     }
@@ -191,7 +227,7 @@ impl Model {
     fn serve_blob(&self, hub: &Hub, ask: &Ask, blob: Shelved) -> Step {
         let Shelved { path, digest, size } = blob;
         let source = match self.place {
-            Place::Hub(_) => Source::Hub(path),
+            Place::Hub(..) => Source::Hub(path),
             Place::Library(_) => Source::Library(path),
         };
         let ticket = Ticket { digest, size, source, bearer: Bearer::of(self.reach()) };
@@ -208,20 +244,20 @@ impl Model {
 
     const fn reach(&self) -> &Reach {
         match &self.place {
-            Place::Hub(reach) | Place::Library(reach) => reach,
+            Place::Hub(reach, _) | Place::Library(reach) => reach,
         }
     }
 
     fn request(&self, path: &str) -> Option<OriginRequest> {
         match &self.place {
-            Place::Hub(reach) => reach.get(path),
+            Place::Hub(reach, _) => reach.get(path),
             Place::Library(reach) => library_request(&reach.settings, path),
         }
     }
 
     fn key(&self, what: &str) -> String {
         let place = match self.place {
-            Place::Hub(_) => "v2",
+            Place::Hub(..) => "v2",
             Place::Library(_) => "ollama",
         };
         format!("{place}/{}/{what}", self.name)

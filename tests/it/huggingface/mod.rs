@@ -3,6 +3,7 @@
 mod adapter;
 mod clients;
 mod fake;
+mod import;
 mod matrix;
 mod process;
 mod replays_crowd;

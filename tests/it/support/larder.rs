@@ -70,6 +70,21 @@ impl Larder {
         Self::start_on(settings, data, clock)
     }
 
+    /// Ends it, has something done with its settings and its data, and starts it again.
+    pub async fn while_away(self, errand: impl AsyncFnOnce(Config, Clock)) -> Self {
+        let (settings, data, clock) =
+            (self.settings.clone(), Arc::clone(&self.data), self.clock.clone());
+        let config = self.config();
+        self.stop().await;
+        errand(config, clock.clone()).await;
+        Self::start_on(settings, data, clock)
+    }
+
+    /// The settings that it runs with.
+    pub fn config(&self) -> Config {
+        config(&self.settings, &self.data)
+    }
+
     /// Lets it finish what is under way.
     pub async fn stop(mut self) {
         self.stop.cancel();
