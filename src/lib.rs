@@ -28,6 +28,7 @@
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
+//! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
 //!
 //! # One request
@@ -67,6 +68,7 @@ pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod ecosystem;
+pub mod import;
 pub mod policy;
 pub mod proxy;
 pub mod semantics;

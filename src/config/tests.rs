@@ -6,6 +6,7 @@ use std::time::Duration;
 use figment::error::Kind;
 
 use super::*;
+use crate::ecosystem::huggingface;
 use crate::ecosystem::pypi::config::{IndexConfig, UpstreamConfig, UpstreamEntry};
 
 /// Layers written out: a file's text, variables and flags.
@@ -316,6 +317,17 @@ fn the_shipped_defaults_are_those_of_the_code() {
         };
         assert_eq!(plain, oci::RegistryConfig::default(), "{name}");
     }
+    let hub = std::mem::take(&mut shipped.huggingface);
+    assert!(hub.upstream.starts_with("https://") && hub.is_on());
+    let bare = huggingface::Config {
+        upstream: String::new(),
+        hosts: Vec::new(),
+        aliases: Vec::new(),
+        datasets_server: String::new(),
+        ollama: String::new(),
+        ..hub
+    };
+    assert_eq!(bare, huggingface::Config::default());
     assert_eq!(shipped, Config::default());
 }
 

@@ -21,7 +21,7 @@ use crate::cache::Cache;
 use crate::cache::artifact::Want;
 use crate::cache::document::Got;
 use crate::cache::failure::Failure;
-use crate::cache::found::Found;
+use crate::cache::found::{Found, Source};
 use crate::cache::lookup::{Artifact, Demand, Document, Lookup};
 use crate::clock::Clock;
 use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
@@ -224,6 +224,10 @@ impl Pipeline {
                 }
                 let mut found = self.artifact(&artifact, headers, ask).await?;
                 if let Some(chunking) = chunking {
+                    if matches!(found.source, Source::Stream { .. }) {
+                        let why = "no chunks can be cut from what there is no room to keep";
+                        return Err(Failure::Store(why.to_owned()));
+                    }
                     found.source = found.source.chunked(chunking);
                 }
                 Ok(found)

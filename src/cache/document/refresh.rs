@@ -424,7 +424,8 @@ async fn page(response: OriginResponse, limit: u64) -> Result<Page, Failure> {
 
 fn conditional(request: &OriginRequest, kept: Option<&Head>) -> OriginRequest {
     let mut request = request.clone();
-    request.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    let coding = request.headers.entry(header::ACCEPT_ENCODING);
+    coding.or_insert(HeaderValue::from_static("gzip"));
     let Some(kept) = kept else { return request };
     if let Some(etag) = kept.headers.get(header::ETAG) {
         request.headers.insert(header::IF_NONE_MATCH, etag.clone());
