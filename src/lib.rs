@@ -22,7 +22,7 @@
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`policy`] | facts and time in, verdict out; pure | types |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
-//! | [`upstream`] | the way out: TLS, redirects, retries, circuit breaker, limits; client, and its scripted twin | types |
+//! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
@@ -43,6 +43,10 @@
 //!
 //! `GET …/six-1.17.0-py2.py3-none-any.whl` differs in two places: the plan first needs the project's page, which names the digest; and
 //! [`cache::Cache::artifact`] joins or starts a fill, whose bytes go from upstream into a file and from the file to every reader.
+//!
+//! A tag of an image or a branch of a model is a document as a page is: it names a digest or a commit, and remembers which ones it named before. What a
+//! document was found to refer to (the list of a commit's files, the parts of an image) it may name as follow-ups, which the cache fetches
+//! once nobody waits for it. Rights are documents, too: upstream's yes or no for one credential, believed for a short while.
 //!
 //! # What always holds
 //!
