@@ -176,6 +176,10 @@ impl Refresh {
                 Admission::Absent => {}
                 Admission::Refused => return Ok(Word::Refused { status: status.as_u16() }),
                 Admission::Fail { reason } => return Err(failure_of(&response.head, reason)),
+                Admission::Pieces(..) => {
+                    let reason = "a document does not come in pieces".to_owned();
+                    return Err(failure_of(&response.head, reason));
+                }
             }
         }
         Ok(Word::Absent)

@@ -222,6 +222,7 @@ impl Stage {
             Admission::Absent => return Err(Failure::Absent),
             Admission::Refused => return Err(Failure::Refused { status: head.status.as_u16() }),
             Admission::Fail { reason } => return Err(Failure::BadAnswer(reason)),
+            Admission::Pieces(..) => return Err(Failure::BadAnswer("pieces".to_owned())),
         };
         let previous = self.kept.get(&document.lookup.key);
         let previous = previous.map(|row| document.keep.read(&row.bytes).expect("a kept row"));
