@@ -116,7 +116,7 @@ impl Refresh {
             Ok(Now { loaded, body, follow }) => {
                 let key = self.document.lookup.key.clone();
                 self.parts.documents.absent.invalidate(&key);
-                self.parts.documents.hot.insert(key, Arc::clone(&loaded));
+                self.parts.documents.remember(&key, &loaded);
                 pilot.publish(Refreshed { outcome: Ok(Arc::clone(&loaded)), status });
                 self.write_down(&loaded, body).await;
                 follow::start(&self.parts, follow);

@@ -161,11 +161,11 @@ fn find_by_head(
     need(document, move |held| {
         let held = match held {
             Ok(held) => held,
-            Err(failure) => return Step::Reply(explain::failure(&ask, &failure)),
+            Err(failure) => return Step::Reply(at.files.explain(&ask, &failure)),
         };
         match held.parsed.get::<Seen>() {
             Some(seen) if !at.covers(seen.kept) => {
-                Step::Reply(explain::failure(&ask, &Failure::NotKept))
+                Step::Reply(at.files.explain(&ask, &Failure::NotKept))
             }
             Some(Seen { what: What::File(row), .. }) => {
                 let facts = row.facts(path);
