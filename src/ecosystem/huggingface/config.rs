@@ -53,7 +53,7 @@ pub struct Config {
     pub tree_limit: ByteSize,
     /// The server of facts about datasets. Empty: not served.
     pub datasets_server: String,
-    /// Ollama's own library, for names that are no repository of the hub's. Empty: not served.
+    /// Ollama's own library, for names below `library/`. Empty: not served.
     pub ollama: String,
     /// Whether upstream may be at a private or loopback address. Default: when its configured address is one.
     pub allow_private: Option<bool>,

@@ -18,7 +18,7 @@ use crate::cache::lookup::{
 use crate::ecosystem::Ask;
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
-use crate::ecosystem::huggingface::tree;
+use crate::ecosystem::huggingface::{datasets_server, tree};
 use crate::ecosystem::huggingface::word::Word;
 use crate::types::{Audience, Timestamp};
 
@@ -214,7 +214,9 @@ impl Keep for KeepInfo {
         let is_new = info.commit.as_ref() != previous.and_then(|info| info.commit.as_ref());
         let follow = match &info.commit {
             Some(commit) if is_new => {
-                vec![Follow::Document(tree::document(&self.reach, &self.repository, commit))]
+                let mut documents = datasets_server::documents(&self.reach, &self.repository);
+                documents.push(tree::document(&self.reach, &self.repository, commit));
+                documents.into_iter().map(Follow::Document).collect()
             }
             _ => Vec::new(),
         };
