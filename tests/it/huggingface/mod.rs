@@ -10,5 +10,6 @@ mod replays_crowd;
 mod replays_faults;
 mod replays_kinds;
 mod replays_privacy;
+mod replays_rights;
 mod stock;
 mod xet;
