@@ -169,7 +169,8 @@ pub async fn import(
         return Err(AppError::Settings(vec![fault.to_owned()]));
     }
     let hub = config.huggingface.resolve(read_secret).map_err(AppError::settings)?;
-    let io = |source| AppError::Io { action: format!("{} cannot be read", folder.display()), source };
+    let io =
+        |source| AppError::Io { action: format!("{} cannot be read", folder.display()), source };
     fs::metadata(folder).map_err(io)?;
     let folder = Arc::new(Folder::read(folder).map_err(io)?);
     let store = open_store(&config, &clock, &tasks)?;

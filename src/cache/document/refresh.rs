@@ -116,7 +116,7 @@ impl Refresh {
             Ok(Now { loaded, body, follow }) => {
                 let key = self.document.lookup.key.clone();
                 self.parts.documents.absent.invalidate(&key);
-                self.parts.documents.hot.insert(key, Arc::clone(&loaded));
+                self.parts.documents.remember(&key, &loaded);
                 pilot.publish(Refreshed { outcome: Ok(Arc::clone(&loaded)), status });
                 self.write_down(&loaded, body).await;
                 follow::start(&self.parts, follow);
@@ -176,6 +176,10 @@ impl Refresh {
                 Admission::Absent => {}
                 Admission::Refused => return Ok(Word::Refused { status: status.as_u16() }),
                 Admission::Fail { reason } => return Err(failure_of(&response.head, reason)),
+                Admission::Pieces(..) => {
+                    let reason = "a document does not come in pieces".to_owned();
+                    return Err(failure_of(&response.head, reason));
+                }
             }
         }
         Ok(Word::Absent)

@@ -99,7 +99,7 @@ impl Batch {
             settle(&settings, &asked, repository, revision, Purpose::Files, move |settled| {
                 batch.look(settled)
             });
-        reword::replies(step, |reply| Step::Reply(worded(reply)))
+        reword::replies(step, worded)
     }
 
     /// Looks for the objects among the files of the commit.
@@ -117,9 +117,9 @@ impl Batch {
         need(document, move |held| {
             let seen = held.ok().and_then(|held| Some(held.parsed.get::<Info>()?.history.clone()));
             let seen = seen.unwrap_or_default().into_iter().rev().take(MOST_COMMITS);
-            let trees = seen.filter(|seen| seen.commit != settled.commit).map(|seen| {
-                tree::kept_document(&settled.reach, &settled.repository, &seen.commit)
-            });
+            let trees = seen
+                .filter(|seen| seen.commit != settled.commit)
+                .map(|seen| tree::kept_document(&settled.reach, &settled.repository, &seen.commit));
             let documents: Vec<Document> = trees.collect();
             if documents.is_empty() {
                 return self.ask_hub(settled, known);
@@ -140,9 +140,10 @@ impl Batch {
         known: Known,
         next: impl FnOnce(Self, Settled, Known) -> Step,
     ) -> Step {
-        let told = self.objects.iter().map(|(named, digest)| {
-            Some((named.clone(), known.get(digest)?.clone()))
-        });
+        let told = self
+            .objects
+            .iter()
+            .map(|(named, digest)| Some((named.clone(), known.get(digest)?.clone())));
         match told.collect::<Option<Vec<_>>>() {
             Some(told) => Step::Reply(answered(&told)),
             None => next(self, settled, known),

@@ -155,7 +155,8 @@ mod tests {
         let whole = text(&format!("sha256:{}", "bb".repeat(32)));
         let other = KeepManifest { digest: Some(BlobId([1; 32]).digest()), commit: None };
         assert!(merged(&other, &whole).is_err());
-        let right = KeepManifest { digest: Some(BlobId::of(whole.as_bytes()).digest()), commit: None };
+        let right =
+            KeepManifest { digest: Some(BlobId::of(whole.as_bytes()).digest()), commit: None };
         assert!(merged(&right, &whole).is_ok());
     }
 }

@@ -70,8 +70,8 @@ impl Question {
 
     /// Plans the answer.
     pub fn plan(self, ask: &Ask) -> Step {
-        let asked = ask.clone();
-        self.plan_or(ask, move |failure| Step::Reply(explain::failure(&asked, failure)))
+        let (asked, reach) = (ask.clone(), self.reach.clone());
+        self.plan_or(ask, move |failure| Step::Reply(reach.explain(&asked, failure)))
     }
 
     /// Plans the answer. `fallback` answers while there is none.

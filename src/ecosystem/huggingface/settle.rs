@@ -282,7 +282,7 @@ impl Case {
 
     fn close_or_fail(self, reach: Reach, held: Held, failure: &Failure) -> Step {
         match self.closed_since(&reach, &held) {
-            Some(since) => self.serve_on(reach, held, since),
+            Some(since) => self.serve_on(reach.kept_only(), held, since),
             None => Step::Reply(explain::failure(&self.ask, failure)),
         }
     }
@@ -290,7 +290,7 @@ impl Case {
     /// Nothing opens it to this client: what was kept while it was open is served on, where the configuration says so.
     fn close(self, reach: Reach, held: Held, word: &Word) -> Step {
         match self.closed_since(&reach, &held) {
-            Some(since) => self.serve_on(reach, held, since),
+            Some(since) => self.serve_on(reach.closed(word), held, since),
             None => Step::Reply(explain::refusal(&self.ask, word)),
         }
     }
@@ -302,7 +302,6 @@ impl Case {
     }
 
     fn serve_on(self, reach: Reach, held: Held, since: Timestamp) -> Step {
-        let reach = reach.kept_only();
         let files = reach.clone();
         self.go(reach, files, held, Some(since))
     }
@@ -336,7 +335,7 @@ fn at_revision(
     need(document, move |held| {
         let held = match held {
             Ok(held) => held,
-            Err(failure) => return Step::Reply(explain::failure(&ask, &failure)),
+            Err(failure) => return Step::Reply(admitted.reach.explain(&ask, &failure)),
         };
         let Some(info) = held.parsed.get::<Info>() else { return Step::Reply(explain::lost()) };
         match (&info.commit, &info.refusal) {
