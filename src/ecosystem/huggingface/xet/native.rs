@@ -152,7 +152,8 @@ impl Native {
 
     fn request(&self, fetch: &Fetch<'_>) -> Result<OriginRequest, String> {
         let hub = &self.reach.settings.origin;
-        let url = Url::parse(fetch.url).map_err(|error| format!("an address of chunks: {error}"))?;
+        let url =
+            Url::parse(fetch.url).map_err(|error| format!("an address of chunks: {error}"))?;
         if !hub.allows(&url) {
             let host = url.host_str().unwrap_or_default();
             return Err(format!("the chunks are at {host}, which is not declared for the hub"));
