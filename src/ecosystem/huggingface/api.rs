@@ -66,16 +66,16 @@ fn described(admitted: Admitted, ask: Ask, revision: Option<Revision>) -> Step {
         let held = match held {
             Ok(held) => held,
             Err(failure) => {
-                let reply = explain::failure(&ask, &failure);
-                return match revision {
-                    Revision::Commit(commit) => derived(admitted, ask, commit, reply),
-                    Revision::Name(_) => Step::Reply(reply),
-                };
+                let reply = admitted.reach.explain(&ask, &failure);
+                let marks = Marks { is_stale: true, is_withdrawn: false };
+                return derived(admitted, ask, revision, marks, reply);
             }
         };
         match held.parsed.get::<Info>() {
             Some(Info { text: None, refusal: Some(word), .. }) => {
-                Step::Reply(explain::refusal(&ask, word))
+                let reply = explain::refusal(&ask, word);
+                let marks = Marks { is_stale: false, is_withdrawn: true };
+                derived(admitted, ask, revision, marks, reply)
             }
             Some(info) => {
                 let is_withdrawn = info.refusal.is_some();
@@ -97,8 +97,16 @@ fn shown(admitted: &Admitted, ask: &Ask, document: Document, marks: Marks) -> St
     raw::serve(document, Arc::new(render))
 }
 
-/// The description of a commit that the hub cannot be asked for, from that of the repository and the kept tree.
-fn derived(admitted: Admitted, ask: Ask, commit: Commit, otherwise: Reply) -> Step {
+/// The description of a commit that the hub does not describe, because it cannot be asked or the branch was pushed over it: from that of the
+/// repository and the kept tree.
+fn derived(
+    admitted: Admitted,
+    ask: Ask,
+    revision: Revision,
+    marks: Marks,
+    otherwise: Reply,
+) -> Step {
+    let Revision::Commit(commit) = revision else { return Step::Reply(otherwise) };
     let document = tree::kept_document(&admitted.reach, &admitted.repository, &commit);
     need(document.clone(), move |held| {
         let info = admitted.document.parsed.get::<Info>().and_then(|info| info.text.clone());
@@ -106,12 +114,11 @@ fn derived(admitted: Admitted, ask: Ask, commit: Commit, otherwise: Reply) -> St
         let covers = |tree: &&Tree| admitted.before.is_none_or(|closed| tree.kept() < closed);
         match (info, tree.filter(covers)) {
             (Some(text), Some(_)) => {
-                let marks = Marks { is_stale: true, is_withdrawn: false }.with(admitted.marks);
                 let page = InfoPage {
                     settings: Arc::clone(&admitted.reach.settings),
                     base: ask.base.clone(),
                     sharing: admitted.reach.shareability(),
-                    marks,
+                    marks: marks.with(admitted.marks),
                 };
                 let render = DerivedPage { page, text, commit, with_blobs: false };
                 raw::serve(document, Arc::new(render))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::ecosystem::huggingface::repository::Repository;
-pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
+pub use crate::ecosystem::origin::SecretSource;
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
 use crate::types::{ByteSize, Secret};
 use crate::upstream::request::{Credentials, Origin};
@@ -28,11 +28,10 @@ pub struct Config {
     pub aliases: Vec<String>,
     /// Host names that the mount also answers to; there `/v2/` is the hub's, too.
     pub vhosts: Vec<String>,
-    /// As whom the hub is asked.
-    pub auth: Auth,
+    /// As whom the hub is asked. Default: `service` where there is a `token_file`, else `passthrough`.
+    pub auth: Option<Auth>,
     /// With `auth = "service"`: where Larder's own token is read from.
     pub token_file: Option<PathBuf>,
-    pub token_env: Option<String>,
     /// With `auth = "service"`: which clients may read what that token opens beyond what is public. Nobody by default.
     pub grant: Vec<String>,
     /// What becomes of a repository that was public when it was kept and is gated, private or deleted now.
@@ -54,7 +53,7 @@ pub struct Config {
     pub tree_limit: ByteSize,
     /// The server of facts about datasets. Empty: not served.
     pub datasets_server: String,
-    /// Ollama's own library, for names that are no repository of the hub's. Empty: not served.
+    /// Ollama's own library, for names below `library/`. Empty: not served.
     pub ollama: String,
     /// Whether upstream may be at a private or loopback address. Default: when its configured address is one.
     pub allow_private: Option<bool>,
@@ -67,9 +66,8 @@ impl Default for Config {
             hosts: Vec::new(),
             aliases: Vec::new(),
             vhosts: Vec::new(),
-            auth: Auth::Passthrough,
+            auth: None,
             token_file: None,
-            token_env: None,
             grant: Vec::new(),
             after_withdrawal: AfterWithdrawal::Serve,
             withdrawal: Vec::new(),
@@ -77,7 +75,7 @@ impl Default for Config {
             ref_ttl: Duration::from_secs(300),
             memo: Duration::from_secs(60),
             info_limit: ByteSize::mib(64),
-            tree_limit: ByteSize::mib(512),
+            tree_limit: ByteSize::mib(256),
             datasets_server: String::new(),
             ollama: String::new(),
             allow_private: None,
@@ -198,7 +196,7 @@ impl Config {
             service,
             aliases,
             vhosts: self.vhosts.clone(),
-            auth: self.auth,
+            auth: self.auth(),
             grant: self.grant.clone(),
             after_withdrawal: self.after_withdrawal,
             withdrawal: self.withdrawal.clone(),
@@ -212,26 +210,24 @@ impl Config {
         })
     }
 
+    fn auth(&self) -> Auth {
+        let fallback = || if self.token_file.is_some() { Auth::Service } else { Auth::Passthrough };
+        self.auth.unwrap_or_else(fallback)
+    }
+
     /// Larder's own token, where it is to be used.
     fn credentials(
         &self,
         read: impl Fn(&SecretSource) -> Result<Secret, String>,
     ) -> Result<Option<Credentials>, String> {
-        let given = CredentialsConfig {
-            token_file: self.token_file.clone(),
-            token_env: self.token_env.clone(),
-            ..CredentialsConfig::default()
-        };
-        match (self.auth, given == CredentialsConfig::default()) {
-            (Auth::Service, true) => {
-                Err("`auth = \"service\"` needs `token_file` or `token_env`".to_owned())
+        match (self.auth(), &self.token_file) {
+            (Auth::Service, Some(file)) => read(&SecretSource::File(file.clone()))
+                .map(|token| Some(Credentials::Bearer(token))),
+            (Auth::Service, None) => Err("`auth = \"service\"` needs a `token_file`".to_owned()),
+            (Auth::Passthrough | Auth::PublicOnly, Some(_)) => {
+                Err("`token_file` is of use only with `auth = \"service\"`".to_owned())
             }
-            (Auth::Service, false) => given.resolve(read).map(Some),
-            (Auth::Passthrough | Auth::PublicOnly, false) => {
-                Err("`token_file` and `token_env` are of use only with `auth = \"service\"`"
-                    .to_owned())
-            }
-            (Auth::Passthrough | Auth::PublicOnly, true) => Ok(None),
+            (Auth::Passthrough | Auth::PublicOnly, None) => Ok(None),
         }
     }
 }
@@ -287,14 +283,16 @@ mod tests {
     fn all_faults_are_told_at_once() {
         let config = Config {
             hosts: vec!["a b".to_owned()],
-            auth: Auth::Service,
+            auth: Some(Auth::Service),
             datasets_server: "x".to_owned(),
             ..at("ftp://hub.example")
         };
         let faults = resolve(&config).expect_err("faults");
         assert_eq!(faults.len(), 4, "{faults:?}");
-        let token = Config { token_env: Some("T".to_owned()), ..at("https://hub.example") };
-        assert_eq!(resolve(&token).expect_err("an unused token").len(), 1);
+        let token = Config { token_file: Some("t".into()), ..at("https://hub.example") };
+        assert!(resolve(&token).expect("right settings").service.is_some());
+        let unused = Config { auth: Some(Auth::PublicOnly), ..token };
+        assert_eq!(resolve(&unused).expect_err("an unused token").len(), 1);
     }
 
     #[test]

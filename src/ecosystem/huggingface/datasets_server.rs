@@ -13,12 +13,12 @@ use url::Url;
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{
-    Accepted, Admission, Admit, Answer, Document, Exchange, Fresh, Keep, Kept, Mode, Parsed,
+    Accepted, Admission, Admit, Answer, Demand, Document, Exchange, Fresh, Keep, Kept, Mode, Parsed,
 };
 use crate::ecosystem::huggingface::config::{ID, Settings};
 use crate::ecosystem::huggingface::pass::Lead;
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
-use crate::ecosystem::huggingface::repository::{Repository, RepositoryType};
+use crate::ecosystem::huggingface::repository::{Repository, RepositoryType, encoded};
 use crate::ecosystem::huggingface::settle::{Admitted, Purpose, admit};
 use crate::ecosystem::huggingface::xet::only_read;
 use crate::ecosystem::huggingface::{Hub, explain, links};
@@ -47,10 +47,30 @@ pub fn plan(hub: &Hub, ask: &Ask, rest: &str) -> Step {
     };
     let Some(repository) = dataset(&query) else { return pass(hub, ask, url) };
     let (settings, asked) = (Arc::clone(&hub.settings), ask.clone());
-    let name = format!("{LABEL}/{rest}?{query}");
+    let name = name(rest, &query);
     admit(&settings, ask, repository, Purpose::Files, move |admitted| {
         serve(&admitted, &asked, &name, url)
     })
+}
+
+/// What clients that load a dataset ask first, to be kept with it: where its parquet files are, and what is in them.
+pub fn documents(reach: &Reach, repository: &Repository) -> Vec<Document> {
+    if repository.kind != RepositoryType::Datasets {
+        return Vec::new();
+    }
+    let query = format!("dataset={}", encoded(repository.id()));
+    let documents = ["parquet", "info"].into_iter().filter_map(|rest| {
+        let url = address(&reach.settings, rest, &query)?;
+        Some(document(reach, &name(rest, &query), url, Demand::AnyAge))
+    });
+    documents.collect()
+}
+
+/// The name of an answer, however its query was written.
+fn name(rest: &str, query: &str) -> String {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    format!("{LABEL}/{rest}?{query}")
 }
 
 /// The dataset that a query is about.
@@ -69,14 +89,7 @@ fn address(settings: &Settings, rest: &str, query: &str) -> Option<Url> {
 
 fn serve(admitted: &Admitted, ask: &Ask, name: &str, url: Url) -> Step {
     let reach = &admitted.files;
-    let request = question(reach, url);
-    let how = Reading {
-        keep: Arc::new(KeepAnswer),
-        admit: Arc::new(AdmitAnswer { fresh_for: reach.settings.ref_ttl }),
-        limit_bytes: LIMIT_BYTES,
-        demand: reach::demand(ask),
-    };
-    let document: Document = reach.document(name, request, how);
+    let document = document(reach, name, url, reach::demand(ask));
     let render = RenderAnswer {
         settings: Arc::clone(&reach.settings),
         base: hub_base(&ask.base),
@@ -85,6 +98,16 @@ fn serve(admitted: &Admitted, ask: &Ask, name: &str, url: Url) -> Step {
     let serve = Serve::Document { document, render: Arc::new(render) };
     let plan = Plan { access: Access::Public, subject: Subject::default(), serve };
     Step::Serve(Box::new(plan))
+}
+
+fn document(reach: &Reach, name: &str, url: Url, demand: Demand) -> Document {
+    let how = Reading {
+        keep: Arc::new(KeepAnswer),
+        admit: Arc::new(AdmitAnswer { fresh_for: reach.settings.ref_ttl }),
+        limit_bytes: LIMIT_BYTES,
+        demand,
+    };
+    reach.document(name, question(reach, url), how)
 }
 
 /// The question as who may read the dataset.
@@ -213,6 +236,13 @@ mod tests {
         check("dataset=squad", Some("datasets/squad"));
         check("config=default", None);
         check("dataset=..%2Fx", None);
+    }
+
+    #[test]
+    fn answers_are_found_however_the_query_is_written() {
+        assert_eq!(name("parquet", "dataset=org/d"), name("parquet", "dataset=org%2Fd"));
+        assert_ne!(name("parquet", "dataset=org/d"), name("info", "dataset=org/d"));
+        assert_ne!(name("rows", "dataset=d&offset=1"), name("rows", "dataset=d&offset=2"));
     }
 
     #[test]

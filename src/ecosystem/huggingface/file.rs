@@ -9,12 +9,13 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Lookup, Stale};
+use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Assemble, Lookup, Stale};
 use crate::ecosystem::huggingface::config::ID;
 use crate::ecosystem::huggingface::head::{self, Seen, What};
 use crate::ecosystem::huggingface::repository::{FilePath, is_hex};
 use crate::ecosystem::huggingface::settle::{Settled, need};
 use crate::ecosystem::huggingface::tree::{self, Tree};
+use crate::ecosystem::huggingface::xet::native::Native;
 use crate::ecosystem::huggingface::{explain, resolve};
 use crate::ecosystem::{Ask, Step};
 use crate::types::{Algorithm, Audience, CacheKey, Digest};
@@ -96,7 +97,21 @@ impl FileFacts {
             Some(digest) => blob_key(&digest),
             None => at.files.key(&format!("bytes/{repository}/{commit}/{}", self.path)),
         };
-        artifact(key, self.content.digest(), self.size, origin)
+        let mut artifact = artifact(key, self.content.digest(), self.size, origin);
+        let is_unverified = artifact.digests.is_empty();
+        artifact.lookup.admit = Arc::new(AdmitFile { is_unverified, native: self.native(at) });
+        artifact
+    }
+
+    /// The file by its chunks, for when the hub does not give it whole.
+    fn native(&self, at: &Settled) -> Option<Arc<Native>> {
+        let api = at.repository.api_path();
+        Some(Arc::new(Native {
+            reach: at.files.clone(),
+            token_path: format!("{api}/xet-read-token/{}", at.commit),
+            hash: self.xet_hash.clone()?,
+            size: self.size.filter(|size| *size > 0 && self.content.digest().is_some())?,
+        }))
     }
 
     /// The file as git has it, to be had by `GET raw`: the same bytes, or a large file's pointer. `None` where that has no known name.
@@ -144,11 +159,11 @@ fn find_by_head(
     need(document, move |held| {
         let held = match held {
             Ok(held) => held,
-            Err(failure) => return Step::Reply(explain::failure(&ask, &failure)),
+            Err(failure) => return Step::Reply(at.files.explain(&ask, &failure)),
         };
         match held.parsed.get::<Seen>() {
             Some(seen) if !at.covers(seen.kept) => {
-                Step::Reply(explain::failure(&ask, &Failure::NotKept))
+                Step::Reply(at.files.explain(&ask, &Failure::NotKept))
             }
             Some(Seen { what: What::File(row), .. }) => {
                 let facts = row.facts(path);
@@ -180,7 +195,7 @@ pub fn artifact(
         let identity = HeaderValue::from_static("identity");
         request.headers.insert(header::ACCEPT_ENCODING, identity);
     }
-    let admit = Arc::new(AdmitFile { is_unverified: digest.is_none() });
+    let admit = Arc::new(AdmitFile { is_unverified: digest.is_none(), native: None });
     let lookup = Lookup { key, origins, admit, stale: Stale::Always };
     Artifact { lookup, digests: digest.into_iter().collect(), size }
 }
@@ -190,12 +205,23 @@ pub fn artifact(
 pub struct AdmitFile {
     /// Whether no digest is known that would tell a web page from the file.
     pub is_unverified: bool,
+    /// How to put the file together where the hub's storage refuses to send it whole, as it does with the largest.
+    pub native: Option<Arc<Native>>,
 }
 
 impl Admit for AdmitFile {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
         match answer.head.status {
             StatusCode::OK => {}
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::NOT_IMPLEMENTED
+                if !answer.hops.is_empty()
+                    && let Some(native) = &self.native =>
+            {
+                let accepted = Accepted { fresh_for: Duration::MAX, ..Accepted::default() };
+                return Admission::Pieces(accepted, Arc::clone(native) as Arc<dyn Assemble>);
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if answer.hops.is_empty() => {
                 return Admission::Refused;
             }
@@ -244,7 +270,7 @@ mod tests {
             let url = url::Url::parse("https://cdn.example/x").expect("an address");
             let hop = Hop { url, head: Head::new(StatusCode::FOUND) };
             let answer = Answer { hops: &vec![hop; hops], head: &head, now: Timestamp(0) };
-            let admission = AdmitFile { is_unverified: false }.admit(0, &answer);
+            let admission = AdmitFile { is_unverified: false, native: None }.admit(0, &answer);
             let said = format!("{admission:?}");
             assert!(said.starts_with(expected), "{status} after {hops}: {said}");
         };

@@ -18,8 +18,8 @@ use crate::cache::lookup::{
 use crate::ecosystem::Ask;
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
-use crate::ecosystem::huggingface::tree;
 use crate::ecosystem::huggingface::word::Word;
+use crate::ecosystem::huggingface::{datasets_server, tree};
 use crate::types::{Audience, Timestamp};
 
 /// Commits that are remembered of one branch.
@@ -214,11 +214,15 @@ impl Keep for KeepInfo {
         let is_new = info.commit.as_ref() != previous.and_then(|info| info.commit.as_ref());
         let follow = match &info.commit {
             Some(commit) if is_new => {
-                vec![Follow::Document(tree::document(&self.reach, &self.repository, commit))]
+                let mut documents = datasets_server::documents(&self.reach, &self.repository);
+                documents.push(tree::document(&self.reach, &self.repository, commit));
+                documents.into_iter().map(Follow::Document).collect()
             }
             _ => Vec::new(),
         };
-        Ok(Kept { bytes: to_row(&info), parsed: Parsed::new(info), follow })
+        // Anybody can ask for names that do not exist, or that are not theirs to see.
+        let bytes = if info.text.is_some() { to_row(&info) } else { Bytes::new() };
+        Ok(Kept { bytes, parsed: Parsed::new(info), follow })
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
@@ -265,12 +269,17 @@ impl Keep for KeepAnswer {
         from_row::<Answer>(kept).map(Parsed::new)
     }
 
-    fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
+    fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
         let answer = match fresh.head.status {
             StatusCode::OK => Answer::Granted,
             _ => Answer::Refused(Word::of(fresh.head, fresh.body)),
         };
-        Ok(Kept::alone(to_row(&answer), Parsed::new(answer)))
+        // A refusal is written down only where it takes back what was granted.
+        let bytes = match (&answer, previous) {
+            (Answer::Refused(_), None) => Bytes::new(),
+            _ => to_row(&answer),
+        };
+        Ok(Kept::alone(bytes, Parsed::new(answer)))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

@@ -99,7 +99,7 @@ impl Batch {
             settle(&settings, &asked, repository, revision, Purpose::Files, move |settled| {
                 batch.look(settled)
             });
-        reword::replies(step, |reply| Step::Reply(worded(reply)))
+        reword::replies(step, worded)
     }
 
     /// Looks for the objects among the files of the commit.

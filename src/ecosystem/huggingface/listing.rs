@@ -136,13 +136,13 @@ pub fn with_tree(
     need(document.clone(), move |held| match held {
         Ok(held) => match held.parsed.get::<Tree>() {
             Some(tree) if at.covers(tree.kept()) => then(at, ask, document, tree),
-            Some(_) => Step::Reply(explain::failure(&ask, &Failure::NotKept)),
+            Some(_) => Step::Reply(at.reach.explain(&ask, &Failure::NotKept)),
             None => Step::Reply(explain::lost()),
         },
         Err(Failure::BadAnswer(_) | Failure::Absent | Failure::Refused { .. }) => {
             as_the_hub_says(&at, &ask, body)
         }
-        Err(failure) => Step::Reply(explain::failure(&ask, &failure)),
+        Err(failure) => Step::Reply(at.reach.explain(&ask, &failure)),
     })
 }
 

@@ -23,7 +23,7 @@ use crate::ecosystem::huggingface::repository::{
 use crate::ecosystem::huggingface::route::RegistryRoute;
 use crate::ecosystem::huggingface::settle::{Purpose, Settled, need, settle};
 use crate::ecosystem::huggingface::ticket::{Bearer, Source, Ticket, library_request};
-use crate::ecosystem::huggingface::word::{ERROR_CODE, ERROR_MESSAGE};
+use crate::ecosystem::huggingface::word::ERROR_MESSAGE;
 use crate::ecosystem::huggingface::{Hub, explain, reword, xet};
 use crate::ecosystem::{Access, Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
 use crate::types::{Digest, Timestamp};
@@ -56,7 +56,7 @@ pub fn plan(hub: &Hub, ask: &Ask, route: RegistryRoute) -> Step {
         },
         RegistryRoute::Unknown => unknown("NAME_UNKNOWN", "There is no such address."),
     };
-    reword::replies(step, |reply| Step::Reply(worded(reply)))
+    reword::replies(step, worded)
 }
 
 /// A failure as a registry's client reads it.
@@ -93,40 +93,22 @@ enum Place {
     Library(Reach),
 }
 
-/// Looks where a name belongs: the hub first, unless only the library can have it.
+/// Looks where a name belongs: Ollama's own models, which have no user, are in its library; a user's are the hub's, whatever the hub says of them. Names that
+/// it shows to nobody are told to no third party.
 fn shelved(hub: &Hub, ask: &Ask, name: &str, wanted: Wanted) -> Step {
-    let in_library = || {
+    if name.starts_with(LIBRARY) && hub.settings.ollama.is_some() {
         let place = Place::Library(Reach::public(&hub.settings));
-        Model { name: name.to_owned(), place }
-    };
-    let is_served = hub.settings.ollama.is_some();
-    if name.starts_with(LIBRARY) && is_served {
-        return in_library().plan(hub, ask, wanted);
+        return Model { name: name.to_owned(), place }.plan(hub, ask, wanted);
     }
     let Some(repository) = Repository::parse(RepositoryType::Models, name) else {
         return unknown("NAME_UNKNOWN", "No model can have this name.");
     };
-    let step = {
-        let (hub, ask, wanted) = (hub.clone(), ask.clone(), wanted.clone());
-        let main = Revision::Name(MAIN.into());
-        let (settings, asked) = (Arc::clone(&hub.settings), ask.clone());
-        settle(&settings, &asked, repository, main, Purpose::Files, move |settled| {
-            Model::of(settled).plan(&hub, &ask, wanted)
-        })
-    };
-    if !is_served {
-        return step;
-    }
-    let (model, hub, ask) = (in_library(), hub.clone(), ask.clone());
-    reword::replies(step, move |reply| match is_no_repository(&reply) {
-        true => model.plan(&hub, &ask, wanted),
-        false => Step::Reply(reply),
+    let main = Revision::Name(MAIN.into());
+    let (hub, asked) = (hub.clone(), ask.clone());
+    let settings = Arc::clone(&hub.settings);
+    settle(&settings, ask, repository, main, Purpose::Files, move |settled| {
+        Model::of(settled).plan(&hub, &asked, wanted)
     })
-}
-
-/// Whether a reply says that the hub knows no such repository, or shows it to nobody like this client.
-fn is_no_repository(reply: &Reply) -> bool {
-    reply.headers.get(ERROR_CODE).is_some_and(|code| code == "RepoNotFound")
 }
 
 impl Model {

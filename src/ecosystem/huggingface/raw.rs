@@ -70,8 +70,8 @@ impl Question {
 
     /// Plans the answer.
     pub fn plan(self, ask: &Ask) -> Step {
-        let asked = ask.clone();
-        self.plan_or(ask, move |failure| Step::Reply(explain::failure(&asked, failure)))
+        let (asked, reach) = (ask.clone(), self.reach.clone());
+        self.plan_or(ask, move |failure| Step::Reply(reach.explain(&asked, failure)))
     }
 
     /// Plans the answer. `fallback` answers while there is none.
@@ -144,7 +144,8 @@ impl Keep for KeepRaw {
                 Raw { refusal, ..known.unwrap_or(nothing) }
             }
         };
-        Ok(Kept::alone(to_row(&raw), Parsed::new(raw)))
+        let bytes = if raw.body.is_some() { to_row(&raw) } else { Bytes::new() };
+        Ok(Kept::alone(bytes, Parsed::new(raw)))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

@@ -6,9 +6,12 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
+use crate::cache::failure::Failure;
 use crate::cache::lookup::{Admit, Demand, Document, Keep, Lookup, Stale};
 use crate::ecosystem::huggingface::config::{Auth, ID, Settings};
-use crate::ecosystem::{Ask, ClientCredential};
+use crate::ecosystem::huggingface::explain;
+use crate::ecosystem::huggingface::word::Word;
+use crate::ecosystem::{Ask, ClientCredential, Reply};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::types::{Audience, CacheKey, Secret};
 use crate::upstream::request::{Credentials, Origin, OriginRequest};
@@ -21,6 +24,8 @@ pub struct Reach {
     /// The client's own `Authorization`, where it is asked with that.
     credential: Option<Secret>,
     may_ask: bool,
+    /// The hub's present word on what it has closed: told where nothing is kept that could be served in spite of it.
+    closed_by: Option<Arc<Word>>,
 }
 
 /// What a document is read by and how large it may be.
@@ -39,6 +44,7 @@ impl Reach {
             audience: Audience::Public,
             credential: None,
             may_ask: true,
+            closed_by: None,
         }
     }
 
@@ -49,6 +55,7 @@ impl Reach {
             audience: Audience::Service,
             credential: None,
             may_ask: true,
+            closed_by: None,
         }
     }
 
@@ -59,6 +66,7 @@ impl Reach {
             audience: Audience::Credential(credential.id),
             credential: Some(credential.verbatim.clone()),
             may_ask: true,
+            closed_by: None,
         }
     }
 
@@ -75,13 +83,33 @@ impl Reach {
         audience: Audience,
         credential: Option<Secret>,
     ) -> Self {
-        Self { settings: Arc::clone(settings), audience, credential, may_ask: true }
+        Self {
+            settings: Arc::clone(settings),
+            audience,
+            credential,
+            may_ask: true,
+            closed_by: None,
+        }
     }
 
     /// The same for what is kept: the hub is not asked.
     #[must_use]
     pub fn kept_only(self) -> Self {
         Self { may_ask: false, ..self }
+    }
+
+    /// The same for what was kept before the hub closed it.
+    #[must_use]
+    pub fn closed(self, word: &Word) -> Self {
+        Self { may_ask: false, closed_by: Some(Arc::new(word.clone())), ..self }
+    }
+
+    /// Words a failure for a client: of what the hub has closed, and nothing is kept, its own word is told.
+    pub fn explain(&self, ask: &Ask, failure: &Failure) -> Reply {
+        match (failure, &self.closed_by) {
+            (Failure::NotKept, Some(word)) => explain::refusal(ask, word),
+            _ => explain::failure(ask, failure),
+        }
     }
 
     /// Whether the hub may be asked at all.

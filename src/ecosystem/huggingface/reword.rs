@@ -1,11 +1,11 @@
-//! Steps whose replies are looked at once more before they are given: worded for another kind of client, or followed by another attempt.
+//! Steps whose replies are looked at once more before they are given: worded for another kind of client than the hub's own.
 
 use crate::ecosystem::{Reply, Step};
 
-/// Does with a step's replies, now or after further rounds, what `then` says.
-pub fn replies(step: Step, then: impl FnOnce(Reply) -> Step + Send + 'static) -> Step {
+/// Words a step's reply, now or after further rounds.
+pub fn replies(step: Step, then: fn(Reply) -> Reply) -> Step {
     match step {
-        Step::Reply(reply) => then(reply),
+        Step::Reply(reply) => Step::Reply(then(reply)),
         Step::Need { documents, then: on } => {
             Step::Need { documents, then: Box::new(move |held| replies(on(held), then)) }
         }

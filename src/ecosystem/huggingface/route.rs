@@ -105,7 +105,8 @@ pub fn route(path: &str) -> Route {
         ["-", "hf", rest @ ..] => Route::Own(own(rest)),
         ["-", ..] => Route::Own(OwnRoute::Unknown),
         ["v2", rest @ ..] => Route::Registry(registry(rest)),
-        ["api", "telemetry", ..] => Route::Telemetry,
+        // Xet's client reports to the root of the host that gave it its token.
+        ["api", "telemetry", ..] | ["v1", "telemetry"] => Route::Telemetry,
         ["api", "resolve-cache", kind, rest @ ..] => resolve_cache(kind, rest),
         ["api", kind, rest @ ..] => {
             RepositoryType::parse(kind).and_then(|kind| api(kind, rest)).unwrap_or(Route::Pass)
@@ -232,8 +233,11 @@ fn repository<'a, 'b>(
 ) -> Option<(Repository, &'a [&'b str])> {
     let (first, rest) = segments.split_first()?;
     let first = decoded(first)?;
-    // A client that escapes the slash of an id means the same repository.
-    if first.contains('/') {
+    // A client that escapes the slash of an id means the same repository, unless the address would mean something else without the escape.
+    if let Some((_, second)) = first.split_once('/') {
+        if is_word(second) {
+            return None;
+        }
         return Some((Repository::parse(kind, &first)?, rest));
     }
     match rest.split_first() {
@@ -374,6 +378,8 @@ mod tests {
             "o/m/resolve/a..b/c",
             "buckets/o/b/resolve/a",
             "o/m/resolve/main/%ff",
+            "api/models/gpt2%2Frefs",
+            "gpt2%2Fresolve/main/a",
         ] {
             assert!(
                 matches!(route(path), Route::Pass | Route::Info { .. } | Route::Other { .. }),

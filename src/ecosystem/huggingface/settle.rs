@@ -176,7 +176,7 @@ impl Case {
     fn judge(self, reach: Reach, held: Result<Held, Failure>) -> Step {
         let held = match held {
             Ok(held) => held,
-            Err(failure) => return Step::Reply(explain::failure(&self.ask, &failure)),
+            Err(failure) => return self.fall_back_on_grant(&reach, failure),
         };
         let Some(info) = held.parsed.get::<Info>() else { return Step::Reply(explain::lost()) };
         match self.rule(&reach, info) {
@@ -269,6 +269,31 @@ impl Case {
         })
     }
 
+    /// The hub cannot be asked, and nothing that it says to all is kept: what it granted this client may still count.
+    fn fall_back_on_grant(self, public: &Reach, failure: Failure) -> Step {
+        let client =
+            public.of_client(&self.ask).filter(|_| public.settings.offline_grant.is_some());
+        let Some(client) = client.map(Reach::kept_only) else {
+            return Step::Reply(explain::failure(&self.ask, &failure));
+        };
+        let document = info::document(&client, &self.repository, &self.ask);
+        need(document, move |answer| {
+            let Ok(own) = self.confirmed(&client, answer) else {
+                return Step::Reply(explain::failure(&self.ask, &failure));
+            };
+            match own.parsed.get::<Info>().map(|info| self.rule(&client, info)) {
+                Some(Ruling::Go) => {
+                    let files = client.clone();
+                    self.go(client, files, own, None)
+                }
+                Some(Ruling::AskForFiles) => self.ask_for_files(client, own),
+                Some(Ruling::Refuse(_)) | None => {
+                    Step::Reply(explain::failure(&self.ask, &failure))
+                }
+            }
+        })
+    }
+
     /// What a client's token opened counts while the hub confirms it, and beyond that only for as long as the configuration grants.
     fn confirmed(&self, client: &Reach, answer: Result<Held, Failure>) -> Result<Held, Failure> {
         let held = answer?;
@@ -282,7 +307,7 @@ impl Case {
 
     fn close_or_fail(self, reach: Reach, held: Held, failure: &Failure) -> Step {
         match self.closed_since(&reach, &held) {
-            Some(since) => self.serve_on(reach, held, since),
+            Some(since) => self.serve_on(reach.kept_only(), held, since),
             None => Step::Reply(explain::failure(&self.ask, failure)),
         }
     }
@@ -290,7 +315,7 @@ impl Case {
     /// Nothing opens it to this client: what was kept while it was open is served on, where the configuration says so.
     fn close(self, reach: Reach, held: Held, word: &Word) -> Step {
         match self.closed_since(&reach, &held) {
-            Some(since) => self.serve_on(reach, held, since),
+            Some(since) => self.serve_on(reach.closed(word), held, since),
             None => Step::Reply(explain::refusal(&self.ask, word)),
         }
     }
@@ -302,7 +327,6 @@ impl Case {
     }
 
     fn serve_on(self, reach: Reach, held: Held, since: Timestamp) -> Step {
-        let reach = reach.kept_only();
         let files = reach.clone();
         self.go(reach, files, held, Some(since))
     }
@@ -336,7 +360,7 @@ fn at_revision(
     need(document, move |held| {
         let held = match held {
             Ok(held) => held,
-            Err(failure) => return Step::Reply(explain::failure(&ask, &failure)),
+            Err(failure) => return Step::Reply(admitted.reach.explain(&ask, &failure)),
         };
         let Some(info) = held.parsed.get::<Info>() else { return Step::Reply(explain::lost()) };
         match (&info.commit, &info.refusal) {

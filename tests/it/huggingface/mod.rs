@@ -10,5 +10,7 @@ mod replays_crowd;
 mod replays_faults;
 mod replays_kinds;
 mod replays_privacy;
+mod replays_rights;
+mod sparse;
 mod stock;
 mod xet;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Kind, files};
 use crate::support::larder::{Larder, over_hub};
-use crate::support::origin::{Fault, Gate, Pattern};
+use crate::support::origin::{Cut, Fault, Gate, Pattern};
 use crate::support::wait::{soon, until};
 
 const ID: &str = "org/model";
@@ -260,4 +260,46 @@ async fn telemetry_is_taken_and_forgotten() {
     let reply = larder.client.ask(http::Method::POST, url).body(Bytes::from("{}")).send().await;
     assert_eq!(reply.status, StatusCode::OK);
     assert!(hub.journal().is_empty());
+}
+
+/// The hub's plain way refuses the largest files; its chunk server does not.
+#[tokio::test]
+async fn a_file_that_the_bridge_refuses_is_put_together_from_chunks() {
+    for first_xet_only in [false, true] {
+        let (hub, pattern, hash) = hub(7).await;
+        hub.switch(|switches| {
+            switches.bridge_limit = Some(1 << 20);
+            switches.first_xet_only = first_xet_only;
+        });
+        let larder = Larder::start(&over_hub(&hub, "")).await;
+        let whole = larder.get(&format!("/{ID}/resolve/main/model.safetensors")).await;
+        assert_eq!(whole.status, StatusCode::OK, "{:?}", whole.headers);
+        assert!(!whole.cut && whole.body.len() as u64 == SIZE && pattern.matches(0, &whole.body));
+        assert!(pattern.matches(0, &Client::new(&larder, "main").await.whole("v2", &hash).await));
+        let leaked = hub.cdn.log().iter().any(|logged| logged.header("authorization").is_some());
+        assert!(!leaked, "a credential went to the CDN");
+        let asked = hub.cas.log().iter().filter(|logged| logged.status() == 200).count();
+        assert_eq!(asked, 1, "one reconstruction is enough");
+    }
+}
+
+#[tokio::test]
+async fn chunks_that_break_are_asked_for_again_and_wrong_ones_are_refused() {
+    let (hub, pattern, _) = hub(8).await;
+    hub.switch(|switches| switches.bridge_limit = Some(1 << 20));
+    let path = format!("/{ID}/resolve/main/model.safetensors");
+    let larder = Larder::start(&over_hub(&hub, "")).await;
+    hub.cdn.fault_times("/xorbs/*", 1, Fault::Cut { after: 1 << 20, how: Cut::Close });
+    let whole = larder.get(&path).await;
+    assert!(!whole.cut && pattern.matches(0, &whole.body), "{:?}", whole.headers);
+    assert_eq!(whole.body.len() as u64, SIZE);
+
+    let larder = Larder::start(&over_hub(&hub, "")).await;
+    hub.cdn.fault("/xorbs/*", Fault::Corrupt);
+    let reply = larder.client.get(larder.url(&path)).try_send().await;
+    let refused = reply.is_none_or(|reply| reply.status.is_server_error() || reply.cut);
+    assert!(refused, "a corrupt file");
+    hub.heal();
+    let whole = larder.get(&path).await;
+    assert!(!whole.cut && pattern.matches(0, &whole.body), "the next good answer heals");
 }

@@ -21,6 +21,8 @@ const MOST_SENT_BYTES: usize = 2 * MOST_CONTENT_BYTES;
 pub struct Decoder {
     /// What has come of a chunk that is not whole yet.
     pending: BytesMut,
+    /// Chunks to pass over first.
+    skip: u64,
 }
 
 /// A chunk's header.
@@ -31,8 +33,13 @@ struct Header {
 }
 
 impl Decoder {
+    /// One that passes over so many chunks first.
+    pub fn behind(skip: u64) -> Self {
+        Self { pending: BytesMut::new(), skip }
+    }
+
     /// Takes what has come and gives the content of every chunk that is whole by now.
-    pub fn push(&mut self, arrived: &[u8]) -> Result<Vec<Bytes>, String> {
+    pub fn decode(&mut self, arrived: &[u8]) -> Result<Vec<Bytes>, String> {
         self.pending.extend_from_slice(arrived);
         let mut chunks = Vec::new();
         while let Some(header) = Header::read(&self.pending)? {
@@ -41,14 +48,12 @@ impl Decoder {
             }
             self.pending.advance(HEADER_BYTES);
             let sent = self.pending.split_to(header.sent).freeze();
-            chunks.push(header.content_of(sent)?);
+            match self.skip {
+                0 => chunks.push(header.content_of(sent)?),
+                _ => self.skip -= 1,
+            }
         }
         Ok(chunks)
-    }
-
-    /// Whether nothing is left of a chunk that was never finished.
-    pub fn is_done(&self) -> bool {
-        self.pending.is_empty()
     }
 }
 
@@ -138,11 +143,11 @@ mod tests {
         let mut decoder = Decoder::default();
         let mut content = Vec::new();
         for part in sent.chunks(step) {
-            for chunk in decoder.push(part)? {
+            for chunk in decoder.decode(part)? {
                 content.extend_from_slice(&chunk);
             }
         }
-        if decoder.is_done() { Ok(content) } else { Err("unfinished".to_owned()) }
+        if decoder.pending.is_empty() { Ok(content) } else { Err("unfinished".to_owned()) }
     }
 
     #[test]
@@ -159,6 +164,13 @@ mod tests {
         for step in [1, 7, 8, 4096, sent.len()] {
             assert_eq!(decoded(&sent, step).as_ref(), Ok(&expected), "{step}");
         }
+    }
+
+    #[test]
+    fn chunks_are_passed_over() {
+        let sent = [framed(0, b"one", 3), framed(0, b"two", 3), framed(0, b"three", 5)].concat();
+        let chunks = Decoder::behind(2).decode(&sent).expect("three chunks");
+        assert_eq!(chunks, [Bytes::from_static(b"three")]);
     }
 
     #[test]

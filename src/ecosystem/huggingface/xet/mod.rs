@@ -9,6 +9,8 @@
 //! So clients with default settings never leave Larder, and one stored form serves them and all others. The file behind a hash is
 //! looked up in the tree of the commit that the pass names, so a pass opens nothing beyond it.
 //!
+//! In the other direction, files that the hub gives in chunks only are put together from them ([`native`]).
+//!
 //! Left out: uploads, and hashes of real chunks, which clients do not check.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -24,7 +26,9 @@ use crate::ecosystem::huggingface::{Hub, explain};
 use crate::ecosystem::{Access, Ask, Held, Plan, Reply, Serve, Step, Subject};
 use crate::types::{Signer, Timestamp};
 
+mod chunks;
 pub mod layout;
+pub mod native;
 pub mod reconstruction;
 
 use layout::{Layout, xorb_name};
