@@ -222,7 +222,8 @@ impl fmt::Debug for Parsed {
 /// What to keep of a document.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// The form that [`Keep::read`] understands. Equal documents give equal bytes.
+    /// The form that [`Keep::read`] understands. Equal documents give equal bytes. Empty: not worth a place in the store; it is remembered while there is
+    /// memory for it.
     pub bytes: Bytes,
     pub parsed: Parsed,
     /// What belongs to it and should be kept with it: fetched in the background, where it is not kept yet.

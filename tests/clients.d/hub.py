@@ -241,6 +241,8 @@ class Hub:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.hosts = self.answer()
+        # Few enough that every list comes in pages.
+        self.tell("page", entries=5)
 
     def answer(self):
         for line in self.process.stdout:

@@ -353,8 +353,11 @@ impl Refresh {
     }
 
     /// Makes the document durable: its body first, then the entry that names it. The document is served meanwhile; when this fails, it is
-    /// served from memory and fetched again some day.
+    /// served from memory and fetched again some day. What the adapter has no bytes for stays in memory alone.
     async fn write_down(&self, loaded: &Loaded, body: Option<Bytes>) {
+        if loaded.entry.body.len() == 0 {
+            return;
+        }
         let key = self.document.lookup.key.clone();
         let written = async {
             if let (Some(bytes), Stored::Blob { id, .. }) = (body, &loaded.entry.body) {

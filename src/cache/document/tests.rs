@@ -43,9 +43,11 @@ impl Keep for Text {
     }
 
     fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
-        match fresh.body.starts_with(b"<html>") {
-            true => Err("an error page".to_owned()),
-            false => Ok(Self::kept(String::from_utf8_lossy(fresh.body).into_owned())),
+        let text = String::from_utf8_lossy(fresh.body).into_owned();
+        match text.as_str() {
+            page if page.starts_with("<html>") => Err("an error page".to_owned()),
+            "passing" => Ok(Kept::alone(Bytes::new(), Parsed::new(text))),
+            _ => Ok(Self::kept(text)),
         }
     }
 
@@ -164,6 +166,21 @@ fn document() -> Document {
         limit_bytes: 1000,
         demand: Demand::Fresh,
     }
+}
+
+/// Whoever asked for names that do not exist filled the index with them.
+#[tokio::test(start_paused = true)]
+async fn a_document_without_bytes_is_remembered_and_not_written_down() {
+    let bench = Bench::new();
+    bench.serve("passing");
+    for _ in 0..2 {
+        let got = bench.get(&document()).await.expect("a document");
+        assert_eq!(got.loaded.parsed.get::<String>().map(String::as_str), Some("passing"));
+    }
+    assert_eq!(bench.upstream.count(FIRST), 1);
+    let bench = bench.restarted().await;
+    bench.get(&document()).await.expect("a document");
+    assert_eq!(bench.upstream.count(FIRST), 2);
 }
 
 /// A list of half a million files was read from the store and parsed again for each of them.

@@ -9,17 +9,15 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{
-    Accepted, Admission, Admit, Answer, Artifact, Assemble, Lookup, Stale,
-};
+use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Assemble, Lookup, Stale};
 use crate::ecosystem::huggingface::config::ID;
 use crate::ecosystem::huggingface::head::{self, Seen, What};
 use crate::ecosystem::huggingface::repository::{FilePath, is_hex};
 use crate::ecosystem::huggingface::settle::{Settled, need};
 use crate::ecosystem::huggingface::tree::{self, Tree};
+use crate::ecosystem::huggingface::xet::native::Native;
 use crate::ecosystem::huggingface::{explain, resolve};
 use crate::ecosystem::{Ask, Step};
-use crate::ecosystem::huggingface::xet::native::Native;
 use crate::types::{Algorithm, Audience, CacheKey, Digest};
 use crate::upstream::request::OriginRequest;
 
@@ -215,7 +213,9 @@ impl Admit for AdmitFile {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
         match answer.head.status {
             StatusCode::OK => {}
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::NOT_IMPLEMENTED
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::NOT_IMPLEMENTED
                 if !answer.hops.is_empty()
                     && let Some(native) = &self.native =>
             {

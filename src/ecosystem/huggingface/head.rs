@@ -142,8 +142,11 @@ impl Keep for KeepHead {
             let word = Word::of(head, fresh.body);
             let known = previous.and_then(Parsed::get::<Seen>);
             let known = known.filter(|seen| !matches!(seen.what, What::Refused(_))).cloned();
-            let seen = known.unwrap_or(Seen { kept: fresh.now, what: What::Refused(word) });
-            return Ok(Kept::alone(to_row(&seen), Parsed::new(seen)));
+            let (bytes, seen) = match known {
+                Some(seen) => (to_row(&seen), seen),
+                None => (Bytes::new(), Seen { kept: fresh.now, what: What::Refused(word) }),
+            };
+            return Ok(Kept::alone(bytes, Parsed::new(seen)));
         }
         if head.text(&REPO_COMMIT) != Some(self.commit.as_str()) {
             return Err(

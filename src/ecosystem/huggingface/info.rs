@@ -220,7 +220,9 @@ impl Keep for KeepInfo {
             }
             _ => Vec::new(),
         };
-        Ok(Kept { bytes: to_row(&info), parsed: Parsed::new(info), follow })
+        // Anybody can ask for names that do not exist, or that are not theirs to see.
+        let bytes = if info.text.is_some() { to_row(&info) } else { Bytes::new() };
+        Ok(Kept { bytes, parsed: Parsed::new(info), follow })
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
@@ -267,12 +269,17 @@ impl Keep for KeepAnswer {
         from_row::<Answer>(kept).map(Parsed::new)
     }
 
-    fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
+    fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
         let answer = match fresh.head.status {
             StatusCode::OK => Answer::Granted,
             _ => Answer::Refused(Word::of(fresh.head, fresh.body)),
         };
-        Ok(Kept::alone(to_row(&answer), Parsed::new(answer)))
+        // A refusal is written down only where it takes back what was granted.
+        let bytes = match (&answer, previous) {
+            (Answer::Refused(_), None) => Bytes::new(),
+            _ => to_row(&answer),
+        };
+        Ok(Kept::alone(bytes, Parsed::new(answer)))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

@@ -144,7 +144,8 @@ impl Keep for KeepRaw {
                 Raw { refusal, ..known.unwrap_or(nothing) }
             }
         };
-        Ok(Kept::alone(to_row(&raw), Parsed::new(raw)))
+        let bytes = if raw.body.is_some() { to_row(&raw) } else { Bytes::new() };
+        Ok(Kept::alone(bytes, Parsed::new(raw)))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

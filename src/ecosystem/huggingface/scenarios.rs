@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{
-    Admission, Answer, Artifact, Demand, Document, Follow, Fresh, Kept, Stale,
+    Admission, Answer, Artifact, Demand, Document, Follow, Fresh, Kept, Parsed, Stale,
 };
 use crate::ecosystem::huggingface::Hub;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, Auth, Config};
 use crate::ecosystem::{
     Ask, ClientCredential, Ecosystem, Held, MOST_ROUNDS, Serve, Standing, Step, View,
 };
-use crate::types::{BlobId, CacheKey, Head, Presence, Secret, Signer, Timestamp};
+use crate::types::{CacheKey, Head, Presence, Secret, Signer, Timestamp};
 use crate::upstream::request::{Credentials, OriginRequest};
 
 const HUB: &str = "https://hub.example/";
@@ -58,6 +58,7 @@ struct Stage {
 #[derive(Clone)]
 struct Row {
     bytes: Bytes,
+    parsed: Parsed,
     validated: Timestamp,
     fresh_until: Timestamp,
 }
@@ -115,6 +116,11 @@ impl Stage {
             asked: Vec::new(),
             tokens: BTreeSet::new(),
         }
+    }
+
+    /// Forgets what is not written down.
+    fn restart(&mut self) {
+        self.kept.retain(|_, row| !row.bytes.is_empty());
     }
 
     fn after(&mut self, seconds: u64) {
@@ -198,7 +204,7 @@ impl Stage {
             Demand::Fresh | Demand::Revalidated => self.now < row.fresh_until,
         };
         if let Some(row) = row.as_ref().filter(|row| is_fresh(row)) {
-            return Ok(held(document, row, false));
+            return Ok(held(row, false));
         }
         let answered = match document.lookup.origins.first() {
             Some(_) if self.is_down => Err(Failure::NotKept),
@@ -206,10 +212,8 @@ impl Stage {
             None => Err(Failure::NotKept),
         };
         match (answered, row) {
-            (Ok(row), _) => Ok(held(document, &row, false)),
-            (Err(_), Some(row)) if document.lookup.stale == Stale::Always => {
-                Ok(held(document, &row, true))
-            }
+            (Ok(row), _) => Ok(held(&row, false)),
+            (Err(_), Some(row)) if document.lookup.stale == Stale::Always => Ok(held(&row, true)),
             (Err(failure), _) => Err(failure),
         }
     }
@@ -225,7 +229,7 @@ impl Stage {
             Admission::Pieces(..) => return Err(Failure::BadAnswer("pieces".to_owned())),
         };
         let previous = self.kept.get(&document.lookup.key);
-        let previous = previous.map(|row| document.keep.read(&row.bytes).expect("a kept row"));
+        let previous = previous.map(|row| row.parsed.clone());
         let fresh = Fresh {
             origin: 0,
             url: &request.url,
@@ -235,9 +239,12 @@ impl Stage {
             now: self.now,
         };
         let merged = document.keep.merge(previous.as_ref(), &fresh).map_err(Failure::BadAnswer)?;
-        let Kept { bytes, follow, .. } = merged;
+        let Kept { bytes, parsed, follow } = merged;
+        if !bytes.is_empty() {
+            document.keep.read(&bytes).expect("what was written can be read");
+        }
         let fresh_until = self.now.plus(accepted.fresh_for);
-        let row = Row { bytes, validated: self.now, fresh_until };
+        let row = Row { bytes, parsed, validated: self.now, fresh_until };
         self.kept.insert(document.lookup.key.clone(), row.clone());
         let follow = if self.follows { follow } else { Vec::new() };
         for item in follow {
@@ -346,17 +353,14 @@ impl Stage {
     }
 }
 
-fn held(document: &Document, row: &Row, offline: bool) -> Held {
+fn held(row: &Row, offline: bool) -> Held {
     let standing = Standing {
         validated: row.validated,
         fresh_until: row.fresh_until,
         presence: Presence::Present,
         offline,
     };
-    let parsed = document.keep.read(&row.bytes).expect("a kept row");
-    let (head, _) =
-        BlobId::of(&row.bytes).0.split_first_chunk().map(|(a, b)| (*a, b.len())).expect("32 bytes");
-    Held { parsed, version: u64::from_be_bytes(head), standing }
+    Held { parsed: row.parsed.clone(), version: 0, standing }
 }
 
 fn said(status: u16, code: &str, message: &str) -> (Head, Bytes) {
@@ -534,6 +538,8 @@ fn an_offline_grant_lasts_as_long_as_it_says() {
         stage.is_down = true;
         stage.after(80_000);
         assert_eq!(stage.get(FILE, FRIEND).status(), 200, "{door:?}");
+        stage.restart();
+        assert_eq!(stage.get(FILE, FRIEND).status(), 200, "{door:?} after a restart");
         assert_ne!(stage.get(FILE, STRANGER).status(), 200, "{door:?}");
         stage.after(8_000);
         assert_eq!(stage.get(FILE, FRIEND).status(), 504, "{door:?}");

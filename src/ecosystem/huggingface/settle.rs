@@ -176,7 +176,7 @@ impl Case {
     fn judge(self, reach: Reach, held: Result<Held, Failure>) -> Step {
         let held = match held {
             Ok(held) => held,
-            Err(failure) => return Step::Reply(explain::failure(&self.ask, &failure)),
+            Err(failure) => return self.fall_back_on_grant(&reach, failure),
         };
         let Some(info) = held.parsed.get::<Info>() else { return Step::Reply(explain::lost()) };
         match self.rule(&reach, info) {
@@ -266,6 +266,31 @@ impl Case {
                 None => Step::Reply(explain::lost()),
             },
             Err(failure) => self.close_or_fail(listing, held, &failure),
+        })
+    }
+
+    /// The hub cannot be asked, and nothing that it says to all is kept: what it granted this client may still count.
+    fn fall_back_on_grant(self, public: &Reach, failure: Failure) -> Step {
+        let client =
+            public.of_client(&self.ask).filter(|_| public.settings.offline_grant.is_some());
+        let Some(client) = client.map(Reach::kept_only) else {
+            return Step::Reply(explain::failure(&self.ask, &failure));
+        };
+        let document = info::document(&client, &self.repository, &self.ask);
+        need(document, move |answer| {
+            let Ok(own) = self.confirmed(&client, answer) else {
+                return Step::Reply(explain::failure(&self.ask, &failure));
+            };
+            match own.parsed.get::<Info>().map(|info| self.rule(&client, info)) {
+                Some(Ruling::Go) => {
+                    let files = client.clone();
+                    self.go(client, files, own, None)
+                }
+                Some(Ruling::AskForFiles) => self.ask_for_files(client, own),
+                Some(Ruling::Refuse(_)) | None => {
+                    Step::Reply(explain::failure(&self.ask, &failure))
+                }
+            }
         })
     }
 

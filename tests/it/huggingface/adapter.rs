@@ -1,10 +1,10 @@
 //! What the adapter does over sockets that its own tests cannot show: questions to the hub and their number, redirects, pages, odd answers, bytes.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::client::Reply;
-use crate::support::hub::{FakeHub, File, Kind, LinkedSize, files};
+use crate::support::hub::{FakeHub, File, files};
 use crate::support::larder::{Larder, over_hub};
 use crate::support::origin::{Answer, Fault, Pattern};
 
@@ -114,83 +114,6 @@ async fn a_warm_snapshot_asks_once_after_its_time() {
     larder.advance(600);
     snapshot().await;
     assert_eq!(hub.journal().len(), 1, "{:?}", hub.journal());
-}
-
-/// A tree whose second page fails is not half a tree: what it does not name would be taken for absent.
-#[tokio::test]
-async fn a_tree_that_fails_in_the_middle_is_no_tree() {
-    let (hub, larder, sha) = stocked("").await;
-    hub.switch(|switches| {
-        switches.page_entries = 2;
-        switches.tree_fails_from = Some(1);
-    });
-    let path = format!("/api/models/org/model/tree/{sha}?recursive=true");
-    let failed = larder.get(&path).await;
-    assert!(matches!(failed.status.as_u16(), 502..=504), "{failed:?}");
-    assert_eq!(failed.header("x-error-code"), "");
-    assert_eq!(head(&larder, "/org/model/resolve/main/old.bin").await.status, 200);
-    hub.switch(|switches| switches.tree_fails_from = None);
-    larder.advance(60);
-    let tree = larder.get(&path).await;
-    assert_eq!(tree.json().as_array().map(Vec::len), Some(8), "{tree:?}");
-    assert_eq!(tree.header("link"), "");
-}
-
-#[tokio::test]
-async fn missing_and_wrong_sizes_do_no_harm() {
-    for said in [LinkedSize::Missing, LinkedSize::Wrong(7)] {
-        let (hub, larder, sha) = stocked("").await;
-        hub.switch(|switches| switches.linked_size = said);
-        hub.hub.fault(&format!("/api/models/org/model/tree/{sha}"), Fault::status(500));
-        let reply = larder.client.get(larder.url(LARGE)).open().await;
-        match (said, reply.status.as_u16()) {
-            (LinkedSize::Missing, 200) => {
-                assert_eq!(reply.compare(&weights(), 0).await, (WEIGHTS, true));
-            }
-            (LinkedSize::Wrong(_), 200) => {
-                let (read, is_whole) = reply.compare(&weights(), 0).await;
-                assert!(!is_whole || read == WEIGHTS, "{read}");
-            }
-            (LinkedSize::Wrong(_), 502) => {}
-            (_, status) => panic!("{said:?}: {status}"),
-        }
-        hub.hub.heal();
-        larder.advance(60);
-        tree_is_kept(&hub, &larder, &sha).await;
-        let reply = larder.client.get(larder.url(LARGE)).open().await;
-        assert_eq!(reply.status, 200, "{said:?}");
-        assert_eq!(reply.compare(&weights(), 0).await, (WEIGHTS, true), "{said:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_corrupt_file_is_refused_and_the_next_good_one_served() {
-    let (hub, larder, sha) = stocked("").await;
-    tree_is_kept(&hub, &larder, &sha).await;
-    hub.fault_everywhere(&Fault::Corrupt);
-    let bad = larder.get(&format!("/org/model/resolve/{sha}/config.json")).await;
-    assert!(bad.cut || bad.status == 502, "{bad:?}");
-    let bad = larder.client.get(larder.url(LARGE)).try_send().await;
-    assert!(bad.is_none_or(|bad| bad.cut || bad.status == 502));
-    hub.heal();
-    assert_eq!(larder.get(FILE).await.text(), CONFIG);
-    let good = larder.client.get(larder.url(LARGE)).open().await;
-    assert_eq!(good.compare(&weights(), 0).await, (WEIGHTS, true));
-}
-
-#[tokio::test]
-async fn redirects_lead_where_they_may_and_nowhere_else() {
-    let (hub, larder, sha) = stocked("").await;
-    hub.rename(Kind::Model, "org/model", "org/renamed");
-    assert_eq!(larder.get(FILE).await.text(), CONFIG, "by its old name");
-    assert_eq!(larder.get("/org/renamed/resolve/main/config.json").await.text(), CONFIG);
-    let info = larder.get("/api/models/org/model").await.json();
-    assert_eq!((&info["id"], &info["sha"]), (&json!("org/renamed"), &json!(sha)));
-
-    hub.switch(|switches| switches.cdn_instead = Some("http://elsewhere.example".to_owned()));
-    let astray = larder.get("/org/renamed/resolve/main/old.bin").await;
-    assert_eq!(astray.status, 502, "{astray:?}");
-    assert!(astray.header("location").is_empty());
 }
 
 #[tokio::test]

@@ -11,5 +11,6 @@ mod replays_faults;
 mod replays_kinds;
 mod replays_privacy;
 mod sparse;
+mod replays_rights;
 mod stock;
 mod xet;

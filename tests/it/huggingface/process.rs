@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::support::hub::{FakeHub, File, Files, Kind, LibraryModel, World};
+use crate::support::hub::{FakeHub, File, Files, Kind, World};
 
 /// What the process is told.
 #[derive(Debug, Deserialize)]
@@ -20,10 +20,6 @@ use crate::support::hub::{FakeHub, File, Files, Kind, LibraryModel, World};
 enum Order {
     /// Adds the files below `folder` to a branch. Answers the commit and every file's sha256.
     Publish { kind: String, id: String, branch: String, folder: PathBuf },
-    /// Puts a file into Ollama's library.
-    Shelve { name: String, file: PathBuf },
-    /// Makes a token a user's.
-    User { user: String, token: String },
     /// Brings about a state of the world; a forced push leaves the files below `folder`.
     Turn { world: String, kind: String, id: String, folder: PathBuf },
     /// Takes faults away and listens again.
@@ -86,15 +82,6 @@ async fn carry_out(hub: &FakeHub, order: Order) -> Result<Value, String> {
                 files.iter().map(|(path, file)| (path.clone(), file.sha256.clone())).collect();
             let sha = hub.commit(kind_of(&kind)?, &id, &branch, files);
             Ok(json!({ "sha": sha, "files": digests }))
-        }
-        Order::Shelve { name, file } => {
-            let file = read(&file)?;
-            hub.shelve(LibraryModel { name, tag: "latest".to_owned(), file });
-            Ok(json!({}))
-        }
-        Order::User { user, token } => {
-            hub.user(&user, &token);
-            Ok(json!({}))
         }
         Order::Turn { world, kind, id, folder } => {
             let world = World::named(&world).ok_or_else(|| format!("no world {world}"))?;

@@ -172,6 +172,40 @@ async fn transfers_that_break_are_taken_up_again() {
     }
 }
 
+/// Files that the hub's storage does not hand out whole are put together from its chunks, for all clients.
+#[tokio::test]
+async fn files_that_are_refused_whole_come_in_chunks() {
+    for (first_xet_only, compressed) in [(false, false), (true, true)] {
+        for sequence in WHOLE {
+            let stand = Stand::new("").await;
+            stand.hub.switch(|switches| {
+                switches.bridge_limit = Some(0);
+                switches.first_xet_only = first_xet_only;
+                switches.compressed_xorbs = compressed;
+            });
+            assert_eq!(run(&stand, sequence).await, None, "{sequence:?}, {compressed}");
+            let leaked =
+                stand.hub.cdn.log().iter().any(|logged| logged.header("authorization").is_some());
+            assert!(!leaked, "{sequence:?}");
+            stand.hub.refuse().await;
+            stand.larder.advance(3600);
+            assert_eq!(run(&stand, sequence).await, None, "{sequence:?}, {compressed}: kept");
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_chunks_are_nobodys_file() {
+    let stand = Stand::new("").await;
+    stand.hub.switch(|switches| switches.bridge_limit = Some(0));
+    stand.hub.cdn.fault("/xorbs/*", Fault::Corrupt);
+    let told = run(&stand, Sequence::Siblings).await;
+    assert!(told.is_some(), "a corrupt file was completed");
+    stand.hub.heal();
+    stand.larder.advance(60);
+    assert_eq!(run(&stand, Sequence::Siblings).await, None);
+}
+
 /// Answers of the hub that say nothing about the repository: an outage where nothing is kept, and what is kept otherwise.
 #[tokio::test]
 async fn nonsense_is_an_outage() {

@@ -1,6 +1,10 @@
 //! Xet's service: reconstructions of files from ranges of xorbs, and the xorbs themselves, framed as on the wire.
 //!
-//! Hashes are made up, as no client checks them. The layout is deliberately not the one that Larder makes up for its own clients: chunks of 48 KiB, 500 to a xorb.
+//! Hashes are made up, as no client checks them. The layout is deliberately not the one that Larder makes up for its own clients: chunks of 48 KiB, 500 to a xorb,
+//! seven to a term, and in compressed xorbs each third chunk as it is, as an LZ4 frame, and as one of regrouped bytes.
+
+use std::io::Write as _;
+use std::ops::Range;
 
 use http::header;
 use serde_json::{Value, json};
@@ -8,11 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::repository::{File, Storage};
 use super::{Asked, cdn, read};
-use crate::support::origin::{Answer, Content};
+use crate::support::origin::Answer;
 
 const CHUNK: u64 = 48 << 10;
 const HEADER: u64 = 8;
 const CHUNKS_OF_XORB: u64 = 500;
+const CHUNKS_OF_TERM: u64 = 7;
 /// Plain bytes of a full xorb.
 const XORB: u64 = CHUNK * CHUNKS_OF_XORB;
 
@@ -63,7 +68,7 @@ pub fn answer(asked: &Asked<'_>) -> Answer {
         Err(status) => return Answer::new(status),
     };
     let Some((first, end)) = window(asked, file.size) else { return Answer::new(416) };
-    let terms = terms(file, first, end);
+    let terms = terms(asked, file, first, end);
     Answer::ok("application/json", reconstruction(asked, &terms, version, first).to_string())
 }
 
@@ -86,25 +91,36 @@ struct Term {
     bytes: (u64, u64),
 }
 
-fn terms(file: &File, first: u64, end: u64) -> Vec<Term> {
+/// Terms of the chunks that hold these bytes: several of one xorb, as in a file that shares parts with others.
+fn terms(asked: &Asked<'_>, file: &File, first: u64, end: u64) -> Vec<Term> {
     let mut terms = Vec::new();
     let (mut chunk, last) = (first / CHUNK, end.div_ceil(CHUNK));
     while chunk < last {
         let number = chunk / CHUNKS_OF_XORB;
-        let until = last.min((number + 1) * CHUNKS_OF_XORB);
+        let until = last.min((number + 1) * CHUNKS_OF_XORB).min(chunk + CHUNKS_OF_TERM);
         let plain = (until * CHUNK).min(file.size) - chunk * CHUNK;
         let (from, to) = (chunk % CHUNKS_OF_XORB, until - number * CHUNKS_OF_XORB);
-        let start = from * (CHUNK + HEADER);
         terms.push(Term {
             xorb: xorb_hash(file, number),
             first: from,
             end: to,
             plain,
-            bytes: (start, start + plain + (to - from) * HEADER - 1),
+            bytes: place(asked, file, number, from, to),
         });
         chunk = until;
     }
     terms
+}
+
+/// Where chunks of a xorb are in it as it is sent. Computed unless they are compressed, so that a vast file takes no longer than any other.
+fn place(asked: &Asked<'_>, file: &File, number: u64, from: u64, to: u64) -> (u64, u64) {
+    if asked.switches().compressed_xorbs {
+        let sent = |until: u64| sent_chunks(asked, file, number, 0..until).len() as u64;
+        return (sent(from), sent(to) - 1);
+    }
+    let start = from * (CHUNK + HEADER);
+    let plain = (number * XORB + to * CHUNK).min(file.size) - number * XORB - from * CHUNK;
+    (start, start + plain + (to - from) * HEADER - 1)
 }
 
 fn xorb_hash(file: &File, number: u64) -> String {
@@ -133,7 +149,8 @@ fn reconstruction(asked: &Asked<'_>, terms: &[Term], version: &str, first: u64) 
             "v1" => json!({ "range": chunks, "url": url, "url_range": bytes }),
             _ => json!({ "url": url, "ranges": [{ "chunks": chunks, "bytes": bytes }] }),
         };
-        fetches.insert(term.xorb.clone(), json!([fetch]));
+        let list = fetches.entry(term.xorb.clone()).or_insert_with(|| json!([]));
+        list.as_array_mut().expect("it was made as one").push(fetch);
     }
     let name = if version == "v1" { "fetch_info" } else { "xorbs" };
     json!({ "offset_into_first_range": first % CHUNK, "terms": rows, name: fetches })
@@ -147,21 +164,40 @@ pub fn xorb(asked: &Asked<'_>, hash: &str) -> Answer {
         return Answer::new(404);
     };
     let number = numbered(file).unwrap_or_default();
-    let plain = (file.size - number * XORB).min(XORB);
-    let framed = Content::from(framed(&file.content, number * XORB, plain));
-    Answer::ok("application/octet-stream", framed).ranged(asked.headers)
+    let chunks = (file.size - number * XORB).min(XORB).div_ceil(CHUNK);
+    let sent = sent_chunks(asked, file, number, 0..chunks);
+    Answer::ok("application/octet-stream", sent).ranged(asked.headers)
 }
 
-/// Chunks as they are sent: version 0, three bytes of length as sent, scheme 0 (as it is), three bytes of plain length.
-fn framed(content: &Content, offset: u64, length: u64) -> Vec<u8> {
-    let mut sent = Vec::with_capacity((length + length / CHUNK * HEADER + HEADER) as usize);
-    let mut done = 0;
-    while done < length {
-        let piece = read(content, offset + done, CHUNK.min(length - done) as usize);
-        let size = (piece.len() as u32).to_le_bytes();
-        sent.extend_from_slice(&[0, size[0], size[1], size[2], 0, size[0], size[1], size[2]]);
-        sent.extend_from_slice(&piece);
-        done += piece.len() as u64;
+/// Chunks of a xorb as they are sent: version 0, three bytes of length as sent, the scheme, three bytes of plain length, the bytes.
+fn sent_chunks(asked: &Asked<'_>, file: &File, number: u64, chunks: Range<u64>) -> Vec<u8> {
+    let mut sent = Vec::new();
+    for chunk in chunks {
+        let offset = number * XORB + chunk * CHUNK;
+        let length = CHUNK.min(file.size - offset) as usize;
+        let plain = read(&file.content, offset, length);
+        let scheme = if asked.switches().compressed_xorbs { chunk % 3 } else { 0 };
+        let packed = match scheme {
+            0 => plain.to_vec(),
+            1 => lz4(&plain),
+            _ => lz4(&regrouped(&plain)),
+        };
+        sent.push(0);
+        sent.extend_from_slice(&(packed.len() as u32).to_le_bytes()[..3]);
+        sent.push(scheme as u8);
+        sent.extend_from_slice(&(length as u32).to_le_bytes()[..3]);
+        sent.extend_from_slice(&packed);
     }
     sent
+}
+
+fn lz4(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(plain).expect("memory can be written");
+    encoder.finish().expect("the frame can be closed")
+}
+
+/// Every fourth byte together, which is how numbers of four bytes compress well.
+fn regrouped(plain: &[u8]) -> Vec<u8> {
+    (0..4).flat_map(|first| plain.iter().skip(first).step_by(4).copied()).collect()
 }

@@ -67,6 +67,8 @@ pub struct Switches {
     pub cdn_instead: Option<String>,
     /// Xet's service knows only its first version.
     pub first_xet_only: bool,
+    /// Chunks of xorbs are compressed in every way there is.
+    pub compressed_xorbs: bool,
     /// Files do not say that they are in Xet.
     pub xet_hidden: bool,
 }
@@ -91,6 +93,7 @@ impl Default for Switches {
             bridge_limit: None,
             cdn_instead: None,
             first_xet_only: false,
+            compressed_xorbs: false,
             xet_hidden: false,
         }
     }
