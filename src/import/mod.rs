@@ -19,12 +19,12 @@ use http_body_util::BodyExt;
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
+use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::file::{artifact, blob_key};
 use crate::ecosystem::huggingface::repository::{Commit, FilePath, Repository, encoded};
 use crate::import::folder::{Blob, Folder, Stored};
 use crate::import::source::BLOBS;
 use crate::server::{Handler, Peer, RequestBody};
-use crate::types::ByteSize;
 use crate::upstream::{Origin, OriginRequest};
 
 pub mod folder;
@@ -94,6 +94,7 @@ impl Import {
         let wanted = artifact(key, Some(blob.digest), Some(blob.size), Some(request));
         let found = match self.cache.artifact(&wanted, Want::whole()).await {
             Ok(found) => found,
+            Err(Failure::BadAnswer(reason)) => return refused(&reason),
             Err(failure) => return refused(&failure),
         };
         let mut body = found.source.body(None);
@@ -184,9 +185,9 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "{} blobs ({}) verified and kept, {} kept before, {} names filed, {} refused",
+            "{} files of {} bytes verified and kept, {} kept before, {} names filed, {} refused",
             self.blobs,
-            ByteSize(self.bytes),
+            self.bytes,
             self.known,
             self.named,
             self.refused.len()

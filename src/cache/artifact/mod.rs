@@ -6,6 +6,7 @@
 //!
 //! Left out: who may have it, and what it is called, which the caller has settled before.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
@@ -46,12 +47,14 @@ pub struct Want {
     pub method: Method,
     /// The ranges that the client asked for, if any; they shape how long the answer waits, not what it is.
     pub ranges: Option<Vec<Spec>>,
+    /// The only bytes that will be read of the answer's body. Where nothing can be kept, they alone are fetched, and the body is just them.
+    pub window: Option<Range<u64>>,
 }
 
 impl Want {
     /// All of it.
     pub const fn whole() -> Self {
-        Self { method: Method::GET, ranges: None }
+        Self { method: Method::GET, ranges: None, window: None }
     }
 }
 
@@ -162,6 +165,9 @@ impl Parts {
             Err(Ending::Verified | Ending::Again) => Ok(None),
             Err(Ending::Through(_)) if !may_start => Err(Failure::NotKept),
             Err(Ending::Through(why)) => {
+                if let Some(window) = &want.window {
+                    return through::pass_part(self, artifact, window, why).await.map(Some);
+                }
                 let answered = match reader.take_answer() {
                     Some(answered) => answered,
                     None => ask(self, &artifact.lookup, through::prepare).await?,
