@@ -39,7 +39,13 @@ fn fetch(parts: Arc<Parts>, item: Follow) -> futures_util::future::BoxFuture<'st
 
 async fn keep_document(parts: Arc<Parts>, mut document: Document) -> Result<(), Failure> {
     document.demand = Demand::AnyAge;
-    Cache { parts }.document(&document).await.map(|_got| ())
+    let cache = Cache { parts: Arc::clone(&parts) };
+    let got = cache.document(&document).await?;
+    if got.trace.status.is_hit() {
+        // A refresh would have named them; what is kept already may lack some still.
+        start(&parts, document.keep.belongings(&got.loaded.parsed));
+    }
+    Ok(())
 }
 
 /// Waits until the artifact is whole: a transfer that nobody reads would be given up after a while.

@@ -134,6 +134,13 @@ pub trait Keep: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
+    /// What belongs to a document and may not be kept yet, whether or not anything new came of it: named each time upstream gave or confirmed
+    /// it, and when a follow-up met it, so that what an outage interrupted is taken up again.
+    fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
+        let _ = kept;
+        Vec::new()
+    }
+
     /// Where the rest of an answer is, when it comes in pages: the address after `page`. All pages are fetched before [`Keep::merge`] sees
     /// any; one that fails fails the whole. It must be one that the origin allows.
     fn next_page(&self, page: &Page) -> Option<url::Url> {

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::artifact::Artifacts;
 use crate::cache::document::Documents;
 use crate::cache::exchange::Exchanges;
+use crate::cache::failure::Failure;
 use crate::cache::fill::Fills;
 use crate::clock::Clock;
 use crate::semantics::cache_status::CacheStatus;
@@ -168,6 +169,16 @@ impl Cache {
     /// Whether an entry is kept under `key`. Trouble with the index counts as no.
     pub fn is_kept(&self, key: &CacheKey) -> bool {
         self.parts.store.get(key).is_ok_and(|entry| entry.is_some())
+    }
+
+    /// Names of what is kept, in order: those that begin with `under` and come after `after`.
+    pub fn names(
+        &self,
+        under: &CacheKey,
+        after: Option<&CacheKey>,
+        limit: usize,
+    ) -> Result<Vec<CacheKey>, Failure> {
+        Ok(self.parts.store.scan(under.as_str(), after, limit)?)
     }
 
     /// Refreshes of documents under way.

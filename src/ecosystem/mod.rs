@@ -72,6 +72,13 @@ pub enum Step {
         limit_bytes: usize,
         then: WithBody,
     },
+    /// The names of what is kept, as far as they begin with `under` and come after `after`.
+    Names {
+        under: CacheKey,
+        after: Option<CacheKey>,
+        limit: usize,
+        then: WithNames,
+    },
     Serve(Box<Plan>),
 }
 
@@ -80,6 +87,9 @@ pub type Continue = Box<dyn FnOnce(Vec<Result<Held, Failure>>) -> Step + Send>;
 
 /// How planning goes on when the request's body is there. Pure.
 pub type WithBody = Box<dyn FnOnce(Bytes) -> Step + Send>;
+
+/// How planning goes on with the names of what is kept. Pure.
+pub type WithNames = Box<dyn FnOnce(Vec<CacheKey>) -> Step + Send>;
 
 /// How often a plan may ask for documents before it counts as a fault of ours.
 pub const MOST_ROUNDS: usize = 8;

@@ -193,6 +193,10 @@ impl Pipeline {
                     seen.extend(keys.zip(got).filter_map(|(key, got)| Some((key, got.ok()?))));
                     step = then(held);
                 }
+                Step::Names { under, after, limit, then } => {
+                    let names = self.cache.names(&under, after.as_ref(), limit);
+                    step = then(names.map_err(|failure| explained(mount, ask, &failure))?);
+                }
                 Step::NeedBody { limit_bytes, then } => {
                     step = then(collected(upload.take(), limit_bytes).await?);
                 }

@@ -183,7 +183,19 @@ impl Parts {
             through::prepare(request);
             request.method = Method::HEAD;
         });
-        let answered = asked.await.inspect_err(|failure| {
+        let asked = match asked.await {
+            // Where the way leads over a signed link: most are good for `GET` alone.
+            Err(Failure::Refused { .. }) => {
+                ask(self, &artifact.lookup, |request| {
+                    through::prepare(request);
+                    let one_byte = http::HeaderValue::from_static("bytes=0-0");
+                    request.headers.insert(http::header::RANGE, one_byte);
+                })
+                .await
+            }
+            asked => asked,
+        };
+        let answered = asked.inspect_err(|failure| {
             if matches!(failure, Failure::Absent) {
                 self.note_absent(key);
             }
@@ -193,7 +205,11 @@ impl Parts {
         status.forward_status = Some(upstream.head.status.as_u16());
         let mut trace = trace(status, self.clock.now());
         trace.upstream_ms = u64::try_from(upstream.elapsed.as_millis()).ok();
-        let source = match upstream.head.content_length() {
+        let length = match upstream.head.status {
+            StatusCode::PARTIAL_CONTENT => fill::as_whole(&upstream.head).content_length(),
+            _ => upstream.head.content_length(),
+        };
+        let source = match length {
             Some(size) => Source::Unread(size),
             None => {
                 Source::stream(futures_util::StreamExt::boxed(futures_util::stream::empty()), None)

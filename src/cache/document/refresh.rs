@@ -113,7 +113,8 @@ impl Refresh {
         };
         let status = self.status;
         match outcome {
-            Ok(Now { loaded, body, follow }) => {
+            Ok(Now { loaded, body, mut follow }) => {
+                follow.extend(self.document.keep.belongings(&loaded.parsed));
                 let key = self.document.lookup.key.clone();
                 self.parts.documents.absent.invalidate(&key);
                 self.parts.documents.hot.insert(key, Arc::clone(&loaded));

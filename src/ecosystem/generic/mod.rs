@@ -157,7 +157,9 @@ mod tests {
                 other => panic!("not an exchange: {other:?}"),
             },
             Step::Reply(_) => None,
-            Step::Need { .. } | Step::NeedBody { .. } => panic!("a generic mount needs nothing"),
+            Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => {
+                panic!("a generic mount needs nothing")
+            }
         }
     }
 

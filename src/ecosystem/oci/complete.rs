@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::lookup::{Document, Follow};
 use crate::ecosystem::oci::config::Completeness;
 use crate::ecosystem::oci::name::{Repository, Tag};
+use crate::ecosystem::oci::readers::kept_only;
 use crate::ecosystem::oci::registry::{Reader, Registry};
 use crate::ecosystem::oci::{referrers, tag};
 use crate::types::Digest;
@@ -45,15 +46,36 @@ impl Wish {
         self.what >= Completeness::Platform
     }
 
-    /// What to fetch with the manifests of an index; `None`: those are left alone.
-    pub fn of_children(self) -> Option<Self> {
-        let goes_on = self.what == Completeness::All && self.depth < DEEPEST;
-        goes_on.then_some(Self { depth: self.depth + 1, ..self })
+    /// What to do with the manifest of a tag; `None`: it is left alone.
+    pub fn of_root(self) -> Option<Children> {
+        self.blobs().then_some(Children { wish: self, new_ones: self.what == Completeness::All })
     }
 
-    /// Whether what refers to the manifest is to be fetched. Not what refers to that in turn: such a way has no end.
+    /// What to do with the manifests of an index; `None`: those are left alone.
+    pub fn of_children(self) -> Option<Children> {
+        let goes_on = self.blobs() && self.depth < DEEPEST;
+        let wish = Self { depth: self.depth + 1, ..self };
+        goes_on.then_some(Children { wish, new_ones: self.what == Completeness::All })
+    }
+
+    /// Whether what refers to the manifest is to be fetched: of images as they are named, since signatures of each platform apart are rare and each
+    /// look for them costs. Not what refers to that in turn: such a way has no end.
     pub fn companions(self) -> bool {
-        self.what == Completeness::All && !self.is_companion
+        self.what == Completeness::All && self.depth == 0 && !self.is_companion
+    }
+}
+
+/// What is wished of the manifests below another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Children {
+    pub wish: Wish,
+    /// Whether those that nobody asked for are fetched, or only those completed that somebody did.
+    new_ones: bool,
+}
+
+impl Children {
+    pub fn follow(self, document: Document) -> Follow {
+        Follow::Document(if self.new_ones { document } else { kept_only(document) })
     }
 }
 
@@ -68,7 +90,7 @@ pub fn companions(
     let listed = referrers::document(registry, repository, digest, reader, wish);
     let named = Tag::of_referrers(digest);
     let tags = COMPANION_TAGS.iter().map(|suffix| -> Document {
-        tag::document(registry, repository, &named.with_suffix(suffix), reader, wish)
+        tag::companion(registry, repository, &named.with_suffix(suffix), reader, wish)
     });
     [listed].into_iter().chain(tags).map(Follow::Document).collect()
 }
@@ -82,13 +104,16 @@ mod tests {
         let mut wish = Wish::asked(Completeness::All);
         let mut depth = 0;
         while let Some(next) = wish.of_children() {
-            (wish, depth) = (next, depth + 1);
+            assert!(next.new_ones);
+            (wish, depth) = (next.wish, depth + 1);
         }
         assert_eq!(depth, DEEPEST);
-        assert!(wish.blobs() && wish.companions() && !Wish::companion().companions());
+        assert!(wish.blobs() && !wish.companions() && !Wish::companion().companions());
+        assert!(Wish::asked(Completeness::All).companions());
         let asked = Wish::asked(Completeness::Asked);
         assert!(!asked.blobs() && asked.of_children().is_none() && !asked.companions());
         let platform = Wish::asked(Completeness::Platform);
-        assert!(platform.blobs() && platform.of_children().is_none());
+        let known = platform.of_children().expect("those that somebody asked for");
+        assert!(platform.blobs() && !known.new_ones);
     }
 }

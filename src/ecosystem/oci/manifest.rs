@@ -13,10 +13,11 @@ use serde::Deserialize;
 use crate::cache::lookup::{Beside, Demand, Document, Follow, Fresh, Keep, Kept, Parsed};
 use crate::ecosystem::oci::admit::AdmitDocument;
 use crate::ecosystem::oci::blob::{self, Link};
+use crate::ecosystem::oci::catalog;
 use crate::ecosystem::oci::complete::{self, Wish};
 use crate::ecosystem::oci::name::{self, Repository};
 use crate::ecosystem::oci::registry::{Reader, Registry};
-use crate::types::{Digest, Hasher, Head, Timestamp};
+use crate::types::{Audience, Digest, Hasher, Head, Timestamp};
 
 /// What a manifest is called where its registry does not say.
 const UNNAMED_TYPE: &str = "application/octet-stream";
@@ -110,8 +111,7 @@ impl Keep for KeepManifest {
         let mut bytes = postcard::to_stdvec(&media_type).map_err(|error| error.to_string())?;
         bytes.extend_from_slice(fresh.body);
         let manifest = Manifest::new(media_type, fresh.body.clone());
-        let follow = self.follow(&manifest.content);
-        Ok(Kept { bytes: bytes.into(), parsed: Parsed::new(manifest), follow })
+        Ok(Kept::alone(bytes.into(), Parsed::new(manifest)))
     }
 
     fn beside(&self, kept: &Parsed) -> Vec<Beside> {
@@ -121,17 +121,15 @@ impl Keep for KeepManifest {
             let link = Link { size: blob.size };
             Beside { name, bytes: link.to_bytes(), parsed: Parsed::new(link) }
         };
-        manifest.content.blobs.iter().map(link).collect()
+        let links = manifest.content.blobs.iter().map(link);
+        let is_public = self.reader.audience == Audience::Public;
+        let listed = is_public.then(|| catalog::entry(&self.registry, &self.repository));
+        links.chain(listed).collect()
     }
 
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
-}
-
-impl KeepManifest {
     /// What makes the image whole, as far as the settings wish for that.
-    fn follow(&self, content: &Content) -> Vec<Follow> {
+    fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
+        let Some(Manifest { content, .. }) = kept.get() else { return Vec::new() };
         let Self { registry, repository, digest, reader, .. } = self;
         let mut follow = Vec::new();
         if self.wish.blobs() {
@@ -140,15 +138,19 @@ impl KeepManifest {
                 Follow::Artifact(blob::artifact(registry, repository, one.digest, one.size, reader))
             }));
         }
-        if let Some(wish) = self.wish.of_children() {
+        if let Some(children) = self.wish.of_children() {
             follow.extend(content.children.iter().map(|child| {
-                Follow::Document(document(registry, repository, child.digest, reader, wish))
+                children.follow(document(registry, repository, child.digest, reader, children.wish))
             }));
         }
         if self.wish.companions() {
             follow.extend(complete::companions(registry, repository, digest, reader));
         }
         follow
+    }
+
+    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
+        None
     }
 }
 

@@ -18,6 +18,7 @@ use crate::types::Signer;
 mod access;
 mod admit;
 mod blob;
+mod catalog;
 mod complete;
 pub mod config;
 mod explain;
@@ -100,7 +101,8 @@ impl Ecosystem for Registries {
         if !matches!(ask.method, Method::GET | Method::HEAD) {
             return Step::Reply(explain::read_only());
         }
-        match route::read(&ask.path).route {
+        let Addressed { registry, route } = route::read(&ask.path);
+        match route {
             Route::Ping => Step::Reply(ping()),
             Route::Token => token::plan(&self.settings, &self.signer, ask),
             Route::Of { what, .. } => match self.place(ask) {
@@ -112,7 +114,8 @@ impl Ecosystem for Registries {
                 Some(Err(fault)) => Step::Reply(explain::misplaced(&fault)),
                 None => Step::Reply(explain::unknown()),
             },
-            Route::Catalog | Route::Unknown => Step::Reply(explain::unknown()),
+            Route::Catalog => catalog::plan(&self.settings, ask, registry),
+            Route::Unknown => Step::Reply(explain::unknown()),
         }
     }
 

@@ -68,12 +68,12 @@ impl Pull {
     }
 
     fn tag(self, tag: Tag) -> Step {
-        let demand = self.demand_of(&tag);
+        let (demand, wish) = (self.demand_of(&tag), self.wish());
         let document = {
             let (place, tag) = (self.place.clone(), tag.clone());
             move |reader: &Reader| Document {
                 demand,
-                ..tag::document(&place.registry, &place.repository, &tag, reader, Wish::nothing())
+                ..tag::document(&place.registry, &place.repository, &tag, reader, wish)
             }
         };
         self.find(First::Own, Arc::new(document), move |pull, found| {
@@ -347,8 +347,12 @@ impl Pull {
 
     fn manifest_document(&self, digest: Digest, reader: &Reader) -> Document {
         let Place { registry, repository, .. } = &self.place;
-        let wish = Wish::asked(registry.completeness(repository.as_str()));
-        manifest::document(registry, repository, digest, reader, wish)
+        manifest::document(registry, repository, digest, reader, self.wish())
+    }
+
+    /// What is to be fetched with what is asked for.
+    fn wish(&self) -> Wish {
+        Wish::asked(self.place.registry.completeness(self.place.repository.as_str()))
     }
 
     fn manifest_form(&self, digest: Digest, tagged: Option<&Tagged>) -> ManifestForm {

@@ -117,29 +117,26 @@ impl Keep for KeepReferrers {
             all.extend(manifests(&page.body)?);
         }
         let bytes = serde_json::to_vec(&all).map_err(|error| error.to_string())?;
-        let follow = self.follow(&all);
-        Ok(Kept { bytes: bytes.into(), parsed: Parsed::new(Referrers(all)), follow })
+        Ok(Kept::alone(bytes.into(), Parsed::new(Referrers(all))))
     }
 
     fn next_page(&self, page: &Page) -> Option<url::Url> {
         next_page(&self.registry, page)
     }
 
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
-}
-
-impl KeepReferrers {
-    fn follow(&self, all: &[Value]) -> Vec<Follow> {
-        if !self.wish.blobs() {
+    fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
+        let (Some(Referrers(all)), true) = (kept.get(), self.wish.blobs()) else {
             return Vec::new();
-        }
+        };
         let digests = all.iter().filter_map(|one| name::digest(one["digest"].as_str()?).ok());
         let manifest = |digest| {
             manifest::document(&self.registry, &self.repository, digest, &self.reader, self.wish)
         };
         digests.map(manifest).map(Follow::Document).collect()
+    }
+
+    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
+        None
     }
 }
 

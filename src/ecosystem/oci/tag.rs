@@ -58,7 +58,7 @@ pub struct KeepTag {
     registry: Arc<Registry>,
     repository: Repository,
     reader: Reader,
-    /// What to fetch where nobody asked for the tag; clients fetch its manifest themselves.
+    /// What to fetch of the image that it stands for.
     wish: Wish,
     methods: Methods,
 }
@@ -74,12 +74,14 @@ struct AdmitTag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Methods {
     HeadThenGet,
+    /// For what is mostly not there.
+    Head,
     Get,
 }
 
 impl Methods {
     fn is_head(self, origin: usize) -> bool {
-        self == Self::HeadThenGet && origin == 0
+        self != Self::Get && origin == 0
     }
 }
 
@@ -94,7 +96,18 @@ pub fn document(
     Asked { registry, repository, tag, reader }.document("tag", Methods::HeadThenGet, wish)
 }
 
-/// The same by the manifest's own bytes, for a registry whose word on their digest is wrong.
+/// A tag that is looked for with an image, and is mostly not there.
+pub fn companion(
+    registry: &Arc<Registry>,
+    repository: &Repository,
+    tag: &Tag,
+    reader: &Reader,
+    wish: Wish,
+) -> Document {
+    Asked { registry, repository, tag, reader }.document("tag", Methods::Head, wish)
+}
+
+/// A tag by its manifest's own bytes, for a registry whose word on their digest is wrong.
 pub fn by_bytes(
     registry: &Arc<Registry>,
     repository: &Repository,
@@ -128,6 +141,7 @@ impl Asked<'_> {
         let admit = AdmitTag { registry: Arc::clone(registry), fresh_for, methods };
         let origins = match methods {
             Methods::HeadThenGet => vec![ask(Method::HEAD), ask(Method::GET)],
+            Methods::Head => vec![ask(Method::HEAD)],
             Methods::Get => vec![ask(Method::GET)],
         };
         let name = format!("{kind}/{}/{repository}:{tag}", registry.name);
@@ -196,23 +210,20 @@ impl Keep for KeepTag {
             history: pointer.history.iter().map(|one| (one.digest.to_string(), one.seen)).collect(),
         };
         let bytes = postcard::to_stdvec(&row).map_err(|error| error.to_string())?;
-        Ok(Kept { bytes: bytes.into(), parsed: Parsed::new(pointer), follow: self.follow(digest) })
+        Ok(Kept::alone(bytes.into(), Parsed::new(pointer)))
+    }
+
+    fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
+        let Self { registry, repository, reader, wish, .. } = self;
+        let (Some(pointer), Some(root)) = (kept.get::<Pointer>(), wish.of_root()) else {
+            return Vec::new();
+        };
+        let document = manifest::document(registry, repository, pointer.digest, reader, root.wish);
+        vec![root.follow(document)]
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
         None
-    }
-}
-
-impl KeepTag {
-    fn follow(&self, digest: Digest) -> Vec<Follow> {
-        let Self { registry, repository, reader, wish, .. } = self;
-        match wish.blobs() {
-            true => vec![Follow::Document(manifest::document(
-                registry, repository, digest, reader, *wish,
-            ))],
-            false => Vec::new(),
-        }
     }
 }
 

@@ -548,7 +548,7 @@ fn ask(path: &str) -> Ask {
 fn reply(step: Step) -> Reply {
     match step {
         Step::Reply(reply) => reply,
-        Step::Need { .. } | Step::NeedBody { .. } => panic!("more is needed"),
+        Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => panic!("more is needed"),
         Step::Serve(_) => panic!("something is served"),
     }
 }
@@ -557,7 +557,7 @@ fn serve(step: Step) -> Plan {
     match step {
         Step::Serve(plan) => *plan,
         Step::Reply(reply) => panic!("{} {:?}", reply.status, reply.body),
-        Step::Need { .. } | Step::NeedBody { .. } => panic!("more is needed"),
+        Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => panic!("more is needed"),
     }
 }
 

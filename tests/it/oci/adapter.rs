@@ -14,7 +14,7 @@ use crate::support::registry::{
     Algorithm, Blob, Delivery, Door, FakeRegistry, Family, Head, Image, Limits, Named, Realm,
     Tokens, blob_path, manifest_path,
 };
-use crate::support::wait::until;
+use crate::support::wait::{eventually, until};
 
 const REPOSITORY: &str = "library/demo";
 
@@ -69,7 +69,9 @@ impl World {
     async fn pull(&self, name: &str, image: &Image) {
         for manifest in image.manifests() {
             let reply = self.larder.get(&manifest_path(name, &manifest.digest)).await;
-            assert_eq!((reply.status.as_u16(), &reply.body), (200, &manifest.body), "{reply:?}");
+            let digest = &manifest.digest;
+            assert_eq!(reply.status, 200, "{digest}: {reply:?}");
+            assert_eq!(reply.body, manifest.body, "{digest}");
             assert_eq!(reply.header("content-type"), manifest.media_type);
             assert_eq!(reply.header("docker-content-digest"), manifest.digest);
         }
@@ -369,8 +371,10 @@ async fn images_are_made_whole_where_the_settings_say_so() {
     let bill = world.registry.refer(REPOSITORY, &image.root, "application/x.sbom");
     assert_eq!(world.larder.get(&manifest_path("demo", "1")).await.status, 200);
     for blob in image.blobs.iter().chain(&signature.blobs) {
-        until(&format!("{} is fetched", blob.digest), || {
-            world.registry.crossings(&blob.digest).0 == 1
+        let url = world.larder.url(&blob_path("demo", &blob.digest));
+        eventually(&format!("{} is kept", blob.digest), async || {
+            let ask = world.larder.client.get(&url).with("cache-control", "only-if-cached");
+            ask.send().await.status == 200
         })
         .await;
     }
@@ -422,4 +426,61 @@ async fn ranges_are_served_of_what_arrives() {
     assert_eq!(whole.header("etag"), format!("\"{}\"", layer.digest));
     assert_eq!(world.registry.crossings(&layer.digest), (1, layer.length()));
     tokio::time::timeout(Duration::from_secs(20), world.larder.stop()).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn what_an_outage_interrupted_is_taken_up_again() {
+    let image = Image::multi(Family::Oci, 1);
+    let world = World::with(&image, "keep = \"all\"").await;
+    let last = image.blobs.last().expect("blobs");
+    let path = blob_path(REPOSITORY, &last.digest);
+    world.registry.front.fault(&path, Fault::status(503));
+    assert_eq!(world.larder.get(&manifest_path("demo", "1")).await.status, 200);
+    world.registry.front.until_asked(&path, 1).await;
+    world.registry.heal();
+    world.larder.advance(120);
+    assert_eq!(world.larder.get(&manifest_path("demo", "1")).await.status, 200);
+    until("the rest is fetched", || world.registry.crossings(&last.digest).0 == 1).await;
+}
+
+#[tokio::test]
+async fn a_blob_behind_a_link_for_get_alone_is_described() {
+    let layer = Blob::opaque(Family::Oci, 3, 3 << 20);
+    let image = Image::of_layers(Family::Oci, "amd64", vec![layer.clone()]);
+    let world = World::with(&image, "").await;
+    world.registry.behave(|manners| manners.blobs = Delivery::Redirected(307));
+    let reply = world.head(&blob_path("demo", &layer.digest)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.header("content-length"), layer.length().to_string());
+    assert_eq!(reply.header("docker-content-digest"), layer.digest);
+}
+
+#[tokio::test]
+async fn the_catalog_names_what_is_kept_for_everybody() {
+    let image = Image::single(Family::Oci, 1);
+    let world = World::with(&image, "").await;
+    for name in ["org/b", "org/a", "org/secret"] {
+        world.registry.publish(name, "1", &image);
+    }
+    world.registry.behave(|manners| manners.door = Door::Bearer(Tokens::default()));
+    world.registry.admit("ann", "secret");
+    world.registry.restrict("org/secret", Some(&["ann"]));
+    for name in ["demo", "org/b", "org/a"] {
+        assert_eq!(world.larder.get(&manifest_path(name, "1")).await.status, 200);
+    }
+    let token = token_of(&world.exchange("ann", "secret", "repository:org/secret:pull").await);
+    assert_eq!(world.bearing(&manifest_path("org/secret", "1"), &token).await.status, 200);
+    let listed = async |path: &str| world.larder.get(path).await;
+    eventually("all are written down", async || {
+        listed("/v2/_catalog").await.json()["repositories"].as_array().map(Vec::len) == Some(3)
+    })
+    .await;
+    let all = listed("/v2/_catalog").await;
+    let expected = ["hub.example/library/demo", "hub.example/org/a", "hub.example/org/b"];
+    assert_eq!(all.json()["repositories"], serde_json::json!(expected), "{all:?}");
+    let part = listed("/v2/_catalog?n=1&last=library/demo&ns=hub.example").await;
+    assert_eq!(part.json()["repositories"], serde_json::json!(["org/a"]), "{part:?}");
+    let link = "</v2/_catalog?n=1&last=org%2Fa&ns=hub.example>; rel=\"next\"";
+    assert_eq!(part.header("link"), link);
+    assert_eq!(listed("/v2/_catalog?ns=evil.example").await.status, 404);
 }
