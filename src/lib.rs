@@ -22,7 +22,7 @@
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`policy`] | facts and time in, verdict out; pure | types |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
-//! | [`upstream`] | the way out: TLS, redirects, retries, circuit breaker, limits; client, and its scripted twin | types |
+//! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
@@ -42,6 +42,9 @@
 //!
 //! `GET …/six-1.17.0-py2.py3-none-any.whl` differs in two places: the plan first needs the project's page, which names the digest; and
 //! [`cache::Cache::artifact`] joins or starts a fill, whose bytes go from upstream into a file and from the file to every reader.
+//!
+//! `GET /v2/alpine/manifests/3.20` differs in whom it is for: the mount asks for the tag on behalf of everybody first, then of whoever else may read it;
+//! the manifest that it names leaves a link for each of its blobs, and a blob, kept once for all, is given out only by way of such a link.
 //!
 //! # What always holds
 //!
