@@ -151,7 +151,7 @@ async fn exchange(setting: &Setting, path: &str, user: Option<(&str, &str)>) -> 
         None => ask,
     };
     let reply = ask.send().await;
-    assert!(!reply.text().contains("token-"), "upstream's token stays here: {reply:?}");
+    assert!(!reply.text().contains("upstream-secret-"), "upstream's token stays here: {reply:?}");
     assert!(reply.header("cache-control").contains("no-store"), "{reply:?}");
     let token = reply.status.is_success().then(|| reply.json())?;
     let token = token["token"].as_str().or_else(|| token["access_token"].as_str())?;
