@@ -76,15 +76,13 @@ impl Vault {
         }
         // By way of a repository that is open to all, and of one that does not exist.
         for name in [REPOSITORY, "library/nothing"] {
-            for path in [
-                blob_path(name, layer),
-                manifest_path(name, root),
-                manifest_path(name, child),
-                format!("/v2/{name}/referrers/{root}"),
-            ] {
+            for path in
+                [blob_path(name, layer), manifest_path(name, root), manifest_path(name, child)]
+            {
                 routes.push((Method::GET, path.clone()));
                 routes.push((Method::HEAD, path));
             }
+            routes.push((Method::GET, format!("/v2/{name}/referrers/{root}")));
         }
         routes.push((Method::GET, "/v2/_catalog".to_owned()));
         routes
