@@ -29,6 +29,7 @@
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
+//! | [`banner`], [`show`] | what people are told: at the start, and of what is kept | everything |
 //!
 //! # One request
 //!
@@ -74,6 +75,7 @@ pub mod policy;
 pub mod proxy;
 pub mod semantics;
 pub mod server;
+pub mod show;
 pub mod store;
 pub mod telemetry;
 pub mod types;

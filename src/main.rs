@@ -29,6 +29,14 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    /// Say what a running Larder keeps of an image, and what not.
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// What to look at, such as oci:registry.example.org/team/app:1.0
+        what: String,
+        #[command(flatten)]
+        overrides: Overrides,
+    },
     /// Print the version.
     Version,
 }
@@ -61,6 +69,13 @@ const CONFIG_EXAMPLES: &str = "Examples:
 
 A value is taken from, in rising order: the built-in defaults, the file, the environment (LARDER_SECTION__KEY), flags.";
 
+const SHOW_EXAMPLES: &str = "Examples:
+  larder show oci:registry.example.org/team/app:1.0
+  larder show oci:alpine:latest           the default registry
+  larder show --listen 127.0.0.1:9000 oci:alpine:latest
+
+It asks the Larder that the configuration describes: at `public_url`, or at the first address of `listen`.";
+
 const EXIT_CODES: &str =
     "Exit codes: 0 ended as told, 1 failed while running, 2 wrong arguments or configuration.";
 
@@ -77,6 +92,15 @@ fn main() -> ExitCode {
             print!("{}", loaded.to_toml());
             ExitCode::SUCCESS
         }),
+        Command::Show { what, overrides } => {
+            load(overrides, |loaded| match show(&loaded.config, &what) {
+                Ok(text) => {
+                    print!("{text}");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => fail(error.as_ref()),
+            })
+        }
         Command::Version => {
             println!("larder {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -112,6 +136,12 @@ fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     // Blocking work that is still under way after the drain is not waited for: what it wrote is durable or is not acknowledged.
     runtime.shutdown_background();
     served
+}
+
+/// Asks the Larder that runs.
+fn show(config: &Config, what: &str) -> Result<String, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(larder::show::show(config, what))?)
 }
 
 /// Cancels `stop` at the first signal; says at the second that the end cannot wait.

@@ -33,6 +33,7 @@ mod referrers;
 pub mod registry;
 mod render;
 mod route;
+mod show;
 mod tag;
 mod tags_list;
 mod token;
@@ -45,6 +46,9 @@ use route::{Addressed, Route};
 
 /// The mount's name, and the space of its keys.
 pub const SPACE: &str = "oci";
+
+/// Below this stands the name of an image: what is kept of it.
+pub const SHOWN_AT: &str = "/-/oci/";
 
 /// All declared registries: a mount.
 #[derive(Debug)]
@@ -68,12 +72,13 @@ impl Registries {
         Self { settings: Arc::new(settings), signer }
     }
 
-    /// The ways in: `/v2/` for all, `/NAME/v2/` for those clients whose mirror setting has a path, and the exchange of credentials.
+    /// The ways in: `/v2/` for all, `/NAME/v2/` for those clients whose mirror setting has a path, the exchange of credentials, and what is kept.
     pub fn entrances(&self) -> Vec<Entrance> {
         let entrance = |prefix: String, relative: String| Entrance { prefix, relative };
         let mut entrances = vec![
             entrance("/v2/".to_owned(), "v2/".to_owned()),
             entrance("/-/token/".to_owned(), "token/".to_owned()),
+            entrance(SHOWN_AT.to_owned(), "show/".to_owned()),
         ];
         entrances.extend(self.settings.registries.iter().map(|registry| {
             let name = &registry.name;
@@ -115,6 +120,7 @@ impl Ecosystem for Registries {
                 None => Step::Reply(explain::unknown()),
             },
             Route::Catalog => catalog::plan(&self.settings, ask, registry),
+            Route::Show(image) => show::plan(&self.settings, &image),
             Route::Unknown => Step::Reply(explain::unknown()),
         }
     }

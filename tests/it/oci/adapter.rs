@@ -484,3 +484,28 @@ async fn the_catalog_names_what_is_kept_for_everybody() {
     assert_eq!(part.header("link"), link);
     assert_eq!(listed("/v2/_catalog?ns=evil.example").await.status, 404);
 }
+
+#[tokio::test]
+async fn what_is_kept_of_an_image_can_be_seen() {
+    let image = Image::multi(Family::Oci, 1);
+    let world = World::with(&image, "").await;
+    assert_eq!(world.larder.get("/-/oci/demo:1").await.status, 404);
+    assert_eq!(world.larder.get(&manifest_path("demo", "1")).await.status, 200);
+    let platform = &image.children[0];
+    assert_eq!(world.larder.get(&manifest_path("demo", &platform.digest)).await.status, 200);
+    let seen = async || world.larder.get("/-/oci/hub.example/demo:1").await.text();
+    let text = seen().await;
+    assert!(text.contains("there upstream"), "{text}");
+    assert!(text.contains("linux/amd64       in part: 0 of 3 blobs"), "{text}");
+    assert!(text.contains("linux/arm64       not kept"), "{text}");
+    for blob in &image.blobs[..3] {
+        assert_eq!(world.larder.get(&blob_path("demo", &blob.digest)).await.status, 200);
+    }
+    eventually("the platform is whole", async || seen().await.contains("whole: 3 of 3 blobs"))
+        .await;
+    world.registry.forget();
+    seen().await;
+    assert!(world.registry.journal().is_empty(), "nothing is asked upstream");
+    let wrong = world.larder.get("/-/oci/evil.example/demo:1").await;
+    assert_eq!(wrong.status, 404, "{wrong:?}");
+}
