@@ -110,7 +110,7 @@ fn plain_remote_host(url: &str) -> Option<String> {
 }
 
 /// How clients see the root, without a slash at the end: the configured address, else that of the first listener.
-fn root(config: &Config, addresses: &[SocketAddr]) -> String {
+pub(crate) fn root(config: &Config, addresses: &[SocketAddr]) -> String {
     match (&config.public_url, addresses.first()) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
         (None, Some(address)) => root_at(config, *address),

@@ -30,6 +30,7 @@
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
+//! | [`banner`], [`show`] | what people are told: at the start, and of what is kept | everything |
 //!
 //! # One request
 //!
@@ -43,6 +44,9 @@
 //!
 //! `GET …/six-1.17.0-py2.py3-none-any.whl` differs in two places: the plan first needs the project's page, which names the digest; and
 //! [`cache::Cache::artifact`] joins or starts a fill, whose bytes go from upstream into a file and from the file to every reader.
+//!
+//! `GET /v2/alpine/manifests/3.20` differs in whom it is for: the mount asks for the tag on behalf of everybody first, then of whoever else may read it;
+//! the manifest that it names leaves a link for each of its blobs, and a blob, kept once for all, is given out only by way of such a link.
 //!
 //! A tag of an image or a branch of a model is a document as a page is: it names a digest or a commit, and remembers which ones it named before. What a
 //! document was found to refer to (the list of a commit's files, the parts of an image) it may name as follow-ups, which the cache fetches
@@ -77,6 +81,7 @@ pub mod policy;
 pub mod proxy;
 pub mod semantics;
 pub mod server;
+pub mod show;
 pub mod store;
 pub mod telemetry;
 pub mod types;

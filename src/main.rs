@@ -33,6 +33,14 @@ enum Command {
     /// Take over what was downloaded before, so that it is served without being downloaded again.
     #[command(subcommand)]
     Import(Import),
+    /// Say what a running Larder keeps of an image, and what not.
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// What to look at, such as oci:registry.example.org/team/app:1.0
+        what: String,
+        #[command(flatten)]
+        overrides: Overrides,
+    },
     /// Print the version.
     Version,
 }
@@ -87,6 +95,13 @@ const IMPORT_EXAMPLES: &str = "Examples:
 
 Every file is checked against the digest that it is named by. Stop the server first: a data directory has one user at a time.";
 
+const SHOW_EXAMPLES: &str = "Examples:
+  larder show oci:registry.example.org/team/app:1.0
+  larder show oci:alpine:latest           the default registry
+  larder show --listen 127.0.0.1:9000 oci:alpine:latest
+
+It asks the Larder that the configuration describes: at `public_url`, or at the first address of `listen`.";
+
 const EXIT_CODES: &str =
     "Exit codes: 0 ended as told, 1 failed while running, 2 wrong arguments or configuration.";
 
@@ -106,6 +121,15 @@ fn main() -> ExitCode {
         Command::Import(Import::HfCache { folder, public, overrides }) => {
             load(overrides, |loaded| match import(loaded.config, &folder, public) {
                 Ok(code) => code,
+                Err(error) => fail(error.as_ref()),
+            })
+        }
+        Command::Show { what, overrides } => {
+            load(overrides, |loaded| match show(&loaded.config, &what) {
+                Ok(text) => {
+                    print!("{text}");
+                    ExitCode::SUCCESS
+                }
                 Err(error) => fail(error.as_ref()),
             })
         }
@@ -154,6 +178,12 @@ fn import(config: Config, folder: &Path, public: bool) -> Result<ExitCode, Box<d
     let report = runtime.block_on(app::import(config, Clock::system(), folder, openness))?;
     println!("{report}");
     Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks the Larder that runs.
+fn show(config: &Config, what: &str) -> Result<String, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(larder::show::show(config, what))?)
 }
 
 /// Cancels `stop` at the first signal; says at the second that the end cannot wait.

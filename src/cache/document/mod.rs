@@ -336,8 +336,9 @@ impl Parts {
     fn got(&self, loaded: Arc<Loaded>, mut status: CacheStatus, now: Timestamp) -> Got {
         let entry = &loaded.entry;
         let stale = now >= entry.fresh_until;
+        let is_finite = entry.fresh_until != Timestamp::NEVER;
         let ttl = entry.fresh_until.secs() as i64 - now.secs() as i64;
-        status.ttl_secs = Some(ttl);
+        status.ttl_secs = is_finite.then_some(ttl);
         if status.detail.is_none() {
             status.detail = match entry.presence {
                 Presence::Present => None,

@@ -81,10 +81,14 @@ pub fn artifact(
     reader: &Reader,
 ) -> Artifact {
     let request = registry.request(Method::GET, repository, &format!("blobs/{digest}"), reader);
-    let key = CacheKey::new(SPACE, &Audience::Public, &format!("blob/{digest}"));
     let admit = Arc::new(AdmitBlob);
-    let lookup = Lookup { key, origins: vec![request], admit, stale: Stale::Always };
+    let lookup = Lookup { key: key(&digest), origins: vec![request], admit, stale: Stale::Always };
     Artifact { lookup, digests: vec![digest], size }
+}
+
+/// Where a blob's bytes are kept, for everybody who may read them.
+pub fn key(digest: &Digest) -> CacheKey {
+    CacheKey::new(SPACE, &Audience::Public, &format!("blob/{digest}"))
 }
 
 /// Fields of a blob's answer. One client (the model runner's) does without none of them: it wants a `Location` even where there is nothing to

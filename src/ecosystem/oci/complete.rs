@@ -88,11 +88,15 @@ pub fn companions(
 ) -> Vec<Follow> {
     let wish = Wish::companion();
     let listed = referrers::document(registry, repository, digest, reader, wish);
-    let named = Tag::of_referrers(digest);
-    let tags = COMPANION_TAGS.iter().map(|suffix| -> Document {
-        tag::companion(registry, repository, &named.with_suffix(suffix), reader, wish)
-    });
+    let tags = companion_tags(digest);
+    let tags = tags.iter().map(|name| tag::companion(registry, repository, name, reader, wish));
     [listed].into_iter().chain(tags).map(Follow::Document).collect()
+}
+
+/// The tags that are named after a manifest.
+pub fn companion_tags(digest: &Digest) -> Vec<Tag> {
+    let named = Tag::of_referrers(digest);
+    COMPANION_TAGS.iter().map(|suffix| named.with_suffix(suffix)).collect()
 }
 
 #[cfg(test)]

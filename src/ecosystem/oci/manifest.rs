@@ -179,6 +179,17 @@ fn verify(body: &Bytes, expected: &Digest) -> Result<(), String> {
     }
 }
 
+/// Whether bytes that no digest vouches for can be a manifest at all: a sign-in page is none, nor is an error.
+pub fn resembles(body: &Bytes) -> Result<(), String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
+        .map_err(|error| format!("upstream's manifest is no JSON object: {error}"))?;
+    let known = ["schemaVersion", "mediaType", "manifests", "layers", "blobs"];
+    match known.iter().any(|member| object.contains_key(*member)) {
+        true => Ok(()),
+        false => Err("upstream's manifest has none of the members that one has".to_owned()),
+    }
+}
+
 /// The digest of bytes, by the algorithm of another one.
 pub fn digest_of(body: &Bytes, like: &Digest) -> Result<Digest, String> {
     let mut hasher = Hasher::new(like.algorithm()).map_err(|error| error.to_string())?;
@@ -302,6 +313,19 @@ mod tests {
         check(r#"{"layers":[{"digest":"sha256:../../etc/passwd"}]}"#.to_owned(), 0, 0);
         check(r#"{"layers":"none"}"#.to_owned(), 0, 0);
         check("<html>".to_owned(), 0, 0);
+    }
+
+    #[test]
+    fn pages_and_errors_are_told_from_manifests() {
+        let check = |text: &'static str, expected: bool| {
+            assert_eq!(resembles(&Bytes::from_static(text.as_bytes())).is_ok(), expected, "{text}");
+        };
+        check("{\"schemaVersion\":2}", true);
+        check("{\"manifests\":[]}", true);
+        check("{\"errors\":[]}", false);
+        check("<!DOCTYPE html>", false);
+        check("[]", false);
+        check("", false);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::Method;
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
@@ -26,6 +26,7 @@ pub mod limits;
 mod manifest;
 mod name;
 mod pattern;
+mod ping;
 mod place;
 mod pull;
 mod readers;
@@ -33,6 +34,7 @@ mod referrers;
 pub mod registry;
 mod render;
 mod route;
+mod show;
 mod tag;
 mod tags_list;
 mod token;
@@ -45,6 +47,9 @@ use route::{Addressed, Route};
 
 /// The mount's name, and the space of its keys.
 pub const SPACE: &str = "oci";
+
+/// Below this stands the name of an image: what is kept of it.
+pub const SHOWN_AT: &str = "/-/oci/";
 
 /// All declared registries: a mount.
 #[derive(Debug)]
@@ -68,12 +73,13 @@ impl Registries {
         Self { settings: Arc::new(settings), signer }
     }
 
-    /// The ways in: `/v2/` for all, `/NAME/v2/` for those clients whose mirror setting has a path, and the exchange of credentials.
+    /// The ways in: `/v2/` for all, `/NAME/v2/` for those clients whose mirror setting has a path, the exchange of credentials, and what is kept.
     pub fn entrances(&self) -> Vec<Entrance> {
         let entrance = |prefix: String, relative: String| Entrance { prefix, relative };
         let mut entrances = vec![
             entrance("/v2/".to_owned(), "v2/".to_owned()),
             entrance("/-/token/".to_owned(), "token/".to_owned()),
+            entrance(SHOWN_AT.to_owned(), "show/".to_owned()),
         ];
         entrances.extend(self.settings.registries.iter().map(|registry| {
             let name = &registry.name;
@@ -103,7 +109,7 @@ impl Ecosystem for Registries {
         }
         let Addressed { registry, route } = route::read(&ask.path);
         match route {
-            Route::Ping => Step::Reply(ping()),
+            Route::Ping => Step::Reply(ping::answer(&self.signer, ask)),
             Route::Token => token::plan(&self.settings, &self.signer, ask),
             Route::Of { what, .. } => match self.place(ask) {
                 Some(Ok(place)) => {
@@ -115,6 +121,7 @@ impl Ecosystem for Registries {
                 None => Step::Reply(explain::unknown()),
             },
             Route::Catalog => catalog::plan(&self.settings, ask, registry),
+            Route::Show(image) => show::plan(&self.settings, &image),
             Route::Unknown => Step::Reply(explain::unknown()),
         }
     }
@@ -124,12 +131,4 @@ impl Ecosystem for Registries {
         let identity = place.as_ref().and_then(|place| token::identity(&self.signer, ask, place));
         explain::failure(ask, place.as_ref(), identity, failure)
     }
-}
-
-/// Yes, this is a registry, and it asks for nothing so far.
-fn ping() -> Reply {
-    let mut headers = HeaderMap::new();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
-    Reply { status: StatusCode::OK, headers, body: "{}".into() }
 }

@@ -115,7 +115,9 @@ impl Pull {
         else {
             return None;
         };
-        if self.ask.method != Method::HEAD {
+        // Once it has moved, its new manifest must be had before anybody is told of it: the old one is there to be served instead.
+        let has_moved = tagged.pointer.history.len() > 1;
+        if self.ask.method != Method::HEAD || has_moved {
             return None;
         }
         let digest = tagged.pointer.digest;
@@ -142,17 +144,14 @@ impl Pull {
                         let document = self.manifest_document(digest, &tagged.reader);
                         self.serve_tagged(&tagged, digest, document)
                     }
-                    _ => self.failed(&Failure::Absent),
+                    _ => self.turn_back(tagged, Failure::Absent),
                 }
             }),
         }
     }
 
-    /// The tag's manifest cannot be had: what the tag stood for before is better than nothing, in an outage.
+    /// The tag's manifest cannot be had: what the tag stood for before is better than nothing.
     fn turn_back(self, tagged: Tagged, failure: Failure) -> Step {
-        if matches!(failure, Failure::Absent | Failure::Refused { .. }) {
-            return self.failed(&failure);
-        }
         let before = tagged.pointer.history.iter().rev().map(|one| one.digest);
         let before: Vec<Digest> = before
             .filter(|digest| *digest != tagged.pointer.digest)

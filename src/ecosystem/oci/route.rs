@@ -16,6 +16,8 @@ pub enum Route {
     },
     /// `token`: a client's credentials for a capability.
     Token,
+    /// `show/IMAGE`: what is kept of it.
+    Show(String),
     Unknown,
 }
 
@@ -49,6 +51,9 @@ pub fn read(path: &str) -> Addressed {
 
 fn route(path: &str) -> Route {
     let path = path.strip_suffix('/').unwrap_or(path);
+    if let Some(image) = path.strip_prefix("show/") {
+        return Route::Show(decoded(image));
+    }
     let mut segments: Vec<String> = path.split('/').map(decoded).collect();
     match segments.first().map(String::as_str) {
         Some("token") if segments.len() == 1 => return Route::Token,
@@ -111,6 +116,7 @@ mod tests {
             ("v2/a", Route::Unknown),
             ("v1/search", Route::Unknown),
             ("token", Route::Token),
+            ("show/a/b%3A1", Route::Show("a/b:1".to_owned())),
         ] {
             assert_eq!(read(path), Addressed { registry: None, route: expected }, "{path}");
         }

@@ -233,9 +233,7 @@ fn target(fresh: &Fresh<'_>, by_head: bool) -> Result<Digest, String> {
     if by_head {
         return named.ok_or_else(|| "upstream names no digest".to_owned());
     }
-    if fresh.body.is_empty() {
-        return Err("upstream's manifest is empty".to_owned());
-    }
+    manifest::resembles(fresh.body)?;
     match named {
         Some(named) if digest_of(fresh.body, &named)? == named => Ok(named),
         _ => Ok(BlobId::of(fresh.body).digest()),
@@ -302,6 +300,8 @@ mod tests {
         check(0, &head(429, None), "Fail");
     }
 
+    const BODY: &str = "{\"schemaVersion\":2}";
+
     #[test]
     fn moves_are_remembered_and_a_body_counts_more_than_its_name() {
         let keep = KeepTag {
@@ -326,9 +326,9 @@ mod tests {
         let pointer = hear(0, Some(&first), "", Timestamp(1));
         assert_eq!((pointer.digest.to_string(), pointer.history.len()), (first.clone(), 1));
         assert_eq!(hear(0, Some(&first), "", Timestamp(2)).history.len(), 1);
-        let lied = hear(1, Some(&first), "{}", Timestamp(3));
-        assert_eq!(lied.digest, BlobId::of(b"{}").digest());
+        let lied = hear(1, Some(&first), BODY, Timestamp(3));
+        assert_eq!(lied.digest, BlobId::of(BODY.as_bytes()).digest());
         assert_eq!(lied.history.iter().map(|one| one.seen.0).collect::<Vec<_>>(), [1, 3]);
-        assert_eq!(lied.size, Some(2));
+        assert_eq!(lied.size, Some(BODY.len() as u64));
     }
 }

@@ -76,15 +76,13 @@ impl Vault {
         }
         // By way of a repository that is open to all, and of one that does not exist.
         for name in [REPOSITORY, "library/nothing"] {
-            for path in [
-                blob_path(name, layer),
-                manifest_path(name, root),
-                manifest_path(name, child),
-                format!("/v2/{name}/referrers/{root}"),
-            ] {
+            for path in
+                [blob_path(name, layer), manifest_path(name, root), manifest_path(name, child)]
+            {
                 routes.push((Method::GET, path.clone()));
                 routes.push((Method::HEAD, path));
             }
+            routes.push((Method::GET, format!("/v2/{name}/referrers/{root}")));
         }
         routes.push((Method::GET, "/v2/_catalog".to_owned()));
         routes
@@ -153,7 +151,7 @@ async fn exchange(setting: &Setting, path: &str, user: Option<(&str, &str)>) -> 
         None => ask,
     };
     let reply = ask.send().await;
-    assert!(!reply.text().contains("token-"), "upstream's token stays here: {reply:?}");
+    assert!(!reply.text().contains("upstream-secret-"), "upstream's token stays here: {reply:?}");
     assert!(reply.header("cache-control").contains("no-store"), "{reply:?}");
     let token = reply.status.is_success().then(|| reply.json())?;
     let token = token["token"].as_str().or_else(|| token["access_token"].as_str())?;

@@ -4,6 +4,7 @@ mod adapter;
 mod bad_input;
 mod clients;
 mod complete;
+mod exchange;
 mod fake;
 mod leaks;
 mod once;

@@ -331,3 +331,53 @@ async fn narrow_tastes_get_what_there_is() {
         assert!(reply.status == 404 || reply.body == image.root.body, "{accept}: {reply:?}");
     }
 }
+
+/// containerd and newer engines may name the registry in the mirror's own path, before `/v2/`, and say `?ns=` all the same.
+#[tokio::test]
+async fn a_mirrors_path_may_name_the_registry() {
+    for puller in [Puller::Docker, Puller::Containerd, Puller::ContainerdInParts] {
+        let setting = Setting::new().await;
+        let image = setting.stock();
+        let base = setting.larder.url(&format!("/{HUB}"));
+        for source in [Source::new(&base, REPOSITORY), Source::new(&base, REPOSITORY).of(HUB)] {
+            puller.pull(&source, TAG).await.expect("it pulls").expect(puller, &image);
+        }
+        let other = setting.get(&format!("/other.example{}", manifest_path(REPOSITORY, TAG))).await;
+        assert!(other.status.is_client_error(), "{other:?}");
+    }
+}
+
+#[tokio::test]
+async fn conditions_are_answered() {
+    let setting = Setting::new().await;
+    let image = setting.stock();
+    let blob = &image.blobs[1];
+    for (path, digest) in [
+        (manifest_path(REPOSITORY, TAG), image.digest()),
+        (manifest_path(REPOSITORY, image.digest()), image.digest()),
+        (blob_path(REPOSITORY, &blob.digest), &blob.digest),
+    ] {
+        assert_eq!(setting.get(&path).await.status, 200);
+        let ask = |tag: &str| {
+            setting.larder.client.get(setting.larder.url(&path)).with("if-none-match", tag)
+        };
+        let same = ask(&format!("\"{digest}\"")).send().await;
+        assert_eq!((same.status.as_u16(), same.body.len()), (304, 0), "{path}");
+        assert_eq!(ask("\"sha256:other\"").send().await.status, 200, "{path}");
+    }
+}
+
+/// HTTP/2 without TLS, as proxies before Larder speak it.
+#[tokio::test]
+async fn http2_clients_get_the_same() {
+    let setting = Setting::new().await;
+    let image = setting.stock();
+    let client = crate::support::client::Client::http2();
+    let tag = client.get(setting.larder.url(&manifest_path(REPOSITORY, TAG))).send().await;
+    assert_eq!((tag.status.as_u16(), &tag.body), (200, &image.root.body));
+    for blob in &image.blobs {
+        let path = blob_path(REPOSITORY, &blob.digest);
+        let reply = client.get(setting.larder.url(&path)).send().await;
+        assert_eq!(Algorithm::Sha256.digest(&reply.body), blob.digest);
+    }
+}

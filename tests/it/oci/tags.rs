@@ -207,6 +207,19 @@ async fn a_budget_that_is_used_up_is_not_asked_again_for_what_is_kept() {
     assert_eq!(setting.registry.journal(), Vec::<String>::new());
 }
 
+/// Whoever runs Larder sees how much is left before it is gone.
+#[tokio::test]
+async fn the_budget_is_a_metric() {
+    let setting = Setting::new().await;
+    setting.stock();
+    let limits = Limits { limit: 100, remaining: 73, retry_after_secs: None };
+    setting.registry.behave(|manners| manners.limits = Some(limits));
+    setting.get(&manifest_path(REPOSITORY, TAG)).await;
+    let metrics = setting.get("/-/metrics").await.text();
+    let line = metrics.lines().find(|line| line.contains("pulls_remaining{"));
+    assert!(line.is_some_and(|line| line.contains(HUB) && line.ends_with(" 72")), "{line:?}");
+}
+
 #[tokio::test]
 async fn a_budget_that_is_used_up_is_said_to_be() {
     let setting = Setting::new().await;

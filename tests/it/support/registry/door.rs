@@ -163,7 +163,7 @@ impl Register {
             .filter(|repository| may_read(repository, user.as_deref()))
             .map(str::to_owned)
             .collect();
-        let token = format!("token-{}", self.numbers.fetch_add(1, Ordering::Relaxed));
+        let token = format!("upstream-secret-{}", self.numbers.fetch_add(1, Ordering::Relaxed));
         lock(&self.granted).insert(token.clone(), repositories);
         Answer::ok("application/json", written(tokens, &token))
     }

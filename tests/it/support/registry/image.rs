@@ -270,27 +270,22 @@ impl Image {
         Self { root, children: Vec::new(), blobs }
     }
 
-    /// An image for amd64 and arm64, and an attestation, as builders write them.
+    /// An image for amd64 and arm64; in OCI's family with an attestation, as builders write them.
     pub fn multi(family: Family, seed: u64) -> Self {
         let amd64 = Self::single(family, seed);
         let arm64 = Self::of_layers(family, "arm64", vec![Blob::layer(family, seed + 2)]);
         let statement = Blob::new("application/vnd.in-toto+json", format!("{{\"seed\":{seed}}}"));
-        let attestation = Manifest::over(
-            family,
-            &config(family, "unknown", std::slice::from_ref(&statement)),
-            std::slice::from_ref(&statement),
-        );
-        let root = Manifest::index(
-            family,
-            &[
-                (&amd64.root, ("linux", "amd64")),
-                (&arm64.root, ("linux", "arm64")),
-                (&attestation, ("unknown", "unknown")),
-            ],
-        );
-        let attested = config(family, "unknown", std::slice::from_ref(&statement));
-        let blobs = [amd64.blobs, arm64.blobs, vec![attested, statement]].concat();
-        Self { root, children: vec![amd64.root, arm64.root, attestation], blobs }
+        let attestation = Self::of_layers(family, "unknown", vec![statement]);
+        let mut parts = vec![(amd64, ("linux", "amd64")), (arm64, ("linux", "arm64"))];
+        if family == Family::Oci {
+            parts.push((attestation, ("unknown", "unknown")));
+        }
+        let entries: Vec<_> =
+            parts.iter().map(|(part, platform)| (&part.root, *platform)).collect();
+        let root = Manifest::index(family, &entries);
+        let children = parts.iter().map(|(part, _)| part.root.clone()).collect();
+        let blobs = parts.into_iter().flat_map(|(part, _)| part.blobs).collect();
+        Self { root, children, blobs }
     }
 
     /// The same image whose manifests and blobs are named by another algorithm. For single images.
