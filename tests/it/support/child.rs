@@ -15,7 +15,14 @@ impl Process {
     pub fn start(data: &Path, settings: &str) -> Self {
         let file = data.join("larder.toml");
         std::fs::write(&file, settings).expect("the folder can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        // The tests' own variables would be settings to it.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"LARDER_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(&file)
             .arg("--data-dir")
