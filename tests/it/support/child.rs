@@ -1,5 +1,6 @@
 //! Larder as a process of its own, for what only a process can suffer: `kill -9`, and being measured.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the binary on `data`, with `settings` in TOML.
+    /// Starts the binary on `data`, with `settings` in TOML. Its log goes to `data/log`.
     pub fn start(data: &Path, settings: &str) -> Self {
         let file = data.join("larder.toml");
         std::fs::write(&file, settings).expect("the folder can be written");
@@ -29,7 +30,7 @@ impl Process {
             .arg(data.join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(data.join("log")).expect("the folder can be written"))
             .spawn()
             .expect("the binary can be run");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
