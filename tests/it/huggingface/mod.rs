@@ -10,7 +10,7 @@ mod replays_crowd;
 mod replays_faults;
 mod replays_kinds;
 mod replays_privacy;
-mod sparse;
 mod replays_rights;
+mod sparse;
 mod stock;
 mod xet;
