@@ -12,5 +12,6 @@ mod replays_kinds;
 mod replays_privacy;
 mod sparse;
 mod replays_rights;
+mod replays_vast;
 mod stock;
 mod xet;
