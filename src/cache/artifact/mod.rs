@@ -102,6 +102,7 @@ impl Parts {
     ) -> Result<Found, Failure> {
         let key = &artifact.lookup.key;
         let mut mutated = false;
+        let mut looked_again = false;
         for _ in 0..MOST_ROUNDS {
             match self.kept(artifact).await {
                 Kept::Right(found) => return Ok(*found),
@@ -114,8 +115,13 @@ impl Parts {
             if self.is_absent(key) {
                 return Err(Failure::Absent);
             }
-            if artifact.lookup.origins.is_empty() {
-                return Err(Failure::NotKept);
+            if artifact.lookup.origins.is_empty() && self.fills.find(key).is_none() {
+                // Between the two looks a transfer may have ended, and what it brought been filed.
+                if looked_again {
+                    return Err(Failure::NotKept);
+                }
+                looked_again = true;
+                continue;
             }
             if want.method == Method::HEAD {
                 return self.describe(artifact).await;
@@ -133,12 +139,19 @@ impl Parts {
         artifact: &Artifact,
         want: &Want,
     ) -> Result<Option<Found>, Failure> {
-        let (reader, collapsed) = match self.fills.join(&artifact.lookup.key) {
-            Place::Joined(reader) => (reader, true),
-            Place::First(reader, registration) => {
+        let key = &artifact.lookup.key;
+        let may_start = !artifact.lookup.origins.is_empty();
+        let place = match may_start {
+            true => Some(self.fills.join(key)),
+            false => self.fills.find(key).map(Place::Joined),
+        };
+        let (reader, collapsed) = match place {
+            Some(Place::Joined(reader)) => (reader, true),
+            Some(Place::First(reader, registration)) => {
                 fill::start(self, artifact.clone(), registration);
                 (reader, false)
             }
+            None => return Ok(None),
         };
         let patience = match want.ranges {
             Some(_) if self.config.verify_before_range => Patience::Digest,
@@ -147,6 +160,7 @@ impl Parts {
         match reader.opened(patience).await {
             Ok(opened) => Ok(Some(followed(reader, &opened, collapsed))),
             Err(Ending::Verified | Ending::Again) => Ok(None),
+            Err(Ending::Through(_)) if !may_start => Err(Failure::NotKept),
             Err(Ending::Through(why)) => {
                 let answered = match reader.take_answer() {
                     Some(answered) => answered,

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::word::{ERROR_CODE, ERROR_MESSAGE, Word};
 use crate::ecosystem::{Ask, Reply};
+use crate::upstream::request::UpstreamError;
 
 /// The longest that a client is told to wait.
 const LONGEST_WAIT_SECS: u64 = 120;
@@ -22,6 +23,13 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
         Failure::Refused { status } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN);
             error(ask, status, None, "The hub refuses this, and nothing of it is kept.")
+        }
+        Failure::Unreachable(UpstreamError::CircuitOpen { retry_after, .. }) => {
+            let seconds = retry_after.as_secs().max(1);
+            let text = format!(
+                "The hub failed or had enough of our requests, and is not asked again for {seconds} s. Nothing of this is kept."
+            );
+            later(error(ask, StatusCode::SERVICE_UNAVAILABLE, None, &text), Some(seconds))
         }
         Failure::Unreachable(cause) => {
             let text = format!("The hub cannot be reached ({cause}), and nothing of this is kept.");

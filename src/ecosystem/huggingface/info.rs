@@ -18,8 +18,8 @@ use crate::cache::lookup::{
 use crate::ecosystem::Ask;
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
-use crate::ecosystem::huggingface::{datasets_server, tree};
 use crate::ecosystem::huggingface::word::Word;
+use crate::ecosystem::huggingface::{datasets_server, tree};
 use crate::types::{Audience, Timestamp};
 
 /// Commits that are remembered of one branch.
