@@ -308,17 +308,24 @@ async fn chunks_that_break_are_asked_for_again_and_wrong_ones_are_refused() {
 #[tokio::test]
 async fn chunks_are_given_where_there_is_no_room_for_the_file() {
     let (hub, pattern, hash) = hub(9).await;
-    let settings = format!("{}\n[store]\nmin_free = \"1000 TiB\"\n", over_hub(&hub, ""));
+    for bridge_limit in [None, Some(1 << 20)] {
+        hub.switch(|switches| switches.bridge_limit = bridge_limit);
+        chunks_without_room(&hub, &pattern, &hash).await;
+    }
+}
+
+async fn chunks_without_room(hub: &FakeHub, pattern: &Pattern, hash: &str) {
+    let settings = format!("{}\n[store]\nmin_free = \"1000 TiB\"\n", over_hub(hub, ""));
     let larder = Larder::start(&settings).await;
     let client = Client::new(&larder, "main").await;
-    let told = client.describe("v2", &hash, Some("bytes=1000000-1999999")).await.json();
+    let told = client.describe("v2", hash, Some("bytes=1000000-1999999")).await.json();
     let reply = client.fetch(&places(&told)[0]).await;
     assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT, "{reply:?}");
     assert!(reply.header("cache-status").contains("disk-full"), "{:?}", reply.headers);
     let content = unframed(&reply.body);
     let offset = told["offset_into_first_range"].as_u64().expect("an offset");
     assert!(pattern.matches(1_000_000 - offset, &content) && content.len() >= 1_000_000);
-    assert!(pattern.matches(0, &client.whole("v1", &hash).await));
+    assert!(pattern.matches(0, &client.whole("v1", hash).await));
 }
 
 #[tokio::test]
