@@ -192,6 +192,10 @@ const GAUGES: &[Described] = &[
     ("larder_store_index_bytes", "Size of the index."),
     ("larder_store_writable", "1 while the index takes writes, else 0."),
     ("larder_upstream_circuit_open", "1 while a host is left alone after failures, else 0."),
+    (
+        "larder_upstream_quota_remaining",
+        "Requests that a host said it would still answer, by its quota's name.",
+    ),
 ];
 
 const HISTOGRAMS: &[Described] = &[

@@ -210,7 +210,8 @@ def prepare_content():
     for name in ("small", "pushed"):
         shutil.copytree(content / "models/large", content / "models" / name, ignore=shutil.ignore_patterns("*.safetensors"))
         (content / "models" / name / "model.safetensors").write_bytes(chance.randbytes(3_000_000))
-        (content / "models" / name / "notes and more+.txt").write_text(name)
+        # No space in it: hf-hub 0.5 sends that as it is, and gives up.
+        (content / "models" / name / "notes+more.txt").write_text(name)
     for name, rows in (("large", 60_000), ("small", 2_000), ("pushed", 1_000)):
         data = content / "datasets" / name / "data"
         data.mkdir(parents=True)
@@ -327,7 +328,7 @@ def try_kept(binary, hub, row, states):
         if "warm" in states:
             hub.tell("journal")
             results["warm"] = fetched(row, server, "org/kept").judged(cold.content)
-            asked = [line for line in hub.tell("journal") if "/api/agent-harnesses" not in line]
+            asked = hub.tell("journal")
             if asked and isinstance(results["warm"], float):
                 results["warm"] = f"asked upstream {len(asked)} times: {asked[:5]}"
         if "restarted" in states:

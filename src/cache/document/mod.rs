@@ -337,7 +337,7 @@ impl Parts {
         let entry = &loaded.entry;
         let stale = now >= entry.fresh_until;
         let ttl = entry.fresh_until.secs() as i64 - now.secs() as i64;
-        status.ttl_secs = Some(ttl);
+        status.ttl_secs = (entry.fresh_until != Timestamp::NEVER).then_some(ttl);
         if status.detail.is_none() {
             status.detail = match entry.presence {
                 Presence::Present => None,

@@ -355,7 +355,7 @@ impl Refresh {
     /// Makes the document durable: its body first, then the entry that names it. The document is served meanwhile; when this fails, it is
     /// served from memory and fetched again some day. What the adapter has no bytes for stays in memory alone.
     async fn write_down(&self, loaded: &Loaded, body: Option<Bytes>) {
-        if loaded.entry.body.len() == 0 {
+        if loaded.entry.body.is_empty() {
             return;
         }
         let key = self.document.lookup.key.clone();

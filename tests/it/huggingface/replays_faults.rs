@@ -311,7 +311,8 @@ async fn names_are_read_as_they_are_written() {
     check("/api/models/gpt2/revision/refs%2Fpr%2F1", 200, "\"gpt2\"").await;
     check("/api/models/gpt2/tree/feature%2Fx/refs", 200, "refs/main.txt").await;
     check("/api/datasets/squad/tree/main", 200, "a%2Fb.txt").await;
-    check("/api/agent-harnesses", 404, "").await;
+    check("/api/agent-harnesses", 200, "harnesses").await;
+    check("/api/nothing-of-the-kind", 404, "").await;
     check("/api/models-tags-by-type", 200, "license").await;
     check("/api/models/gpt2%2Frefs", 401, "").await;
 }

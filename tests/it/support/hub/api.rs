@@ -27,6 +27,10 @@ pub fn answer(asked: &Asked<'_>, segments: &[&str]) -> Answer {
         ["resolve-cache", rest @ ..] => files::resolve_cache(asked, rest),
         ["whoami-v2"] => whoami(asked),
         ["telemetry", ..] => Ok(Answer::ok("application/json", "{}")),
+        // What huggingface_hub 2.x asks first, and waits for three seconds at most.
+        ["agent-harnesses"] => {
+            Ok(json(asked, &json!({ "standardEnvVars": ["AI_AGENT"], "harnesses": {} })))
+        }
         ["validate-yaml"] => Ok(json(asked, &json!({ "errors": [], "warnings": [] }))),
         ["models-tags-by-type" | "datasets-tags-by-type"] => {
             Ok(json(asked, &json!({ "license": [{ "id": "license:mit", "label": "mit" }] })))
