@@ -225,7 +225,7 @@ async fn manifests_have_a_largest_size() {
         let reply = setting.get(&manifest_path(REPOSITORY, &manifest.digest)).await;
         match fits {
             true => {
-                assert_eq!((reply.status.as_u16(), reply.body.len()), (200, manifest.body.len()))
+                assert_eq!((reply.status.as_u16(), reply.body.len()), (200, manifest.body.len()));
             }
             false => assert_error(&reply, &[502], &[]),
         }
