@@ -169,24 +169,34 @@ async fn fifty_cold_clients_of_a_large_file() {
     let link = link_on(&page, &base, BLOB).expect("a link");
 
     let gate = Gate::closed();
-    index.files.fault(&upload.path, Fault::Wait(Some(256 << 10), gate.clone()));
+    index.files.fault(&upload.path, Fault::Wait(Some(0), gate.clone()));
     let mut readers = join_all((0..CROWD).map(|_| Client::new().get(&link).open())).await;
-    // Upstream has sent a quarter of a mebibyte and waits; everybody has an answer to read already.
+    // Upstream has sent its head and waits; everybody has an answer to read already.
     assert!(readers.iter().all(|reader| reader.status == 200));
     drop(readers.remove(0));
     gate.open();
     let pattern = pattern(&upload);
     let begun = Instant::now();
-    let compared = join_all(readers.into_iter().map(|reader| reader.compare(&pattern, 0)));
+    let compared = join_all(readers.into_iter().map(async |mut reader| {
+        let first = reader.next().await.expect("no cut").expect("no end");
+        let first_byte = begun.elapsed();
+        assert!(pattern.matches(0, &first), "the first bytes are wrong");
+        let start = first.len() as u64;
+        let (rest, right) = reader.compare(&pattern, start).await;
+        (first_byte, start + rest, right)
+    }));
     let limit = Duration::from_secs(60 + 4 * mebibytes);
     let compared = tokio::time::timeout(limit, compared).await.expect("it ends");
     let seconds = begun.elapsed().as_secs_f64();
-    assert!(compared.iter().all(|got| *got == (length, true)), "{compared:?}");
+    assert!(compared.iter().all(|got| (got.1, got.2) == (length, true)), "{compared:?}");
     assert_eq!(index.files.asked(&upload.path).len(), 1);
     assert_eq!(index.files.sent(&upload.path), length);
     let resident = larder.peak_resident_bytes() >> 20;
+    let slowest = compared.iter().map(|got| got.0).max().expect("a crowd");
     eprintln!(
-        "{CROWD} clients, {mebibytes} MiB each: {seconds:.1} s, {resident} MiB resident at most"
+        "{CROWD} clients, {mebibytes} MiB each: {seconds:.1} s, {resident} MiB resident at most, first byte {} ms after \
+         upstream may send at the latest",
+        slowest.as_millis()
     );
     assert!(resident < 150, "{resident} MiB resident");
 }

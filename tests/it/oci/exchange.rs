@@ -1,15 +1,12 @@
 //! Larder's own token endpoint, and what stands before it: who is challenged, with what, and what credentials are good for there.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Command, Stdio};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use http::Method;
 
 use super::setting::{HUB, PAST_FRESHNESS, REPOSITORY, Setting, TAG, assert_error, over};
+use crate::support::child::Process;
 use crate::support::client::{Client, Reply};
 use crate::support::origin::{Fault, Origin};
 use crate::support::registry::{
@@ -329,23 +326,22 @@ async fn secrets_are_neither_logged_nor_stored() {
         manners.blobs = Delivery::Redirected(307);
     });
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let log = folder.path().join("log");
     let settings = format!("[log]\nfilter = \"trace\"\n{}", over(&registry, ""));
-    let child = Logged::start(folder.path(), &settings, &log);
+    let larder = Process::start(folder.path(), &settings);
 
     let client = Client::new();
     let user = "alice:wonder-of-wonders";
     let query = query(&format!("repository:{SECRET}:pull"));
-    let ask = client.get(format!("{}/-/token?{query}", child.base));
+    let ask = client.get(larder.url(&format!("/-/token?{query}")));
     let reply = ask.with("authorization", &basic(user)).send().await;
     let bearer = bearer(&reply).expect("a token");
     let path = manifest_path(SECRET, TAG);
     for authorization in [bearer.as_str(), &basic(user)] {
-        let ask = client.get(format!("{}{path}", child.base));
+        let ask = client.get(larder.url(&path));
         ask.with("authorization", authorization).send().await;
     }
     assert!(!registry.token_requests().is_empty());
-    drop(child);
+    larder.kill();
 
     let token = bearer.trim_start_matches("Bearer ");
     let secrets =
@@ -365,46 +361,6 @@ async fn secrets_are_neither_logged_nor_stored() {
             assert_eq!(found, None, "{secret} is in {}", place.display());
         }
     }
-    let logged = std::fs::metadata(&log).expect("there is a log").len();
+    let logged = std::fs::metadata(folder.path().join("log")).expect("there is a log").len();
     assert!(logged > 1000 && read > 10_000, "{logged} {read}");
-}
-
-/// Larder as a process whose log goes to a file. Dropping it kills it.
-struct Logged {
-    base: String,
-    child: std::process::Child,
-}
-
-impl Logged {
-    fn start(folder: &Path, settings: &str, log: &Path) -> Self {
-        let file = folder.join("larder.toml");
-        std::fs::write(&file, settings).expect("the folder can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
-            .arg(&file)
-            .arg("--data-dir")
-            .arg(folder.join("data"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(log).expect("the folder can be written"))
-            .spawn()
-            .expect("the binary can be run");
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let base = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                line.trim().strip_prefix("listens on").map(|rest| rest.trim().to_owned())
-            })
-            .expect("it says where it listens");
-        Self { base: base.trim_end_matches('/').to_owned(), child }
-    }
-}
-
-impl Drop for Logged {
-    fn drop(&mut self) {
-        // Both fail only when it has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

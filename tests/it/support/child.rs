@@ -1,5 +1,6 @@
 //! Larder as a process of its own, for what only a process can suffer: `kill -9`, and being measured.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,18 +12,25 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the binary on `data`, with `settings` in TOML.
+    /// Starts the binary on `data`, with `settings` in TOML. Its log goes to `data/log`.
     pub fn start(data: &Path, settings: &str) -> Self {
         let file = data.join("larder.toml");
         std::fs::write(&file, settings).expect("the folder can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        // The tests' own variables would be settings to it.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"LARDER_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(&file)
             .arg("--data-dir")
             .arg(data.join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(data.join("log")).expect("the folder can be written"))
             .spawn()
             .expect("the binary can be run");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();

@@ -141,6 +141,9 @@ impl Writer<'_> {
             _ => None,
         };
         let mut offset = 0;
+        if let Some((_, gate)) = gate.take_if(|(after, _)| *after == 0) {
+            gate.passed().await;
+        }
         while offset < most {
             let room = (most - offset).min(piece as u64).min(until_gate(&gate, offset));
             let mut bytes = content.at(offset, room as usize);
