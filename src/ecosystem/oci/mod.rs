@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::Method;
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
@@ -26,6 +26,7 @@ pub mod limits;
 mod manifest;
 mod name;
 mod pattern;
+mod ping;
 mod place;
 mod pull;
 mod readers;
@@ -108,7 +109,7 @@ impl Ecosystem for Registries {
         }
         let Addressed { registry, route } = route::read(&ask.path);
         match route {
-            Route::Ping => Step::Reply(ping()),
+            Route::Ping => Step::Reply(ping::answer(&self.signer, ask)),
             Route::Token => token::plan(&self.settings, &self.signer, ask),
             Route::Of { what, .. } => match self.place(ask) {
                 Some(Ok(place)) => {
@@ -130,12 +131,4 @@ impl Ecosystem for Registries {
         let identity = place.as_ref().and_then(|place| token::identity(&self.signer, ask, place));
         explain::failure(ask, place.as_ref(), identity, failure)
     }
-}
-
-/// Yes, this is a registry, and it asks for nothing so far.
-fn ping() -> Reply {
-    let mut headers = HeaderMap::new();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
-    Reply { status: StatusCode::OK, headers, body: "{}".into() }
 }

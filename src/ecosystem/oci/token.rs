@@ -18,7 +18,7 @@ use crate::ecosystem::oci::place::{self, Hints, Place};
 use crate::ecosystem::oci::registry::Reader;
 use crate::ecosystem::oci::{access, explain, route};
 use crate::ecosystem::{Ask, ClientCredential, Held, Reply, Step};
-use crate::types::{Signer, Timestamp};
+use crate::types::{Presence, Signer, Timestamp};
 use crate::upstream::request::Credentials;
 
 /// How long a capability is good for. Upstream is asked again and again meanwhile; this only bounds how long a client need not come back.
@@ -38,43 +38,69 @@ struct Claims {
     repositories: Vec<(String, String)>,
 }
 
-/// Plans the exchange.
+/// Plans the exchange. What everybody may read needs no credentials, so they are not shown for it: a client may hold them for another of the
+/// registries behind this address.
 pub fn plan(settings: &Arc<Settings>, signer: &Signer, ask: &Ask) -> Step {
     let places = places(settings, ask);
     let credential = ask.credential.clone().filter(is_basic);
-    let Some(ClientCredential { id, verbatim }) = credential else {
-        // Nobody in particular: what is public needs no capability, and this one opens nothing else.
+    let (Some(ClientCredential { id, verbatim }), false) = (credential, places.is_empty()) else {
+        // For nobody in particular or nothing in particular: what is public needs no more than this, and nothing else is opened by it.
         return Step::Reply(granted(signer, [0; 16], Vec::new(), ask.now));
     };
-    if places.is_empty() {
-        let message = "name the repository in `scope`, as in repository:org/name:pull, and its registry in `service`";
-        return Step::Reply(explain::error(StatusCode::BAD_REQUEST, "NAME_INVALID", message));
-    }
-    let reader = Reader::presenting(id, Credentials::Verbatim(verbatim));
-    let asked = places.iter().map(|place| {
-        access::document(&place.registry, &place.repository, &reader, Demand::Revalidated)
-    });
-    let documents = asked.collect();
-    let (signer, ask) = (signer.clone(), ask.clone());
+    let public = Reader::public();
+    let documents = places
+        .iter()
+        .map(|place| access::document(&place.registry, &place.repository, &public, Demand::Fresh));
+    let documents = documents.collect();
+    let (signer, now) = (signer.clone(), ask.now);
     Step::Need {
         documents,
-        then: Box::new(move |held| Step::Reply(answer(&signer, &ask, id, &places, held))),
+        then: Box::new(move |held| {
+            let closed = places.into_iter().zip(held).filter(|(_, held)| !is_open(held));
+            let closed: Vec<Place> = closed.map(|(place, _)| place).collect();
+            if closed.is_empty() {
+                return Step::Reply(granted(&signer, id, Vec::new(), now));
+            }
+            let reader = Reader::presenting(id, Credentials::Verbatim(verbatim));
+            let asked = closed.iter().map(|place| {
+                access::document(&place.registry, &place.repository, &reader, Demand::Revalidated)
+            });
+            let documents = asked.collect();
+            Step::Need {
+                documents,
+                then: Box::new(move |held| Step::Reply(answer(&signer, now, id, &closed, held))),
+            }
+        }),
     }
+}
+
+/// Whether a text is a capability of ours, whatever it opens.
+pub fn is_ours(signer: &Signer, ask: &Ask) -> bool {
+    claims(signer, ask).is_some()
+}
+
+fn is_open(held: &Result<Held, Failure>) -> bool {
+    let presence = held.as_ref().map(|held| held.standing.presence);
+    matches!(presence, Ok(Presence::Present | Presence::Gone { .. }))
 }
 
 /// Whose capability a request shows, if it is good for `place`.
 pub fn identity(signer: &Signer, ask: &Ask, place: &Place) -> Option<[u8; 16]> {
+    let claims = claims(signer, ask)?;
+    let fits = |(registry, repository): &(String, String)| {
+        **registry == *place.registry.name && repository == place.repository.as_str()
+    };
+    claims.repositories.iter().any(fits).then_some(claims.id)
+}
+
+fn claims(signer: &Signer, ask: &Ask) -> Option<Claims> {
     let shown = ask.credential.as_ref()?.verbatim.expose();
     let (scheme, capability) = shown.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
     let claims = signer.open(PURPOSE, capability.trim(), ask.now)?;
-    let claims: Claims = postcard::from_bytes(&claims).ok()?;
-    let fits = |(registry, repository): &(String, String)| {
-        **registry == *place.registry.name && repository == place.repository.as_str()
-    };
-    claims.repositories.iter().any(fits).then_some(claims.id)
+    postcard::from_bytes(&claims).ok()
 }
 
 /// The repositories that the query's scopes name. Those that mean nothing here are left out, as token services do.
@@ -95,32 +121,25 @@ fn places(settings: &Settings, ask: &Ask) -> Vec<Place> {
     found.take(MOST_SCOPES).collect()
 }
 
+/// Only a refusal keeps a repository out. Where a registry cannot say (an outage, no list of tags), the capability says no more than who its
+/// bearer is, and each pull asks for itself.
 fn answer(
     signer: &Signer,
-    ask: &Ask,
+    now: Timestamp,
     id: [u8; 16],
-    places: &[Place],
+    closed: &[Place],
     held: Vec<Result<Held, Failure>>,
 ) -> Reply {
-    let mut repositories = Vec::new();
-    let mut outage = None;
-    for (place, held) in places.iter().zip(held) {
-        match held {
-            // A registry without a list of tags, or a repository that is not there yet: each pull asks for itself.
-            Ok(_) | Err(Failure::Absent) => repositories
-                .push((place.registry.name.to_string(), place.repository.as_str().to_owned())),
-            Err(Failure::Refused { .. }) => {}
-            Err(failure) => outage = Some((place, failure)),
-        }
+    let named =
+        |place: &Place| (place.registry.name.to_string(), place.repository.as_str().to_owned());
+    let opened = closed.iter().zip(held);
+    let opened = opened.filter(|(_, held)| !matches!(held, Err(Failure::Refused { .. })));
+    let repositories: Vec<_> = opened.map(|(place, _)| named(place)).collect();
+    if repositories.is_empty() {
+        let message = "the registry does not let these credentials read this repository";
+        return explain::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
     }
-    match (repositories.is_empty(), outage) {
-        (true, Some((place, failure))) => explain::failure(ask, Some(place), None, &failure),
-        (true, None) => {
-            let message = "the registry does not let these credentials read this repository";
-            explain::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
-        }
-        (false, _) => granted(signer, id, repositories, ask.now),
-    }
+    granted(signer, id, repositories, now)
 }
 
 /// The token service's answer, under both of the names that clients look for.

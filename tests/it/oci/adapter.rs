@@ -509,3 +509,35 @@ async fn what_is_kept_of_an_image_can_be_seen() {
     let wrong = world.larder.get("/-/oci/evil.example/demo:1").await;
     assert_eq!(wrong.status, 404, "{wrong:?}");
 }
+
+#[tokio::test]
+async fn clients_that_learn_of_challenges_from_the_ping_alone_are_told_there() {
+    let image = Image::single(Family::Oci, 1);
+    let world = World::with(&image, "").await;
+    world.registry.behave(|manners| manners.door = Door::Bearer(Tokens::default()));
+    let ping = |agent: &'static str| {
+        world.larder.client.get(world.larder.url("/v2/")).with("user-agent", agent)
+    };
+    assert_eq!(ping("docker/20.10.24").send().await.status, 200);
+    let told = ping("skopeo/1.9.3").send().await;
+    let realm = format!("Bearer realm=\"{}\"", world.larder.url("/-/token"));
+    assert_eq!(told.status, 401, "{told:?}");
+    assert!(told.header("www-authenticate").starts_with(&realm), "{told:?}");
+    let scope = "/-/token?service=larder&scope=repository:hub.example/library/demo:pull";
+    let token = token_of(&world.larder.get(scope).await);
+    assert!(world.registry.journal().is_empty(), "nobody is asked for nobody");
+    let again = ping("skopeo/1.9.3").with("authorization", &format!("Bearer {token}"));
+    assert_eq!(again.send().await.status, 200);
+    let path = manifest_path("hub.example/demo", "1");
+    assert_eq!(world.bearing(&path, &token).await.status, 200);
+
+    // Credentials are not shown for what is public, and an outage does not keep anybody from what is kept.
+    world.registry.forget();
+    token_of(&world.exchange("ann", "other-registry", "repository:demo:pull").await);
+    let shown = world.registry.token_requests();
+    assert!(shown.iter().all(|asked| asked.header("authorization").is_none()));
+    world.larder.advance(120);
+    world.registry.refuse().await;
+    let token = token_of(&world.exchange("ann", "secret", "repository:demo:pull").await);
+    assert_eq!(world.bearing(&path, &token).await.status, 200);
+}

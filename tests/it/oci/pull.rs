@@ -98,7 +98,8 @@ impl Pulled {
 impl Puller {
     /// Pulls `reference`, a tag or a digest.
     pub async fn pull(self, source: &Source, reference: &str) -> Result<Pulled, String> {
-        let session = Session { puller: self, source, client: Client::new(), pulled: Vec::new() };
+        let client = Client::new();
+        let session = Session { puller: self, source, client, token: None, pulled: Vec::new() };
         session.pull(reference).await.map_err(|error| format!("{self:?}: {error}"))
     }
 
@@ -177,6 +178,8 @@ struct Session<'a> {
     puller: Puller,
     source: &'a Source,
     client: Client,
+    /// What the ping's challenge led to.
+    token: Option<String>,
     /// What has been fetched.
     pulled: Vec<String>,
 }
@@ -192,7 +195,10 @@ impl Session<'_> {
     async fn pull(mut self, reference: &str) -> Result<Pulled, String> {
         if self.puller.pings() {
             let ping = self.ask(Method::GET, "/v2/", &[]).await;
-            expect(ping.status == 200, "the ping", &ping)?;
+            match ping.status.as_u16() {
+                401 => self.authenticate(&ping).await?,
+                _ => expect(ping.status == 200, "the ping", &ping)?,
+            }
         }
         let (wanted, kind) = match self.puller.resolves() {
             true => self.resolve(reference).await?,
@@ -211,6 +217,30 @@ impl Session<'_> {
         self.pulled.dedup();
         let warnings = warnings(&reply);
         Ok(Pulled { digest, parts: self.pulled, warnings })
+    }
+
+    /// Goes where the ping's challenge leads, with no credentials, unless a token is at hand already.
+    async fn authenticate(&mut self, ping: &Reply) -> Result<(), String> {
+        let challenge = ping.header("www-authenticate");
+        let field = |name: &str| {
+            let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
+            rest.split_once('"').map(|(value, _)| value.to_owned())
+        };
+        let (realm, service) = (field("realm").unwrap_or_default(), field("service"));
+        if self.source.authorization.is_some() {
+            return Ok(());
+        }
+        let mut address = url::Url::parse(&realm).map_err(|error| format!("{realm}: {error}"))?;
+        let scope = format!("repository:{}:pull", self.source.repository);
+        address.query_pairs_mut().append_pair("scope", &scope);
+        if let Some(service) = service {
+            address.query_pairs_mut().append_pair("service", &service);
+        }
+        let reply = self.client.get(address.as_str()).send().await;
+        expect(reply.status == 200, "a token for nobody", &reply)?;
+        let token = reply.json()["token"].as_str().unwrap_or_default().to_owned();
+        self.token = Some(format!("Bearer {token}"));
+        Ok(())
     }
 
     /// `HEAD`: the digest and the type behind a reference.
@@ -360,7 +390,7 @@ impl Session<'_> {
     fn fields(&self, name: &'static str, lines: Vec<String>) -> Vec<(&'static str, String)> {
         let mut fields: Vec<_> = lines.into_iter().map(|line| (name, line)).collect();
         fields.push(("accept-encoding", self.puller.accept_encoding().to_owned()));
-        if let Some(authorization) = &self.source.authorization {
+        if let Some(authorization) = self.source.authorization.as_ref().or(self.token.as_ref()) {
             fields.push(("authorization", authorization.clone()));
         }
         fields
