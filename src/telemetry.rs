@@ -178,12 +178,16 @@ const COUNTERS: &[Described] = &[
         "larder_upstream_requests_total",
         "Requests to origins, by outcome; with its redirects and retries each is one.",
     ),
-    ("larder_upstream_tokens_total", "Tokens asked of registries' token services, by outcome."),
+    (
+        "larder_upstream_tokens_total",
+        "Tokens that origins' challenges were answered with, by outcome.",
+    ),
 ];
 
 const GAUGES: &[Described] = &[
     ("larder_fills", "Transfers from upstream, by state."),
     ("larder_http_connections", "Connections of clients now open."),
+    ("larder_oci_pulls_remaining", "Pulls that a registry has left for us, by its own count."),
     ("larder_process_open_files", "File descriptors that the process holds."),
     ("larder_process_resident_bytes", "Memory of the process that is resident."),
     ("larder_store_blob_bytes", "Bytes of all kept blobs."),
