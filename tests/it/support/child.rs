@@ -15,7 +15,14 @@ impl Process {
     pub fn start(data: &Path, settings: &str) -> Self {
         let file = data.join("larder.toml");
         std::fs::write(&file, settings).expect("the folder can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        // Variables that lengthen tests begin as those of its settings do, and would be misspelt ones.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LARDER_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(&file)
             .arg("--data-dir")
