@@ -377,7 +377,7 @@ async fn reassembled(hub: &FakeHub, path: &str, range: Option<&str>) -> Vec<u8> 
         let fetch = fetches.iter().find(|fetch| fetch.pointer(chunks) == Some(&term["range"]));
         let fetch = fetch.unwrap_or_else(|| panic!("{term} is not to be fetched: {list}"));
         let (url, place) =
-            (&fetch["url"], fetch.get("url_range").unwrap_or(&fetch["ranges"][0]["bytes"]));
+            (&fetch["url"], fetch.get("url_range").unwrap_or_else(|| &fetch["ranges"][0]["bytes"]));
         let range = format!("bytes={}-{}", place["start"], place["end"]);
         let part = client.get(url.as_str().unwrap_or_default()).with("range", &range).send().await;
         assert_eq!(part.status, 206, "{part:?}");
