@@ -22,7 +22,10 @@ use crate::banner;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ecosystem::{Ecosystem, generic, oci, pypi};
+use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
+use crate::import::folder::Folder;
+use crate::import::source::Openness;
+use crate::import::{self, Import};
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
@@ -110,7 +113,10 @@ impl App {
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
         let admin = Admin::new(store, watched, guides, scrape);
-        let own: proxy::Own = Box::new(move |method, path| admin.answer(method, path));
+        let own: proxy::Own = Box::new(move |method, path| match is_handed_out(path) {
+            true => None,
+            false => admin.answer(method, path),
+        });
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
             secret,
@@ -144,6 +150,63 @@ impl App {
         server.run(handler, tasks.serving.clone(), stop).await;
         tasks.wind_up().await;
     }
+}
+
+/// Takes over what a hub client has downloaded to `folder`. Must be called within a tokio runtime, with the data directory to itself.
+///
+/// # Errors
+///
+/// [`AppError::Store`] when a server holds the data directory, [`AppError::Settings`] when the configuration has no hub.
+pub async fn import(
+    config: Config,
+    clock: Clock,
+    folder: &Path,
+    openness: Openness,
+) -> Result<import::Report, AppError> {
+    let tasks = Tasks::default();
+    if !config.huggingface.is_on() {
+        let fault = "`huggingface.upstream` is not set: there is no hub that this could be from";
+        return Err(AppError::Settings(vec![fault.to_owned()]));
+    }
+    let hub = config.huggingface.resolve(read_secret).map_err(AppError::settings)?;
+    let io =
+        |source| AppError::Io { action: format!("{} cannot be read", folder.display()), source };
+    fs::metadata(folder).map_err(io)?;
+    let folder = Arc::new(Folder::read(folder).map_err(io)?);
+    let store = open_store(&config, &clock, &tasks)?;
+    let signer = Signer::new(secret(&config.data_dir)?);
+    let origin = Arc::clone(&hub.origin);
+    let source = import::source::Source {
+        folder: Arc::clone(&folder),
+        base: origin.base.clone(),
+        openness,
+        hub: Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?),
+    };
+    let cache = Cache::new(
+        config.cache.clone(),
+        store,
+        Arc::new(source),
+        clock.clone(),
+        tasks.transfers.clone(),
+        tasks.stop_transfers.clone(),
+    );
+    let handler = Proxy::new(proxy::Parts {
+        memory: ByteSize(config.cache.memory.bytes() / 4),
+        secret: secret(&config.data_dir)?,
+        public_url: None,
+        cache: cache.clone(),
+        clock,
+        routes: Routes::new(hub_routes(hub, &signer))
+            .map_err(|conflict| AppError::settings(vec![conflict]))?,
+        access: Access::new(&access::Config::default()).map_err(AppError::settings)?,
+        own: Box::new(|_, _| None),
+    });
+    let report = Import { cache, handler: Arc::new(handler), folder, origin }.run().await;
+    // What was verified is being written down: all of it, before anything is ended.
+    tasks.transfers.close();
+    tasks.transfers.wait().await;
+    tasks.wind_up().await;
+    Ok(report)
 }
 
 impl Tasks {
@@ -190,6 +253,9 @@ fn open_store(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Arc<dyn S
 /// The ways into every mount. An ecosystem is two lines here.
 fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppError> {
     let mut mounts = Mounts::default();
+    if config.huggingface.is_on() {
+        mounts.add(config.huggingface.resolve(read_secret), |hub| hub_routes(hub, signer));
+    }
     for (name, index) in &config.pypi.indexes {
         mounts.add(index.resolve(name, &config.policy, read_secret), pypi_routes);
     }
@@ -222,6 +288,23 @@ impl Mounts {
             Err(errors) => self.faults.extend(errors.iter().map(ToString::to_string)),
         }
     }
+}
+
+/// Whether a path is one of those that Larder's own mounts hand out to their clients.
+fn is_handed_out(path: &str) -> bool {
+    path.trim_start_matches('/').starts_with(huggingface::route::OWN)
+}
+
+fn hub_routes(settings: huggingface::Settings, signer: &Signer) -> Vec<Route> {
+    let hub = huggingface::Hub::new(settings, signer.clone());
+    let vhosts = hub.vhosts().to_vec();
+    let mount: Arc<dyn Ecosystem> = Arc::new(hub);
+    let mut routes = vec![
+        Route::below("/".to_owned(), "", &mount),
+        Route::at_label("datasets-server", huggingface::DATASETS_SERVER, &mount),
+    ];
+    routes.extend(vhosts.iter().map(|host| Route::at_root_of(host, &mount)));
+    routes
 }
 
 fn pypi_routes(settings: pypi::Settings) -> Vec<Route> {

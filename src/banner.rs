@@ -34,7 +34,8 @@ pub fn guides(config: &Config, addresses: &[SocketAddr]) -> Vec<Guide> {
     let indexes = config.pypi.indexes.keys().map(|name| python_index(&root, name));
     let origins = config.generic.keys().map(|name| any_origin(&root, name));
     let registries = (!config.oci.registries.is_empty()).then(|| registries(config, &root));
-    indexes.chain(registries).chain(origins).collect()
+    let hub = config.huggingface.is_on().then(|| hub(&root));
+    hub.into_iter().chain(indexes).chain(registries).chain(origins).collect()
 }
 
 /// What each way of pulling images must be told. The name of a registry stands before the image's wherever a client cannot be given a mirror.
@@ -59,6 +60,17 @@ fn registries(config: &Config, root: &str) -> Guide {
         ),
     ];
     Guide { mount: "oci".to_owned(), lines: lines.map(line).to_vec() }
+}
+
+fn hub(root: &str) -> Guide {
+    let lines = [
+        ("hf", format!("HF_ENDPOINT={root} hf download ORG/MODEL")),
+        (
+            "any",
+            format!("HF_ENDPOINT={root}, for transformers, datasets, vLLM and llama.cpp alike"),
+        ),
+    ];
+    Guide { mount: "huggingface".to_owned(), lines: lines.map(line).to_vec() }
 }
 
 fn any_origin(root: &str, name: &str) -> Guide {

@@ -28,6 +28,7 @@
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
+//! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
 //! | [`banner`], [`show`] | what people are told: at the start, and of what is kept | everything |
 //!
@@ -46,6 +47,10 @@
 //!
 //! `GET /v2/alpine/manifests/3.20` differs in whom it is for: the mount asks for the tag on behalf of everybody first, then of whoever else may read it;
 //! the manifest that it names leaves a link for each of its blobs, and a blob, kept once for all, is given out only by way of such a link.
+//!
+//! A tag of an image or a branch of a model is a document as a page is: it names a digest or a commit, and remembers which ones it named before. What a
+//! document was found to refer to (the list of a commit's files, the parts of an image) it may name as follow-ups, which the cache fetches
+//! once nobody waits for it. Rights are documents, too: upstream's yes or no for one credential, believed for a short while.
 //!
 //! # What always holds
 //!
@@ -71,6 +76,7 @@ pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod ecosystem;
+pub mod import;
 pub mod policy;
 pub mod proxy;
 pub mod semantics;

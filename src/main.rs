@@ -1,14 +1,15 @@
 //! The binary: arguments, configuration, log, [`App`], exit code; nothing else.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use larder::app::App;
+use larder::app::{self, App};
 use larder::banner;
 use larder::clock::Clock;
 use larder::config::{Config, Flags, Loaded, Sources};
+use larder::import::source::Openness;
 use larder::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,9 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    /// Take over what was downloaded before, so that it is served without being downloaded again.
+    #[command(subcommand)]
+    Import(Import),
     /// Say what a running Larder keeps of an image, and what not.
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
@@ -39,6 +43,22 @@ enum Command {
     },
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum Import {
+    /// From the cache folder of a Hugging Face client, such as ~/.cache/huggingface/hub.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    HfCache {
+        /// The folder that holds models--ORG--NAME and the like
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Everything in it is open to all: do not ask the hub. Only for what anybody may read
+        #[arg(long)]
+        public: bool,
+        #[command(flatten)]
+        overrides: Overrides,
+    },
 }
 
 /// What is taken from the command line before all else.
@@ -69,6 +89,12 @@ const CONFIG_EXAMPLES: &str = "Examples:
 
 A value is taken from, in rising order: the built-in defaults, the file, the environment (LARDER_SECTION__KEY), flags.";
 
+const IMPORT_EXAMPLES: &str = "Examples:
+  larder import hf-cache ~/.cache/huggingface/hub
+  larder import hf-cache /media/usb/hub --public      without asking the hub who may read what
+
+Every file is checked against the digest that it is named by. Stop the server first: a data directory has one user at a time.";
+
 const SHOW_EXAMPLES: &str = "Examples:
   larder show oci:registry.example.org/team/app:1.0
   larder show oci:alpine:latest           the default registry
@@ -92,6 +118,12 @@ fn main() -> ExitCode {
             print!("{}", loaded.to_toml());
             ExitCode::SUCCESS
         }),
+        Command::Import(Import::HfCache { folder, public, overrides }) => {
+            load(overrides, |loaded| match import(loaded.config, &folder, public) {
+                Ok(code) => code,
+                Err(error) => fail(error.as_ref()),
+            })
+        }
         Command::Show { what, overrides } => {
             load(overrides, |loaded| match show(&loaded.config, &what) {
                 Ok(text) => {
@@ -136,6 +168,16 @@ fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     // Blocking work that is still under way after the drain is not waited for: what it wrote is durable or is not acknowledged.
     runtime.shutdown_background();
     served
+}
+
+/// Takes a client's cache folder over and tells what came of it. Anything refused is a failure, although the rest was taken.
+fn import(config: Config, folder: &Path, public: bool) -> Result<ExitCode, Box<dyn Error>> {
+    telemetry::start(&config.log)?;
+    let openness = if public { Openness::Declared } else { Openness::Asked };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(app::import(config, Clock::system(), folder, openness))?;
+    println!("{report}");
+    Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Asks the Larder that runs.

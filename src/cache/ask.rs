@@ -3,6 +3,7 @@
 use http::{StatusCode, header};
 
 use crate::cache::Parts;
+use crate::cache::assemble;
 use crate::cache::failure::Failure;
 use crate::cache::fill::as_whole;
 use crate::cache::lookup::{Accepted, Admission, Answer, Lookup};
@@ -38,6 +39,10 @@ pub(crate) async fn ask(
         let answer = Answer { hops: &response.hops, head: whole, now: parts.clock.now() };
         match lookup.admit.admit(index, &answer) {
             Admission::Accept(accepted) => return Ok(Answered { response, accepted, request }),
+            Admission::Pieces(accepted, how) => {
+                let response = assemble::open(parts, how, &request, response);
+                return Ok(Answered { response, accepted, request });
+            }
             Admission::Absent => {}
             Admission::Refused => {
                 return Err(Failure::Refused { status: response.head.status.as_u16() });

@@ -22,7 +22,7 @@ impl Chunking {
     }
 
     /// Which bytes of the artifact a range of the view shows.
-    pub(super) fn content(&self, range: &Range<u64>) -> Range<u64> {
+    pub fn content(&self, range: &Range<u64>) -> Range<u64> {
         self.position(range.start)..self.position(range.end)
     }
 

@@ -46,13 +46,12 @@ pub enum Source {
 pub struct Once(Mutex<Option<OriginBody>>);
 
 impl Source {
-    /// This source seen as a row of chunks. What passes through cannot be, and is left as it is.
+    /// This source seen as a row of chunks. What passes through must be the bytes that will be read of the view ([`Want::window`]).
+    ///
+    /// [`Want::window`]: crate::cache::artifact::Want::window
     #[must_use]
     pub fn chunked(self, chunking: Chunking) -> Self {
-        match self {
-            Self::Stream { .. } => self,
-            inner => Self::Chunked { inner: Box::new(inner), chunking },
-        }
+        Self::Chunked { inner: Box::new(self), chunking }
     }
 
     /// What passes through.

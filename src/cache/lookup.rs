@@ -55,6 +55,8 @@ pub enum Admission {
     Absent,
     /// Refused to this credential (401, 403).
     Refused,
+    /// It is there, and upstream does not give it as one body: how to put it together. Only for artifacts.
+    Pieces(Accepted, Arc<dyn Assemble>),
     /// An outage or nonsense: keep what there is. `reason` is told to the operator and, when nothing is kept, to the client.
     Fail {
         reason: String,
@@ -70,6 +72,42 @@ pub struct Accepted {
     pub promised: Vec<Digest>,
     /// Fields to keep and replay.
     pub headers: HeaderMap,
+}
+
+/// How a body is put together from parts of others. Pure; asked anew for every stretch, so that addresses which expire are fresh and a broken
+/// transfer goes on where it stopped.
+pub trait Assemble: Send + Sync + fmt::Debug {
+    /// Length of the whole.
+    fn length(&self) -> u64;
+
+    /// What leads to the pieces from `at` on. `answers` are those to the questions so far. `Err`: they make no sense.
+    fn next(&self, at: u64, answers: &[Page]) -> Result<Assembly, String>;
+}
+
+/// What putting a body together needs next.
+#[derive(Debug)]
+pub enum Assembly {
+    /// An answer to this question, whatever its status.
+    Ask(Box<OriginRequest>),
+    /// These, one behind the other; they need not reach to the end.
+    Pieces(Vec<Piece>),
+}
+
+/// A part of another body.
+#[derive(Debug)]
+pub struct Piece {
+    pub request: OriginRequest,
+    /// Reads what comes.
+    pub decoder: Box<dyn Decode>,
+    /// Of what is decoded, how much comes before this piece, and how much belongs to it.
+    pub skip_bytes: u64,
+    pub bytes: u64,
+}
+
+/// Turns what is sent into what is meant, as it comes.
+pub trait Decode: Send + fmt::Debug {
+    /// Takes what has come and gives what is whole by now. `Err`: it makes no sense.
+    fn push(&mut self, arrived: &[u8]) -> Result<Vec<Bytes>, String>;
 }
 
 /// An immutable thing: bytes with a digest.
@@ -198,7 +236,8 @@ impl fmt::Debug for Parsed {
 /// What to keep of a document.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// The form that [`Keep::read`] understands. Equal documents give equal bytes.
+    /// The form that [`Keep::read`] understands. Equal documents give equal bytes. Empty: not worth a place in the store; it is remembered while there is
+    /// memory for it.
     pub bytes: Bytes,
     pub parsed: Parsed,
     /// What belongs to it and should be kept with it: fetched in the background, where it is not kept yet.

@@ -30,6 +30,7 @@ use crate::upstream::Upstream;
 
 pub mod artifact;
 mod ask;
+mod assemble;
 pub mod body;
 mod chunked;
 pub mod document;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::ecosystem::{generic, oci, pypi};
+use crate::ecosystem::{generic, huggingface, oci, pypi};
 use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
@@ -57,6 +57,7 @@ pub struct Config {
     pub cache: cache::Config,
     pub upstream: upstream::Config,
     pub policy: policy::Config,
+    pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
     pub oci: oci::Config,
     /// Any HTTP origins, by name.
@@ -77,6 +78,7 @@ impl Default for Config {
             cache: cache::Config::default(),
             upstream: upstream::Config::default(),
             policy: policy::Config::default(),
+            huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),
             oci: oci::Config::default(),
             generic: BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use figment::error::Kind;
 
 use super::*;
+use crate::ecosystem::huggingface;
 use crate::ecosystem::pypi::config::{IndexConfig, UpstreamConfig, UpstreamEntry};
 
 /// Layers written out: a file's text, variables and flags.
@@ -159,7 +160,7 @@ fn variables_that_name_no_setting_are_faults() {
     check(
         &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
         &[
-            "LARDER_PORT: port: unknown setting, expected one of access, cache, data_dir, generic, listen, log, oci, policy, public_url, pypi, server, store, tls, upstream",
+            "LARDER_PORT: port: unknown setting, expected one of access, cache, data_dir, generic, huggingface, listen, log, oci, policy, public_url, pypi, server, store, tls, upstream",
         ],
     );
 }
@@ -316,6 +317,17 @@ fn the_shipped_defaults_are_those_of_the_code() {
         };
         assert_eq!(plain, oci::RegistryConfig::default(), "{name}");
     }
+    let hub = std::mem::take(&mut shipped.huggingface);
+    assert!(hub.upstream.starts_with("https://") && hub.is_on());
+    let bare = huggingface::Config {
+        upstream: String::new(),
+        hosts: Vec::new(),
+        aliases: Vec::new(),
+        datasets_server: String::new(),
+        ollama: String::new(),
+        ..hub
+    };
+    assert_eq!(bare, huggingface::Config::default());
     assert_eq!(shipped, Config::default());
 }
 
@@ -330,7 +342,8 @@ fn every_setting_stands_in_the_shipped_text() {
     for section in sections(&text) {
         for key in known_keys(&section) {
             let path = joined(&kind_of(&section), key);
-            let stands = shown.contains(&path) || path.contains('*') && words.contains(key);
+            let is_mount = path.contains('*') || path.starts_with("huggingface.");
+            let stands = shown.contains(&path) || is_mount && words.contains(key);
             assert!(stands, "{path}");
         }
     }

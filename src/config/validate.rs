@@ -96,7 +96,10 @@ fn mounts(config: &Config) -> Vec<Conflict> {
         let path: Vec<&str> = fault.path.iter().map(String::as_str).collect();
         Conflict::new(&path, fault.detail)
     });
-    indexes.chain(origins).chain(registries).collect()
+    let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(|_| unread()).err());
+    let hub = hub.flatten().into_iter().flatten();
+    let hub = hub.map(|fault| Conflict::new(&["huggingface"], fault.detail));
+    hub.chain(indexes).chain(origins).chain(registries).collect()
 }
 
 /// A host name leads to one mount.
@@ -109,7 +112,8 @@ fn hosts(config: &Config) -> Vec<Conflict> {
     });
     let mut owners = BTreeMap::new();
     let mut found = Vec::new();
-    for (host, path) in indexes.chain(origins) {
+    let hub = config.huggingface.vhosts.iter().map(|host| (host, vec!["huggingface", "vhosts"]));
+    for (host, path) in hub.chain(indexes).chain(origins) {
         if let Some(owner) = owners.insert(host.to_ascii_lowercase(), path.join(".")) {
             let problem = format!("{host:?} is claimed by `{owner}` already");
             found.push(Conflict::new(&path, problem));
@@ -137,7 +141,8 @@ fn access(config: &Config) -> Vec<Conflict> {
         .registries
         .iter()
         .map(|(name, registry)| (vec!["oci", "registries", name, "grant"], &registry.grant));
-    for (path, grant) in indexes.chain(origins).chain(registries) {
+    let hub = (vec!["huggingface", "grant"], &config.huggingface.grant);
+    for (path, grant) in indexes.chain(origins).chain(registries).chain([hub]) {
         let unknown = grant.iter().filter(|name| !is_known(name));
         found.extend(unknown.map(|name| {
             Conflict::new(&path, format!("{name:?} is the name of no token in `access.tokens`"))

@@ -14,6 +14,7 @@ use crate::policy::Verdict;
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
+pub mod huggingface;
 pub mod oci;
 pub mod origin;
 pub mod pypi;

@@ -14,7 +14,8 @@ use crate::semantics::range::{self, Selection};
 use crate::server::{AccessNote, Body};
 use crate::types::{Head, Presence, Timestamp};
 
-/// Fields of a 304 (RFC 9110 section 15.4.5); the others describe a body that is not sent.
+/// Fields of a 304 (RFC 9110 section 15.4.5); the others describe a body that is not sent. Extension fields go along: clients of some registries read
+/// there which version they have.
 const NOT_MODIFIED_FIELDS: [header::HeaderName; 7] = [
     header::CACHE_CONTROL,
     header::CONTENT_LOCATION,
@@ -158,6 +159,10 @@ fn not_modified(head: &Head) -> Response<Body> {
         for value in head.headers.get_all(&name) {
             response.headers_mut().append(&name, value.clone());
         }
+    }
+    let extensions = head.headers.iter().filter(|(name, _)| name.as_str().starts_with("x-"));
+    for (name, value) in extensions {
+        response.headers_mut().append(name, value.clone());
     }
     response
 }

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::cache::artifact::Want;
 use crate::cache::document::Got;
 use crate::cache::failure::Failure;
 use crate::cache::found::Found;
-use crate::cache::lookup::{Artifact, Demand, Document, Lookup};
+use crate::cache::lookup::{Artifact, Chunking, Demand, Document, Lookup};
 use crate::clock::Clock;
 use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
 use crate::proxy::access::Access;
@@ -30,7 +31,7 @@ use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::routes::Routes;
 use crate::semantics::cache_control::RequestDirectives;
-use crate::semantics::range;
+use crate::semantics::range::{self, Selection};
 use crate::server::{AccessNote, Body, Handler, Peer, RequestBody};
 use crate::types::{ByteSize, CacheKey};
 
@@ -222,7 +223,8 @@ impl Pipeline {
                 if only_if_cached(ask) {
                     forget_origins(&mut artifact.lookup);
                 }
-                let mut found = self.artifact(&artifact, headers, ask).await?;
+                let window = chunking.as_ref().map(|chunking| shown(chunking, &ask.headers));
+                let mut found = self.artifact(&artifact, window, headers, ask).await?;
                 if let Some(chunking) = chunking {
                     found.source = found.source.chunked(chunking);
                 }
@@ -255,15 +257,26 @@ impl Pipeline {
     async fn artifact(
         &self,
         artifact: &Artifact,
+        window: Option<Range<u64>>,
         headers: HeaderMap,
         ask: &Ask,
     ) -> Result<Found, Failure> {
-        let want = Want { method: ask.method.clone(), ranges: range::parse(&ask.headers) };
+        let ranges = range::parse(&ask.headers);
+        let want = Want { method: ask.method.clone(), ranges, window };
         let mut found = self.cache.artifact(artifact, want).await?;
         if found.head.status == StatusCode::OK {
             found.head.headers.extend(headers);
         }
         Ok(found)
+    }
+}
+
+/// Which bytes of the artifact an answer with this view of it shows.
+fn shown(chunking: &Chunking, headers: &HeaderMap) -> Range<u64> {
+    let length = chunking.len();
+    match range::select(range::parse(headers).as_deref(), length) {
+        Selection::Single(part) => chunking.content(&part),
+        _ => chunking.content(&(0..length)),
     }
 }
 

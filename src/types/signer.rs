@@ -3,9 +3,14 @@
 //! For addresses and tokens that must work without a client's own credentials. A capability is `CLAIMS.EXPIRY.MAC`: the claims as URL-safe
 //! base64, the second after which it is void, and an HMAC-SHA256 (RFC 2104) under the data directory's key over a purpose and
 //! both, so that what was made for one purpose is nothing for another. It can be read by whoever holds it; it hides nothing.
+//!
+//! A sealed capability hides its claims as well: those that carry a client's credential must not tell it to whoever sees an address in a log. It
+//! is URL-safe base64 of the expiry, a nonce and the claims under AES-256-GCM-SIV (RFC 8452), whose key is derived from the data directory's. The
+//! nonce is derived from the claims, so that nothing here needs dice; equal claims give equal texts, and that is all they tell.
 
 use std::fmt;
 
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
@@ -16,6 +21,9 @@ use crate::types::Timestamp;
 /// Writes and reads capabilities. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Signer([u8; 32]);
+
+/// Bytes of the expiry before a sealed capability's nonce.
+const EXPIRY_BYTES: usize = 8;
 
 /// Bytes of SHA-256's blocks, which HMAC pads keys to.
 const BLOCK_BYTES: usize = 64;
@@ -43,6 +51,43 @@ impl Signer {
         let (claims, expires) = signed.split_once('.')?;
         let expires: u64 = expires.parse().ok()?;
         (now.secs() <= expires).then(|| URL_SAFE_NO_PAD.decode(claims).ok())?
+    }
+
+    /// Like [`Signer::sign`], and only this signer can read the claims.
+    pub fn seal(&self, purpose: &str, claims: &[u8], expires: Timestamp) -> String {
+        let (expires, nonce) = (expires.secs().to_be_bytes(), self.nonce(purpose, claims));
+        let mut sealed = claims.to_vec();
+        self.sealing_key(purpose)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(expires),
+                &mut sealed,
+            )
+            .expect("claims are far shorter than what one key may seal");
+        URL_SAFE_NO_PAD.encode([&expires[..], &nonce, &sealed].concat())
+    }
+
+    /// The claims of a capability that was sealed here for `purpose` and is not void yet.
+    pub fn unseal(&self, purpose: &str, capability: &str, now: Timestamp) -> Option<Vec<u8>> {
+        let text = URL_SAFE_NO_PAD.decode(capability).ok()?;
+        let (expires, rest) = text.split_first_chunk::<EXPIRY_BYTES>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let mut sealed = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let key = self.sealing_key(purpose);
+        let claims = key.open_in_place(nonce, Aad::from(*expires), &mut sealed).ok()?;
+        (now.secs() <= u64::from_be_bytes(*expires)).then(|| claims.to_vec())
+    }
+
+    fn sealing_key(&self, purpose: &str) -> LessSafeKey {
+        let key = UnboundKey::new(&AES_256_GCM_SIV, &self.mac("sealing key", purpose));
+        LessSafeKey::new(key.expect("a MAC has the length of the key"))
+    }
+
+    fn nonce(&self, purpose: &str, claims: &[u8]) -> [u8; NONCE_LEN] {
+        let hash = self.mac("nonce", &format!("{purpose}\0{}", hex::encode(claims)));
+        let (nonce, _) = hash.split_first_chunk().expect("a MAC is longer than a nonce");
+        *nonce
     }
 
     /// RFC 2104, with a key shorter than a block.
@@ -100,6 +145,30 @@ mod tests {
         for text in ["", ".", "..", "a.b", "a.1.c", "....."] {
             assert_eq!(signer().open("xorb", text, NOW), None, "{text}");
         }
+    }
+
+    #[test]
+    fn sealed_claims_are_read_back_until_they_expire_and_by_nobody_else() {
+        let sealed = signer().seal("xorb", b"hf_secret", NOW);
+        let open = |signer: Signer, purpose, now| signer.unseal(purpose, &sealed, now);
+        assert_eq!(open(signer(), "xorb", NOW).as_deref(), Some(&b"hf_secret"[..]));
+        assert_eq!(open(signer(), "xorb", Timestamp(NOW.0 + 1000)), None, "expired");
+        assert_eq!(open(signer(), "token", NOW), None, "another purpose");
+        assert_eq!(open(Signer::new([8; 32]), "xorb", NOW), None, "another key");
+        let plain = URL_SAFE_NO_PAD.decode(&sealed).expect("base64");
+        assert!(!plain.windows(9).any(|window| window == b"hf_secret"));
+        assert_eq!(signer().seal("xorb", b"hf_secret", NOW), sealed);
+        for index in 0..plain.len() {
+            let mut forged = plain.clone();
+            forged[index] ^= 1;
+            let forged = URL_SAFE_NO_PAD.encode(forged);
+            assert_eq!(signer().unseal("xorb", &forged, NOW), None, "byte {index}");
+        }
+        for text in ["", "AAAA", "*", &sealed[..sealed.len() - 4]] {
+            assert_eq!(signer().unseal("xorb", text, NOW), None, "{text}");
+        }
+        let signed = signer().sign("xorb", b"a", NOW);
+        assert_eq!(signer().unseal("xorb", &signed, NOW), None);
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Inner {
     ) -> Result<Answer, UpstreamError> {
         host.note_request();
         let repeat = match request.redirects {
-            Redirects::Follow => Repeat::of(request),
+            Redirects::Follow | Redirects::Within => Repeat::of(request),
             Redirects::Pass => Repeat::Never,
         };
         let mut attempts = Attempts::new(self.config.retry(), repeat);
@@ -220,6 +220,7 @@ impl Inner {
         }
         match outcome {
             Ok((head, framing, body)) => {
+                meter::quotas(&host.name, &head);
                 Ok(Answer { head, framing, body, place: pass.succeeded() })
             }
             Err(Fault { error, blame }) => {

@@ -7,11 +7,14 @@ use metrics::{
     Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use super::quota::{self, Quota};
 use super::{OriginResponse, UpstreamError};
+use crate::types::Head;
 
 const REQUESTS: &str = "larder_upstream_requests_total";
 const BYTES: &str = "larder_upstream_bytes_total";
 const SECONDS: &str = "larder_upstream_seconds";
+const QUOTA: &str = "larder_upstream_quota_remaining";
 const CIRCUIT_OPEN: &str = "larder_upstream_circuit_open";
 
 /// Tells the recorder what the numbers mean.
@@ -19,6 +22,7 @@ pub fn describe() {
     describe_counter!(REQUESTS, "Requests to an origin by outcome, with all their attempts.");
     describe_counter!(BYTES, Unit::Bytes, "Body bytes that came from an origin.");
     describe_histogram!(SECONDS, Unit::Seconds, "From sending a request to its final head.");
+    describe_gauge!(QUOTA, "Requests that a host said it would still answer, by its quota's name.");
     describe_gauge!(CIRCUIT_OPEN, "1 while a host is left alone after failures, else 0.");
 }
 
@@ -34,6 +38,13 @@ pub fn request(origin: &str, elapsed: Duration, outcome: Result<&OriginResponse,
 /// The counter of an origin's body bytes.
 pub fn bytes(origin: &str) -> Counter {
     counter!(BYTES, "origin" => origin.to_owned())
+}
+
+/// Notes what a host says is left of its quotas.
+pub fn quotas(host: &str, head: &Head) {
+    for Quota { name, remaining, .. } in quota::quotas(head) {
+        gauge!(QUOTA, "host" => host.to_owned(), "quota" => name).set(remaining as f64);
+    }
 }
 
 /// Notes that a host is left alone.

@@ -21,6 +21,7 @@ mod limit;
 mod message;
 mod meter;
 mod proxy;
+mod quota;
 mod redirect;
 pub mod request;
 mod resolve;

@@ -48,6 +48,9 @@ impl Route {
             return Ok(Step::Arrived);
         }
         let next = self.target(head)?;
+        if self.request.redirects == Redirects::Within && !self.request.origin.owns(&next) {
+            return Ok(Step::Arrived);
+        }
         let url = std::mem::replace(&mut self.request.url, next);
         self.hops.push(Hop { url, head: head.clone() });
         if rewrite == Rewrite::ToGet {
@@ -239,6 +242,16 @@ mod tests {
             let kept = route.request.headers.contains_key(header::CONTENT_TYPE);
             assert_eq!(kept, method == then, "{status} {method}");
         }
+    }
+
+    #[test]
+    fn within_a_host_redirects_are_followed_and_one_that_leaves_it_is_the_answer() {
+        let mut route = route("https://index.example/a", Method::HEAD, OutgoingBody::Empty);
+        route.request.redirects = Redirects::Within;
+        assert_eq!(route.advance(&redirect(307, "/b")).expect("an answer"), Step::Onward);
+        let away = route.advance(&redirect(302, "https://files.example/c"));
+        assert_eq!(away.expect("an answer"), Step::Arrived);
+        assert_eq!(route.request.url.path(), "/b");
     }
 
     #[test]

@@ -143,6 +143,8 @@ pub enum Redirects {
     /// This layer: redirects are followed within the origin's declared hosts, outages tried again.
     #[default]
     Follow,
+    /// This layer while they stay on the base's own scheme, host and port; one that leads elsewhere is the answer.
+    Within,
     /// The caller: the first answer is the answer, whatever its status.
     Pass,
 }

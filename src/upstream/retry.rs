@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 
+use super::quota;
 use super::request::Retries;
 use super::{OriginRequest, OutgoingBody, UpstreamError};
 use crate::types::{Head, Timestamp};
@@ -50,7 +51,8 @@ impl Attempt {
     }
 
     fn of_head(head: &Head) -> Self {
-        match (head.status, retry_after(head)) {
+        let pause = retry_after(head).or_else(|| quota::used_up(head));
+        match (head.status, pause) {
             (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(pause)) => {
                 Self::Paused(pause)
             }

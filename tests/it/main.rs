@@ -4,6 +4,7 @@ mod cache;
 mod crash;
 mod fakes;
 mod generic;
+mod huggingface;
 mod layers;
 mod oci;
 mod pypi;

@@ -6,6 +6,7 @@
 //!
 //! Left out: who may have it, and what it is called, which the caller has settled before.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
@@ -46,12 +47,14 @@ pub struct Want {
     pub method: Method,
     /// The ranges that the client asked for, if any; they shape how long the answer waits, not what it is.
     pub ranges: Option<Vec<Spec>>,
+    /// The only bytes that will be read of the answer's body. Where nothing can be kept, they alone are fetched, and the body is just them.
+    pub window: Option<Range<u64>>,
 }
 
 impl Want {
     /// All of it.
     pub const fn whole() -> Self {
-        Self { method: Method::GET, ranges: None }
+        Self { method: Method::GET, ranges: None, window: None }
     }
 }
 
@@ -102,6 +105,7 @@ impl Parts {
     ) -> Result<Found, Failure> {
         let key = &artifact.lookup.key;
         let mut mutated = false;
+        let mut looked_again = false;
         for _ in 0..MOST_ROUNDS {
             match self.kept(artifact).await {
                 Kept::Right(found) => return Ok(*found),
@@ -114,8 +118,13 @@ impl Parts {
             if self.is_absent(key) {
                 return Err(Failure::Absent);
             }
-            if artifact.lookup.origins.is_empty() {
-                return Err(Failure::NotKept);
+            if artifact.lookup.origins.is_empty() && self.fills.find(key).is_none() {
+                // Between the two looks a transfer may have ended, and what it brought been filed.
+                if looked_again {
+                    return Err(Failure::NotKept);
+                }
+                looked_again = true;
+                continue;
             }
             if want.method == Method::HEAD {
                 return self.describe(artifact).await;
@@ -133,12 +142,19 @@ impl Parts {
         artifact: &Artifact,
         want: &Want,
     ) -> Result<Option<Found>, Failure> {
-        let (reader, collapsed) = match self.fills.join(&artifact.lookup.key) {
-            Place::Joined(reader) => (reader, true),
-            Place::First(reader, registration) => {
+        let key = &artifact.lookup.key;
+        let may_start = !artifact.lookup.origins.is_empty();
+        let place = match may_start {
+            true => Some(self.fills.join(key)),
+            false => self.fills.find(key).map(Place::Joined),
+        };
+        let (reader, collapsed) = match place {
+            Some(Place::Joined(reader)) => (reader, true),
+            Some(Place::First(reader, registration)) => {
                 fill::start(self, artifact.clone(), registration);
                 (reader, false)
             }
+            None => return Ok(None),
         };
         let patience = match want.ranges {
             Some(_) if self.config.verify_before_range => Patience::Digest,
@@ -147,7 +163,11 @@ impl Parts {
         match reader.opened(patience).await {
             Ok(opened) => Ok(Some(followed(reader, &opened, collapsed))),
             Err(Ending::Verified | Ending::Again) => Ok(None),
+            Err(Ending::Through(_)) if !may_start => Err(Failure::NotKept),
             Err(Ending::Through(why)) => {
+                if let Some(window) = &want.window {
+                    return through::pass_part(self, artifact, window, why).await.map(Some);
+                }
                 let answered = match reader.take_answer() {
                     Some(answered) => answered,
                     None => ask(self, &artifact.lookup, through::prepare).await?,

@@ -2,6 +2,7 @@
 //!
 //! A digest that was promised is checked all the same: a small body is collected first, of a larger one the last bytes are held.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::cache::Parts;
 use crate::cache::artifact::trace;
-use crate::cache::ask::Answered;
+use crate::cache::ask::{Answered, ask};
 use crate::cache::failure::Failure;
 use crate::cache::fill::SMALL_BYTES;
 use crate::cache::found::{Found, Source};
@@ -48,6 +49,39 @@ pub(super) async fn pass(
     trace.upstream_ms = u64::try_from(elapsed.as_millis()).ok();
     let head = Head { status: StatusCode::OK, headers: accepted.headers };
     Ok(Found { head, source, trace })
+}
+
+/// Passes a part through. No digest speaks of it, so it is not to be had where ranges must be verified.
+pub(super) async fn pass_part(
+    parts: &Arc<Parts>,
+    artifact: &Artifact,
+    window: &Range<u64>,
+    why: &'static str,
+) -> Result<Found, Failure> {
+    if parts.config.verify_before_range {
+        let reason = "there is no room to keep it, and a part of it cannot be verified".to_owned();
+        return Err(Failure::Store(reason));
+    }
+    let (first, length) = (window.start, window.end.saturating_sub(window.start));
+    let part = format!("{first}-{}", (first + length).saturating_sub(1));
+    let range = HeaderValue::try_from(format!("bytes={part}")).expect("digits are a field value");
+    let asked = ask(parts, &artifact.lookup, |request| {
+        prepare(request);
+        request.headers.insert(header::RANGE, range.clone());
+    });
+    let Answered { response, accepted, .. } = asked.await?;
+    let OriginResponse { head, elapsed, body, .. } = response;
+    let given = head.text(&header::CONTENT_RANGE).unwrap_or_default();
+    if head.status != StatusCode::PARTIAL_CONTENT || !given.starts_with(&format!("bytes {part}/")) {
+        let reason = format!("{} in answer to a question for bytes {part}", head.status);
+        return Err(Failure::BadAnswer(reason));
+    }
+    let mut status = CacheStatus::forwarded(Forward::UriMiss).with_detail(why);
+    status.forward_status = Some(head.status.as_u16());
+    let mut trace = trace(status, parts.clock.now());
+    trace.upstream_ms = u64::try_from(elapsed.as_millis()).ok();
+    let head = Head { status: StatusCode::OK, headers: accepted.headers };
+    Ok(Found { head, source: Source::stream(body, Some(length)), trace })
 }
 
 async fn collect(mut body: OriginBody) -> Result<Bytes, Failure> {

@@ -4,8 +4,8 @@
 //! refreshed in a single flight that the client waits for no longer than the time budget; what cannot be refreshed is
 //! served all the same and says so. How a fresh answer is fetched, read and written down is in [`refresh`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache as Memory;
@@ -50,6 +50,10 @@ pub struct Got {
 #[derive(Debug)]
 pub(crate) struct Documents {
     hot: Memory<CacheKey, Arc<Loaded>>,
+    /// The document that was used last of those too large to be `hot`: whoever asks about a vast list asks about it again and again.
+    vast: Mutex<Option<(CacheKey, Arc<Loaded>)>>,
+    /// What `hot` may hold.
+    capacity: u64,
     /// Until when "does not exist" is believed.
     absent: Memory<CacheKey, Timestamp>,
     refreshes: Flights<Refreshed>,
@@ -73,14 +77,17 @@ const PARSED_FACTOR: u64 = 3;
 impl Documents {
     /// Takes a quarter of the memory; rendered pages have another, small files the rest.
     pub(crate) fn new(config: &Config) -> Self {
+        let capacity = config.memory.bytes() / 4;
         Self {
             hot: Memory::builder()
-                .max_capacity(config.memory.bytes() / 4)
+                .max_capacity(capacity)
                 .weigher(|key: &CacheKey, loaded: &Arc<Loaded>| {
-                    let bytes = loaded.entry.body.len() * PARSED_FACTOR;
-                    u32::try_from(bytes + key.as_str().len() as u64 + 512).unwrap_or(u32::MAX)
+                    let bytes = loaded.weight() + key.as_str().len() as u64;
+                    u32::try_from(bytes).unwrap_or(u32::MAX)
                 })
                 .build(),
+            vast: Mutex::new(None),
+            capacity,
             absent: Memory::builder().max_capacity(MOST_ABSENT).build(),
             refreshes: Flights::new(),
             loads: Flights::new(),
@@ -91,12 +98,37 @@ impl Documents {
     pub(crate) fn under_way(&self) -> usize {
         self.refreshes.len()
     }
+
+    /// What is in memory.
+    fn recall(&self, key: &CacheKey) -> Option<Arc<Loaded>> {
+        self.hot.get(key).or_else(|| {
+            let vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
+            vast.as_ref().filter(|(kept, _)| kept == key).map(|(_, loaded)| Arc::clone(loaded))
+        })
+    }
+
+    /// Keeps a document in memory, in place of what was there under the same key.
+    fn remember(&self, key: &CacheKey, loaded: &Arc<Loaded>) {
+        let mut vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded.weight() > self.capacity {
+            self.hot.invalidate(key);
+            *vast = Some((key.clone(), Arc::clone(loaded)));
+        } else {
+            vast.take_if(|(kept, _)| kept == key);
+            self.hot.insert(key.clone(), Arc::clone(loaded));
+        }
+    }
 }
 
 impl Loaded {
     fn new(parsed: Parsed, content: BlobId, entry: Arc<Entry>) -> Self {
         let (head, _) = content.0.split_first_chunk().expect("a blob id has 32 bytes");
         Self { parsed, version: u64::from_be_bytes(*head), entry, failed: AtomicU64::new(0) }
+    }
+
+    /// What it costs in memory, about.
+    fn weight(&self) -> u64 {
+        self.entry.body.len() * PARSED_FACTOR + 512
     }
 
     /// The same content under a renewed entry.
@@ -140,7 +172,7 @@ impl Cache {
     async fn load(&self, document: &Document) -> Result<Option<Arc<Loaded>>, Failure> {
         let documents = &self.parts.documents;
         let key = &document.lookup.key;
-        if let Some(loaded) = documents.hot.get(key) {
+        if let Some(loaded) = documents.recall(key) {
             return Ok(Some(loaded));
         }
         let Some(entry) = self.parts.store.get(key)? else { return Ok(None) };
@@ -149,7 +181,7 @@ impl Cache {
             async move {
                 let loaded = parts.read_entry(&document, entry).await;
                 if let Ok(Some(loaded)) = &loaded {
-                    parts.documents.hot.insert(document.lookup.key.clone(), Arc::clone(loaded));
+                    parts.documents.remember(&document.lookup.key, loaded);
                 }
                 pilot.publish(loaded);
             }

@@ -117,8 +117,8 @@ impl Refresh {
                 follow.extend(self.document.keep.belongings(&loaded.parsed));
                 let key = self.document.lookup.key.clone();
                 self.parts.documents.absent.invalidate(&key);
-                self.parts.documents.hot.insert(key, Arc::clone(&loaded));
                 let beside = self.beside(&loaded);
+                self.parts.documents.remember(&key, &loaded);
                 pilot.publish(Refreshed { outcome: Ok(Arc::clone(&loaded)), status });
                 self.write_down(&loaded, body, beside).await;
                 follow::start(&self.parts, follow);
@@ -178,6 +178,10 @@ impl Refresh {
                 Admission::Absent => {}
                 Admission::Refused => return Ok(Word::Refused { status: status.as_u16() }),
                 Admission::Fail { reason } => return Err(failure_of(&response.head, reason)),
+                Admission::Pieces(..) => {
+                    let reason = "a document does not come in pieces".to_owned();
+                    return Err(failure_of(&response.head, reason));
+                }
             }
         }
         Ok(Word::Absent)
@@ -351,8 +355,11 @@ impl Refresh {
     }
 
     /// Makes the document durable: its body first, then the entry that names it. The document is served meanwhile; when this fails, it is
-    /// served from memory and fetched again some day.
+    /// served from memory and fetched again some day. What the adapter has no bytes for stays in memory alone.
     async fn write_down(&self, loaded: &Loaded, body: Option<Bytes>, beside: Vec<Change>) {
+        if loaded.entry.body.is_empty() {
+            return;
+        }
         let key = self.document.lookup.key.clone();
         let written = async {
             if let (Some(bytes), Stored::Blob { id, .. }) = (body, &loaded.entry.body) {
@@ -424,7 +431,8 @@ async fn page(response: OriginResponse, limit: u64) -> Result<Page, Failure> {
 
 fn conditional(request: &OriginRequest, kept: Option<&Head>) -> OriginRequest {
     let mut request = request.clone();
-    request.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    let coding = request.headers.entry(header::ACCEPT_ENCODING);
+    coding.or_insert(HeaderValue::from_static("gzip"));
     let Some(kept) = kept else { return request };
     if let Some(etag) = kept.headers.get(header::ETAG) {
         request.headers.insert(header::IF_NONE_MATCH, etag.clone());

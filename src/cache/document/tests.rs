@@ -19,7 +19,7 @@ use crate::cache::{Cache, Config};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::types::{Audience, CacheKey, Presence, Timestamp};
+use crate::types::{Audience, ByteSize, CacheKey, Presence, Timestamp};
 use crate::upstream::scripted::{Gate, Reply, Scripted};
 use crate::upstream::{Availability, HostRule, Origin, OriginRequest, UpstreamError};
 
@@ -43,9 +43,11 @@ impl Keep for Text {
     }
 
     fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
-        match fresh.body.starts_with(b"<html>") {
-            true => Err("an error page".to_owned()),
-            false => Ok(Self::kept(String::from_utf8_lossy(fresh.body).into_owned())),
+        let text = String::from_utf8_lossy(fresh.body).into_owned();
+        match text.as_str() {
+            page if page.starts_with("<html>") => Err("an error page".to_owned()),
+            "passing" => Ok(Kept::alone(Bytes::new(), Parsed::new(text))),
+            _ => Ok(Self::kept(text)),
         }
     }
 
@@ -84,9 +86,13 @@ impl Bench {
     }
 
     fn over(store: Arc<MemoryStore>, upstream: Scripted) -> Self {
+        let config = Config { revalidate_budget: Duration::from_millis(50), ..Config::default() };
+        Self::configured(store, upstream, config)
+    }
+
+    fn configured(store: Arc<MemoryStore>, upstream: Scripted, config: Config) -> Self {
         let clock = Clock::manual(Timestamp::from_secs(1_700_000_000));
         let tasks = TaskTracker::new();
-        let config = Config { revalidate_budget: Duration::from_millis(50), ..Config::default() };
         let cache = Cache::new(
             config,
             Arc::clone(&store) as Arc<dyn Store>,
@@ -160,6 +166,37 @@ fn document() -> Document {
         limit_bytes: 1000,
         demand: Demand::Fresh,
     }
+}
+
+/// Whoever asked for names that do not exist filled the index with them.
+#[tokio::test(start_paused = true)]
+async fn a_document_without_bytes_is_remembered_and_not_written_down() {
+    let bench = Bench::new();
+    bench.serve("passing");
+    for _ in 0..2 {
+        let got = bench.get(&document()).await.expect("a document");
+        assert_eq!(got.loaded.parsed.get::<String>().map(String::as_str), Some("passing"));
+    }
+    assert_eq!(bench.upstream.count(FIRST), 1);
+    let bench = bench.restarted().await;
+    bench.get(&document()).await.expect("a document");
+    assert_eq!(bench.upstream.count(FIRST), 2);
+}
+
+/// A list of half a million files was read from the store and parsed again for each of them.
+#[tokio::test(start_paused = true)]
+async fn a_document_beyond_the_memory_for_them_stays_there_while_it_is_used() {
+    let config = Config { memory: ByteSize::kib(1), ..Config::default() };
+    let bench = Bench::configured(Arc::new(MemoryStore::new()), Scripted::new(), config);
+    bench.serve(&"a".repeat(900));
+    let document = document();
+    let first = bench.cache.document(&document).await.expect("a document").loaded;
+    let second = bench.cache.document(&document).await.expect("a document").loaded;
+    assert!(Arc::ptr_eq(&first, &second));
+    bench.serve("small again");
+    bench.clock.advance(FRESH_FOR * 2);
+    let third = bench.cache.document(&document).await.expect("a document").loaded;
+    assert_eq!(third.parsed.get::<String>().map(String::as_str), Some("small again"));
 }
 
 #[tokio::test]

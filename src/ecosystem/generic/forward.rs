@@ -35,7 +35,7 @@ const OVERRIDES: [&str; 14] = [
 const OVERRIDE_PREFIX: &str = "x-forwarded-";
 
 /// The fields to forward, with `Via` extended.
-pub(super) fn fields(client: &HeaderMap) -> HeaderMap {
+pub(in crate::ecosystem) fn fields(client: &HeaderMap) -> HeaderMap {
     let mut fields = client.clone();
     hop_by_hop::strip(&mut fields);
     for name in SET_BY_SENDER {

@@ -17,7 +17,7 @@ use crate::upstream::request::{
 };
 
 pub mod config;
-mod forward;
+pub(super) mod forward;
 
 pub use config::Config;
 

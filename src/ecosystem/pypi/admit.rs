@@ -114,6 +114,7 @@ mod tests {
             Admission::Absent => Err("absent".to_owned()),
             Admission::Refused => Err("refused".to_owned()),
             Admission::Fail { reason } => Err(reason),
+            Admission::Pieces(..) => Err("pieces".to_owned()),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::client::{ACCEPT_PAGE, Client, Reply};
+use super::hub::FakeHub;
 use super::index::FakeIndex;
 use super::wait::soon;
 
@@ -67,6 +68,21 @@ impl Larder {
             (self.settings.clone(), Arc::clone(&self.data), self.clock.clone());
         self.stop().await;
         Self::start_on(settings, data, clock)
+    }
+
+    /// Ends it, has something done with its settings and its data, and starts it again.
+    pub async fn while_away(self, errand: impl AsyncFnOnce(Config, Clock)) -> Self {
+        let (settings, data, clock) =
+            (self.settings.clone(), Arc::clone(&self.data), self.clock.clone());
+        let config = self.config();
+        self.stop().await;
+        errand(config, clock.clone()).await;
+        Self::start_on(settings, data, clock)
+    }
+
+    /// The settings that it runs with.
+    pub fn config(&self) -> Config {
+        config(&self.settings, &self.data)
     }
 
     /// Lets it finish what is under way.
@@ -126,6 +142,19 @@ pub fn over(index: &FakeIndex) -> String {
     )
 }
 
+/// The name under which a Larder over a hub shows its repositories as a registry.
+pub const HUB_NAME: &str = "hub.example";
+
+/// Settings of a Larder over a hub and its other hosts; `more` belongs to `[huggingface]`.
+pub fn over_hub(hub: &FakeHub, more: &str) -> String {
+    let (upstream, cdn, cas) = (hub.endpoint(), hub.cdn.address.ip(), hub.cas.address.ip());
+    let (viewer, library) = (hub.viewer.url(""), hub.library.url(""));
+    format!(
+        "{QUICK}[huggingface]\nupstream = \"{upstream}\"\nhosts = [\"{cdn}\", \"{cas}\"]\n\
+         vhosts = [\"{HUB_NAME}\"]\ndatasets_server = \"{viewer}\"\nollama = \"{library}\"\n{more}\n"
+    )
+}
+
 /// Settings of a Larder with one generic mount, `/generic/it/`.
 pub fn generic(upstream: &str, more: &str) -> String {
     format!("{QUICK}[generic.it]\nupstream = \"{upstream}\"\n{more}\n")
@@ -147,7 +176,12 @@ pub fn link_on(page: &Reply, base: &str, filename: &str) -> Option<String> {
 
 fn config(settings: &str, data: &TempDir) -> Config {
     let file = data.path().join("larder.toml");
-    std::fs::write(&file, settings).expect("the folder can be written");
+    // The mounts that are there by default lead to public services, which no test asks.
+    let no_hub = match settings.contains("[huggingface]") {
+        true => "",
+        false => "\n[huggingface]\nupstream = \"\"\n",
+    };
+    std::fs::write(&file, format!("{settings}{no_hub}")).expect("the folder can be written");
     let flags =
         Flags { listen: vec!["127.0.0.1:0".to_owned()], data_dir: Some(data.path().join("data")) };
     let sources = Sources { file: Some(file), environment: BTreeMap::new(), flags };

@@ -68,11 +68,11 @@ impl Bench {
     }
 
     async fn get(&self, artifact: &Artifact) -> Result<Found, Failure> {
-        self.cache.artifact(artifact, Want { method: Method::GET, ranges: None }).await
+        self.cache.artifact(artifact, Want::whole()).await
     }
 
     async fn head(&self, artifact: &Artifact) -> Result<Found, Failure> {
-        self.cache.artifact(artifact, Want { method: Method::HEAD, ranges: None }).await
+        self.cache.artifact(artifact, Want { method: Method::HEAD, ..Want::whole() }).await
     }
 
     /// Waits until every fill has ended and written down what it brought.

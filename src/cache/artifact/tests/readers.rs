@@ -214,7 +214,7 @@ async fn ranges_wait_for_the_digest_when_told_to() {
     let bench = Bench::with(Config { verify_before_range: true, ..Config::default() });
     let right = content(3 * MIB, 9);
     let want =
-        || Want { method: Method::GET, ranges: Some(vec![Spec::From { first: 0, last: Some(9) }]) };
+        || Want { ranges: Some(vec![Spec::From { first: 0, last: Some(9) }]), ..Want::whole() };
     bench.upstream.once(FILE, Reply::file(content(3 * MIB, 10), "\"bad\""));
     bench.upstream.once(FILE, Reply::file(content(3 * MIB, 10), "\"bad\""));
     let refused = bench.cache.artifact(&promised(&right), want()).await;

@@ -1,0 +1,692 @@
+//! Requests planned to their end against a hub of a page: who gets what, in which state of the hub, and what the hub is asked for it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::cache::failure::Failure;
+use crate::cache::lookup::{
+    Admission, Answer, Artifact, Demand, Document, Follow, Fresh, Kept, Parsed, Stale,
+};
+use crate::ecosystem::huggingface::Hub;
+use crate::ecosystem::huggingface::config::{AfterWithdrawal, Auth, Config};
+use crate::ecosystem::{
+    Ask, ClientCredential, Ecosystem, Held, MOST_ROUNDS, Serve, Standing, Step, View,
+};
+use crate::types::{CacheKey, Head, Presence, Secret, Signer, Timestamp};
+use crate::upstream::request::{Credentials, OriginRequest};
+
+const HUB: &str = "https://hub.example/";
+const BASE: &str = "http://larder.example";
+const ONE: &str = "1111111111111111111111111111111111111111";
+const TWO: &str = "2222222222222222222222222222222222222222";
+const OID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const SHA256: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+const XET: &str = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
+const FRIEND: Option<&str> = Some("hf_friend");
+const STRANGER: Option<&str> = Some("hf_stranger");
+const START: Timestamp = Timestamp::from_secs(1_795_392_000);
+
+/// Who may see the one repository of the hub, `models/org/m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    Gated,
+    /// To strangers the same as one that does not exist.
+    Private,
+}
+
+/// The hub, what Larder keeps of it, and the time.
+struct Stage {
+    mount: Hub,
+    door: Door,
+    /// The token that opens it.
+    friend: &'static str,
+    head: &'static str,
+    is_down: bool,
+    /// Whether follow-ups are carried out.
+    follows: bool,
+    now: Timestamp,
+    kept: HashMap<CacheKey, Row>,
+    asked: Vec<String>,
+    tokens: BTreeSet<String>,
+}
+
+#[derive(Clone)]
+struct Row {
+    bytes: Bytes,
+    parsed: Parsed,
+    validated: Timestamp,
+    fresh_until: Timestamp,
+}
+
+/// What a request ended with.
+#[derive(Debug)]
+enum End {
+    Reply(StatusCode, HeaderMap, Bytes),
+    File(Box<Artifact>, HeaderMap),
+    Passed(Box<OriginRequest>),
+}
+
+impl End {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Reply(status, ..) => status.as_u16(),
+            Self::File(..) | Self::Passed(_) => 200,
+        }
+    }
+
+    fn field(&self, name: &'static str) -> &str {
+        let headers = match self {
+            Self::Reply(_, headers, _) | Self::File(_, headers) => headers,
+            Self::Passed(request) => &request.headers,
+        };
+        let value = headers.get(HeaderName::from_static(name));
+        value.map_or("", |value| value.to_str().expect("visible"))
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Reply(_, _, body) => serde_json::from_slice(body).expect("JSON"),
+            other => panic!("no document: {other:?}"),
+        }
+    }
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Self {
+        let config = Config { upstream: HUB.to_owned(), ..config };
+        let settings = config.resolve(|_| Ok(Secret::new("hf_service"))).expect("right settings");
+        Self {
+            mount: Hub::new(settings, Signer::new([7; 32])),
+            door: Door::Open,
+            friend: "hf_friend",
+            head: ONE,
+            is_down: false,
+            follows: true,
+            now: START,
+            kept: HashMap::new(),
+            asked: Vec::new(),
+            tokens: BTreeSet::new(),
+        }
+    }
+
+    /// Forgets what is not written down.
+    fn restart(&mut self) {
+        self.kept.retain(|_, row| !row.bytes.is_empty());
+    }
+
+    fn after(&mut self, seconds: u64) {
+        self.now = self.now.plus(Duration::from_secs(seconds));
+    }
+
+    fn get(&mut self, path: &str, token: Option<&str>) -> End {
+        self.ask(Method::GET, path, token, None, &[])
+    }
+
+    fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        client: Option<&str>,
+        body: &[u8],
+    ) -> End {
+        let (path, query) = path.split_once('?').map_or((path, None), |(a, b)| (a, Some(b)));
+        let credential = token.map(|token| ClientCredential {
+            id: token.as_bytes().iter().fold([0; 16], |mut id, byte| {
+                id.rotate_left(1);
+                id[0] ^= byte;
+                id
+            }),
+            verbatim: Secret::new(match token.contains(' ') {
+                true => token.to_owned(),
+                false => format!("Bearer {token}"),
+            }),
+        });
+        let ask = Ask {
+            method,
+            path: path.to_owned(),
+            query: query.map(str::to_owned),
+            headers: HeaderMap::new(),
+            prefix: "/".to_owned(),
+            base: BASE.to_owned(),
+            credential,
+            client: client.map(str::to_owned),
+            now: self.now,
+        };
+        let mut step = self.mount.plan(&ask);
+        for _ in 0..MOST_ROUNDS {
+            step = match step {
+                Step::Reply(reply) => return End::Reply(reply.status, reply.headers, reply.body),
+                Step::Need { documents, then } => {
+                    let held = documents.iter().map(|document| self.document(document)).collect();
+                    then(held)
+                }
+                Step::NeedBody { then, .. } => then(Bytes::copy_from_slice(body)),
+                Step::Names { .. } => panic!("the hub's adapter lists no names"),
+                Step::Serve(plan) => return self.serve(plan.serve),
+            };
+        }
+        panic!("too many rounds for {path}");
+    }
+
+    fn serve(&mut self, serve: Serve) -> End {
+        match serve {
+            Serve::Artifact { artifact, headers, .. } => End::File(Box::new(artifact), headers),
+            Serve::Exchange { exchange, .. } => End::Passed(Box::new(exchange.request)),
+            Serve::Document { document, render } => {
+                let held = self.document(&document).expect("it was there a moment ago");
+                let view = View {
+                    document: &held.parsed,
+                    standing: held.standing,
+                    now: self.now,
+                    is_kept: &|_| false,
+                };
+                let reply = render.render(&view).reply;
+                End::Reply(reply.status, reply.headers, reply.body)
+            }
+        }
+    }
+
+    /// What the cache would do.
+    fn document(&mut self, document: &Document) -> Result<Held, Failure> {
+        let key = &document.lookup.key;
+        let row = self.kept.get(key).cloned();
+        let is_fresh = |row: &Row| match document.demand {
+            Demand::AnyAge => document.lookup.stale == Stale::Always || self.now < row.fresh_until,
+            Demand::Fresh | Demand::Revalidated => self.now < row.fresh_until,
+        };
+        if let Some(row) = row.as_ref().filter(|row| is_fresh(row)) {
+            return Ok(held(row, false));
+        }
+        let answered = match document.lookup.origins.first() {
+            Some(_) if self.is_down => Err(Failure::NotKept),
+            Some(request) => self.fetch(document, request),
+            None => Err(Failure::NotKept),
+        };
+        match (answered, row) {
+            (Ok(row), _) => Ok(held(&row, false)),
+            (Err(_), Some(row)) if document.lookup.stale == Stale::Always => Ok(held(&row, true)),
+            (Err(failure), _) => Err(failure),
+        }
+    }
+
+    fn fetch(&mut self, document: &Document, request: &OriginRequest) -> Result<Row, Failure> {
+        let (head, body) = self.answer(request);
+        let answer = Answer { hops: &[], head: &head, now: self.now };
+        let accepted = match document.lookup.admit.admit(0, &answer) {
+            Admission::Accept(accepted) => accepted,
+            Admission::Absent => return Err(Failure::Absent),
+            Admission::Refused => return Err(Failure::Refused { status: head.status.as_u16() }),
+            Admission::Fail { reason } => return Err(Failure::BadAnswer(reason)),
+            Admission::Pieces(..) => return Err(Failure::BadAnswer("pieces".to_owned())),
+        };
+        let previous = self.kept.get(&document.lookup.key);
+        let previous = previous.map(|row| row.parsed.clone());
+        let fresh = Fresh {
+            origin: 0,
+            url: &request.url,
+            head: &head,
+            body: &body,
+            rest: &[],
+            now: self.now,
+        };
+        let merged = document.keep.merge(previous.as_ref(), &fresh).map_err(Failure::BadAnswer)?;
+        let Kept { bytes, parsed, follow } = merged;
+        if !bytes.is_empty() {
+            document.keep.read(&bytes).expect("what was written can be read");
+        }
+        let fresh_until = self.now.plus(accepted.fresh_for);
+        let row = Row { bytes, parsed, validated: self.now, fresh_until };
+        self.kept.insert(document.lookup.key.clone(), row.clone());
+        let follow = if self.follows { follow } else { Vec::new() };
+        for item in follow {
+            if let Follow::Document(document) = item {
+                // A follow-up that fails is forgotten.
+                let _ = self.document(&document);
+            }
+        }
+        Ok(row)
+    }
+
+    /// The hub.
+    fn answer(&mut self, request: &OriginRequest) -> (Head, Bytes) {
+        let token = match (&request.credentials, &request.origin.credentials) {
+            (Some(Credentials::Verbatim(value)), _) => {
+                value.expose().trim_start_matches("Bearer ").to_owned()
+            }
+            (None, Some(Credentials::Bearer(token))) => token.expose().to_owned(),
+            _ => String::new(),
+        };
+        let path = request.url.path().trim_start_matches('/').to_owned();
+        self.asked.push(format!("{} {path}", request.method));
+        self.tokens.insert(token.clone());
+        let is_friend = token == self.friend || token == "hf_service";
+        if self.door == Door::Private && !is_friend {
+            let status = if token.is_empty() { 401 } else { 404 };
+            return said(status, "RepoNotFound", "Repository not found");
+        }
+        let is_of_files = path.contains("/resolve/") || path.ends_with("/auth-check");
+        if self.door == Door::Gated && is_of_files && !is_friend {
+            let status = if token.is_empty() { 401 } else { 403 };
+            return said(status, "GatedRepo", "Ask for access first.");
+        }
+        self.content(&path)
+    }
+
+    fn content(&self, path: &str) -> (Head, Bytes) {
+        let json = |value: Value| (Head::new(StatusCode::OK), Bytes::from(value.to_string()));
+        let sha = self.head;
+        let tree = |sha: &str| {
+            json!([
+                { "type": "directory", "oid": OID, "size": 0, "path": "d" },
+                { "type": "file", "oid": OID, "size": 3, "path": "d/b.txt" },
+                { "type": "file", "oid": OID, "size": 3, "path": "a.txt" },
+                { "type": "file", "oid": OID, "size": 9_000_000, "path": "w.bin", "xetHash": XET,
+                  "lfs": { "oid": SHA256, "size": 9_000_000, "pointerSize": 134 } },
+                { "type": "file", "oid": OID, "size": 1, "path": format!("only-{}", &sha[..1]) },
+            ])
+        };
+        let of_commit = |sha: &str| path.contains(sha);
+        let asked_sha = [ONE, TWO].into_iter().find(|sha| of_commit(sha)).unwrap_or(sha);
+        let info = json!({
+            "_id": "1", "id": "org/m", "sha": asked_sha, "private": self.door == Door::Private,
+            "gated": if self.door == Door::Gated { json!("auto") } else { json!(false) },
+            "siblings": [{ "rfilename": "a.txt" }], "url": format!("{HUB}org/m"),
+        });
+        match path {
+            "api/models/org/m" => json(info),
+            "api/models/org/m/auth-check" => json(json!({})),
+            "api/models/org/m/refs" => json(json!({ "branches": [
+                { "name": "main", "ref": "refs/heads/main", "targetCommit": sha }
+            ] })),
+            _ if path.starts_with("api/models/org/m/revision/") => {
+                match path.ends_with("/tag") || path.ends_with(ONE) || path.ends_with(TWO) {
+                    true => json(info),
+                    false => said(404, "RevisionNotFound", "Invalid rev id"),
+                }
+            }
+            _ if path.starts_with("api/models/org/m/tree/") => json(tree(asked_sha)),
+            _ if path.starts_with("org/m/resolve/") => self.file(path, asked_sha),
+            _ => said(404, "", "Sorry, we can't find the page you are looking for."),
+        }
+    }
+
+    fn file(&self, path: &str, sha: &str) -> (Head, Bytes) {
+        let field = |head: &mut Head, name: &'static str, text: &str| {
+            let value = HeaderValue::from_str(text).expect("a field value");
+            head.headers.insert(HeaderName::from_static(name), value);
+        };
+        let (status, tag, size) = match path.rsplit('/').next() {
+            Some("a.txt" | "b.txt") => (200, OID, 3),
+            Some("w.bin") => (302, SHA256, 9_000_000),
+            _ => {
+                let (mut head, body) = said(404, "EntryNotFound", "Entry not found");
+                field(&mut head, "x-repo-commit", sha);
+                return (head, body);
+            }
+        };
+        let mut head = Head::new(StatusCode::from_u16(status).expect("a status"));
+        field(&mut head, "x-repo-commit", sha);
+        field(&mut head, "etag", &format!("\"{tag}\""));
+        if status == 302 {
+            field(&mut head, "location", "https://cdn.example/x?Signature=1");
+            field(&mut head, "x-linked-etag", &format!("\"{tag}\""));
+            field(&mut head, "x-linked-size", &size.to_string());
+            field(&mut head, "x-xet-hash", XET);
+        } else {
+            field(&mut head, "content-length", &size.to_string());
+        }
+        (head, Bytes::new())
+    }
+
+    /// How often the hub was asked since the last time.
+    fn questions(&mut self) -> usize {
+        std::mem::take(&mut self.asked).len()
+    }
+}
+
+fn held(row: &Row, offline: bool) -> Held {
+    let standing = Standing {
+        validated: row.validated,
+        fresh_until: row.fresh_until,
+        presence: Presence::Present,
+        offline,
+    };
+    Held { parsed: row.parsed.clone(), version: 0, standing }
+}
+
+fn said(status: u16, code: &str, message: &str) -> (Head, Bytes) {
+    let mut head = Head::new(StatusCode::from_u16(status).expect("a status"));
+    for (name, text) in [("x-error-code", code), ("x-error-message", message)] {
+        if !text.is_empty() {
+            let value = HeaderValue::from_str(text).expect("a field value");
+            head.headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    (head, json!({ "error": message }).to_string().into())
+}
+
+const FILE: &str = "org/m/resolve/main/a.txt";
+const LARGE: &str = "org/m/resolve/main/w.bin";
+const INFO: &str = "api/models/org/m";
+const TREE: &str = "api/models/org/m/tree/main?recursive=true";
+
+#[test]
+fn a_file_is_described_as_the_hub_describes_it() {
+    for follows in [true, false] {
+        let mut stage = Stage { follows, ..Stage::new() };
+        let end = stage.get(LARGE, None);
+        assert_eq!(end.field("x-repo-commit"), ONE);
+        assert_eq!(end.field("etag"), format!("\"{SHA256}\""));
+        assert_eq!(end.field("x-linked-etag"), format!("\"{SHA256}\""));
+        assert_eq!(end.field("x-linked-size"), "9000000");
+        assert_eq!(end.field("x-xet-hash"), XET);
+        let link = end.field("link").to_owned();
+        assert!(
+            link.contains(&format!("<{BASE}/api/models/org/m/xet-read-token/{ONE}>")),
+            "{link}"
+        );
+        assert!(!link.contains("hub.example"), "{link}");
+        let End::File(artifact, _) = end else { panic!("no file") };
+        assert_eq!(
+            (artifact.size, artifact.digests[0].to_hex()),
+            (Some(9_000_000), SHA256.to_owned())
+        );
+        assert!(artifact.lookup.key.is_public());
+        let end = stage.get(FILE, None);
+        assert_eq!((end.field("etag"), end.field("x-linked-etag")), (&*format!("\"{OID}\""), ""));
+    }
+}
+
+#[test]
+fn a_warm_repository_costs_one_question_after_its_time_and_none_before() {
+    let mut stage = Stage::new();
+    stage.get(INFO, None);
+    assert_eq!(stage.questions(), 2, "the description, and the tree behind it");
+    let rounds = |stage: &mut Stage| {
+        for path in [INFO, "api/models/org/m/revision/main", TREE, FILE, LARGE] {
+            assert_eq!(stage.get(path, None).status(), 200, "{path}");
+        }
+        let pinned = format!("org/m/resolve/{ONE}/d/b.txt");
+        assert_eq!(stage.get(&pinned, None).status(), 200);
+        assert_eq!(stage.get(&format!("{INFO}/revision/{ONE}"), None).status(), 200);
+    };
+    rounds(&mut stage);
+    assert_eq!(stage.questions(), 0);
+    stage.after(600);
+    rounds(&mut stage);
+    assert_eq!(stage.asked, ["GET api/models/org/m"]);
+}
+
+#[test]
+fn a_moved_branch_is_followed_and_the_old_commit_stays() {
+    let mut stage = Stage::new();
+    stage.get(FILE, None);
+    stage.head = TWO;
+    stage.after(600);
+    assert_eq!(stage.get(FILE, None).field("x-repo-commit"), TWO);
+    stage.is_down = true;
+    for (path, status) in [
+        (format!("org/m/resolve/{ONE}/only-1"), 200),
+        (format!("org/m/resolve/{TWO}/only-1"), 404),
+        (format!("org/m/resolve/{TWO}/only-2"), 200),
+    ] {
+        let end = stage.get(&path, None);
+        assert_eq!(end.status(), status, "{path}");
+        if status == 404 {
+            assert_eq!(
+                (end.field("x-error-code"), end.field("x-repo-commit")),
+                ("EntryNotFound", TWO)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_token_never_splits_what_is_public() {
+    let mut stage = Stage::new();
+    for token in [None, FRIEND, STRANGER, Some("Basic eA==")] {
+        assert_eq!(stage.get(FILE, token).status(), 200, "{token:?}");
+        assert_eq!(stage.get(TREE, token).status(), 200, "{token:?}");
+    }
+    assert_eq!(stage.questions(), 2);
+    assert_eq!(stage.tokens, BTreeSet::from([String::new()]), "no token went to the hub");
+}
+
+/// Who gets what of a repository that was never public: routes by audiences by states of the hub.
+#[test]
+fn what_was_never_public_is_for_those_the_hub_confirms() {
+    for door in [Door::Gated, Door::Private] {
+        for (path, is_of_files) in [
+            (FILE, true),
+            (LARGE, true),
+            ("org/m/raw/main/a.txt", true),
+            ("api/models/org/m/auth-check", true),
+            (INFO, false),
+            (TREE, false),
+            ("api/models/org/m/revision/main", false),
+            ("api/models/org/m?blobs=true", false),
+            ("api/models/org/m?expand=sha", false),
+            ("api/models/org/m/refs", false),
+        ] {
+            let mut stage = Stage { door, ..Stage::new() };
+            let open_to_all = door == Door::Gated && !is_of_files;
+            // The friend first, so that everything is kept when the others come.
+            assert_eq!(stage.get(path, FRIEND).status(), 200, "{door:?} {path}");
+            for token in [None, STRANGER, Some("Basic aGZfZnJpZW5kOg==")] {
+                let end = stage.get(path, token);
+                let expected = open_to_all || end.status() != 200;
+                assert!(expected, "{door:?} {path} {token:?}: {end:?}");
+                if !open_to_all {
+                    let code = if door == Door::Gated { "GatedRepo" } else { "RepoNotFound" };
+                    assert_eq!(end.field("x-error-code"), code, "{door:?} {path} {token:?}");
+                }
+            }
+            assert!(!stage.tokens.iter().any(|token| token.starts_with("Basic")));
+            // Within the memo the friend is believed; after it only while the hub says so.
+            stage.is_down = true;
+            assert_eq!(stage.get(path, FRIEND).status(), 200, "{door:?} {path}");
+            stage.after(3600);
+            for token in [None, FRIEND, STRANGER] {
+                let end = stage.get(path, token);
+                let shut = matches!(end.status(), 401 | 403 | 404 | 503 | 504);
+                assert!(shut || open_to_all, "{door:?} {path} {token:?} in an outage: {end:?}");
+            }
+            let end = stage.get(path, FRIEND);
+            assert!(open_to_all || end.status() == 504, "an outage is no refusal: {end:?}");
+        }
+    }
+}
+
+#[test]
+fn rights_that_are_taken_away_end_with_the_memo() {
+    for door in [Door::Gated, Door::Private] {
+        let mut stage = Stage { door, ..Stage::new() };
+        assert_eq!(stage.get(FILE, FRIEND).status(), 200);
+        stage.friend = "hf_another";
+        assert_eq!(stage.get(FILE, FRIEND).status(), 200, "{door:?} within the memo");
+        stage.after(61);
+        assert!(matches!(stage.get(FILE, FRIEND).status(), 401 | 403 | 404), "{door:?}");
+    }
+}
+
+#[test]
+fn tokens_are_ignored_where_only_what_is_public_is_served() {
+    for door in [Door::Gated, Door::Private] {
+        let config = Config { auth: Some(Auth::PublicOnly), ..Config::default() };
+        let mut stage = Stage { door, ..Stage::with(config) };
+        assert_eq!(stage.get(FILE, FRIEND).status(), 401, "{door:?}");
+        assert_eq!(stage.tokens, BTreeSet::from([String::new()]));
+    }
+}
+
+#[test]
+fn an_offline_grant_lasts_as_long_as_it_says() {
+    let grant = Some(Duration::from_secs(86400));
+    for door in [Door::Gated, Door::Private] {
+        let config = Config { offline_grant: grant, ..Config::default() };
+        let mut stage = Stage { door, ..Stage::with(config) };
+        assert_eq!(stage.get(FILE, FRIEND).status(), 200);
+        stage.is_down = true;
+        stage.after(80_000);
+        assert_eq!(stage.get(FILE, FRIEND).status(), 200, "{door:?}");
+        stage.restart();
+        assert_eq!(stage.get(FILE, FRIEND).status(), 200, "{door:?} after a restart");
+        assert_ne!(stage.get(FILE, STRANGER).status(), 200, "{door:?}");
+        stage.after(8_000);
+        assert_eq!(stage.get(FILE, FRIEND).status(), 504, "{door:?}");
+    }
+}
+
+#[test]
+fn what_was_public_is_served_on_or_denied_as_configured() {
+    for door in [Door::Gated, Door::Private] {
+        let mut stage = Stage::new();
+        stage.get(FILE, None);
+        stage.after(600);
+        (stage.door, stage.head) = (door, TWO);
+        let end = stage.get(&format!("org/m/resolve/{ONE}/a.txt"), None);
+        assert_eq!(end.status(), 200, "{door:?}: {end:?}");
+        assert!(end.field("warning").contains("withdrawn"), "{door:?}");
+        let End::File(artifact, _) = end else { panic!("no file") };
+        assert!(artifact.lookup.origins.is_empty(), "the hub is not asked for what it closed");
+        // A friend reads what came after; that opens nothing to others.
+        let later = format!("org/m/resolve/{TWO}/only-2");
+        assert_eq!(stage.get(&later, FRIEND).status(), 200, "{door:?}");
+        for token in [None, STRANGER] {
+            let end = stage.get(&later, token);
+            assert!(matches!(end.status(), 401 | 403 | 404), "{door:?} {token:?}: {end:?}");
+        }
+
+        let denied = Config { after_withdrawal: AfterWithdrawal::Deny, ..Config::default() };
+        stage.mount = Stage::with(denied).mount;
+        let end = stage.get(&format!("org/m/resolve/{ONE}/a.txt"), None);
+        assert_eq!(end.status(), 401, "{door:?}");
+    }
+}
+
+#[test]
+fn larders_own_token_opens_to_those_who_are_named() {
+    let config = Config {
+        token_file: Some("token".into()),
+        grant: vec!["ci".to_owned()],
+        ..Config::default()
+    };
+    for door in [Door::Open, Door::Gated, Door::Private] {
+        let mut stage = Stage { door, ..Stage::with(config.clone()) };
+        for (client, path) in
+            [(Some("ci"), FILE), (None, FILE), (Some("other"), FILE), (None, TREE)]
+        {
+            let end = stage.ask(Method::GET, path, FRIEND, client, &[]);
+            let is_let =
+                client == Some("ci") || door == Door::Open || door == Door::Gated && path == TREE;
+            assert_eq!(end.status() == 200, is_let, "{door:?} {client:?} {path}: {end:?}");
+        }
+        assert_eq!(stage.tokens, BTreeSet::from(["hf_service".to_owned()]));
+    }
+}
+
+#[test]
+fn an_outage_is_never_absence() {
+    let mut stage = Stage { is_down: true, ..Stage::new() };
+    for path in [FILE, INFO, TREE, "api/models/org/m/refs", "api/models/org/m?expand=x"] {
+        let end = stage.get(path, None);
+        assert_eq!(end.status(), 504, "{path}");
+        assert_eq!(end.field("x-error-code"), "", "{path}");
+        assert!(!end.field("retry-after").is_empty() && !end.field("x-error-message").is_empty());
+    }
+}
+
+#[test]
+fn lists_come_from_the_tree() {
+    let mut stage = Stage::new();
+    stage.get(INFO, None);
+    stage.is_down = true;
+    stage.after(86400);
+    let paths = |end: &End| {
+        let entries = end.json();
+        let entries = entries.as_array().expect("a list").iter();
+        entries.map(|entry| entry["path"].as_str().expect("a path").to_owned()).collect::<Vec<_>>()
+    };
+    let all = stage.get(TREE, None);
+    assert_eq!(paths(&all), ["a.txt", "d", "d/b.txt", "only-1", "w.bin"]);
+    assert!(all.field("warning").contains("110"), "{all:?}");
+    let large = &all.json()[4];
+    assert_eq!((&large["lfs"]["oid"], &large["xetHash"]), (&json!(SHA256), &json!(XET)));
+    let root = stage.get("api/models/org/m/tree/main", None);
+    assert_eq!(paths(&root), ["a.txt", "d", "only-1", "w.bin"]);
+    assert_eq!(paths(&stage.get("api/models/org/m/tree/main/d", None)), ["d/b.txt"]);
+    let none = stage.get("api/models/org/m/tree/main/additional_chat_templates", None);
+    assert_eq!((none.status(), none.field("x-error-code")), (404, "EntryNotFound"));
+
+    let first = stage.get(&format!("{TREE}&limit=2"), None);
+    assert_eq!(paths(&first), ["a.txt", "d"]);
+    let link = first.field("link");
+    let next = link.trim_start_matches(&format!("<{BASE}/")).split('>').next().expect("a link");
+    assert!(next.contains(ONE), "{next}");
+    let second = stage.get(next, None);
+    assert_eq!(paths(&second), ["d/b.txt", "only-1"]);
+
+    for body in ["paths=a.txt&paths=d&paths=none&expand=False", r#"{"paths":["a.txt","d","none"]}"#]
+    {
+        let path = "api/models/org/m/paths-info/main";
+        let end = stage.ask(Method::POST, path, None, None, body.as_bytes());
+        assert_eq!(paths(&end), ["a.txt", "d"], "{body}");
+    }
+    let blobs = stage.get("api/models/org/m?blobs=true", None).json();
+    assert_eq!(blobs["siblings"][3]["lfs"]["sha256"], SHA256);
+    assert_eq!(blobs["siblings"].as_array().map(Vec::len), Some(4));
+}
+
+#[test]
+fn the_hub_s_addresses_become_larder_s() {
+    let mut stage = Stage::new();
+    for path in [INFO, "api/models/org/m/revision/tag", "api/models/org/m?expand=x"] {
+        let end = stage.get(path, None);
+        assert_eq!(end.json()["url"], format!("{BASE}/org/m"), "{path}");
+    }
+}
+
+#[test]
+fn references_that_the_hub_lacks_are_refused_in_its_words_and_kept_ones_stay() {
+    let mut stage = Stage::new();
+    let end = stage.get("org/m/resolve/nowhere/a.txt", None);
+    assert_eq!((end.status(), end.field("x-error-code")), (404, "RevisionNotFound"));
+    assert_eq!(stage.get("org/m/resolve/tag/a.txt", None).status(), 200);
+    stage.is_down = true;
+    stage.after(86400);
+    let end = stage.get("org/m/resolve/tag/a.txt", None);
+    assert_eq!(end.status(), 200);
+    assert!(end.field("warning").contains("110"));
+    let refs = stage.get("api/models/org/m/refs", None);
+    assert_eq!(refs.json()["branches"][0]["targetCommit"], ONE);
+}
+
+#[test]
+fn what_is_not_known_passes_with_the_hub_s_own_tokens_only() {
+    let mut stage = Stage::new();
+    for (token, sent) in
+        [(None, false), (FRIEND, true), (Some("Basic eA=="), false), (Some("Bearer other"), false)]
+    {
+        let End::Passed(request) = stage.get("org", token) else { panic!("{token:?}") };
+        assert_eq!(request.credentials.is_some(), sent, "{token:?}");
+        assert!(request.headers.get(header::AUTHORIZATION).is_none());
+        for path in ["api/whoami-v2", "api/models?search=x"] {
+            assert_eq!(matches!(stage.get(path, token), End::Passed(_)), sent, "{path} {token:?}");
+        }
+    }
+    assert_eq!(stage.get("api/telemetry/x/y", FRIEND).status(), 200);
+    assert_eq!(stage.get("-/elsewhere", None).status(), 404);
+    let token = "api/buckets/o/b/xet-read-token";
+    assert_eq!(stage.get(token, FRIEND).status(), 501);
+    assert_eq!(stage.tokens, BTreeSet::from([String::new()]));
+}

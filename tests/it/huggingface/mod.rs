@@ -1,0 +1,16 @@
+//! The model hub: that the fake is one, and what clients get of it through Larder.
+
+mod adapter;
+mod clients;
+mod fake;
+mod import;
+mod matrix;
+mod process;
+mod replays_crowd;
+mod replays_faults;
+mod replays_kinds;
+mod replays_privacy;
+mod replays_rights;
+mod sparse;
+mod stock;
+mod xet;
