@@ -633,9 +633,8 @@ def matrix(binary, only):
             say(f"{client.name}: {', '.join(Images.TAGS[tag] for tag in client.tags)}")
             results[client.name] = try_client(binary, registry, client, digests, OUTAGES)
             clients.tell({client.name: results[client.name]})
-    if not only:
-        title = f"{versions()}, seconds in which {', '.join(Images.TAGS.values())} are pulled one after the other into an empty place:"
-        clients.write_report("containers", title, STATES, results)
+    title = f"{versions()}; seconds in which {', '.join(Images.TAGS.values())} are pulled one after the other into an empty place:"
+    clients.write_report("containers", title, STATES, results, [client.name for client in every_client()])
     return clients.tell(results, quiet=True)
 
 
