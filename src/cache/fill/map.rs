@@ -9,11 +9,12 @@ use std::ops::Range;
 /// Claims of readers ahead begin and end at multiples of this, so that small reads leave few gaps behind.
 pub(super) const BLOCK_BYTES: u64 = 1 << 20;
 
-/// A byte this close ahead of a lane is waited for: the lane may have received it already (it holds up to two batches).
-pub(super) const NEAR_BYTES: u64 = 4 << 20;
+/// A byte this close ahead of a lane is waited for: the lane, its connection and the kernel may have received it already, and what
+/// they hold behind the place where another lane takes over is lost.
+pub(super) const NEAR_BYTES: u64 = 8 << 20;
 
-/// For a reader who wants more than [`NEAR_BYTES`], near is farther: what a lane has under way behind the place where another one
-/// takes over is lost, and clients that read one body by many ranges with open ends (containerd from 2.1) would cut a lane at each of them.
+/// For a reader who wants more than [`NEAR_BYTES`], near is farther: clients that read one body by many ranges with open ends (containerd
+/// from 2.1) would cut a lane at each of them.
 pub(super) const NEAR_FOR_LONG_BYTES: u64 = 32 << 20;
 
 /// Disjoint runs of bytes that do not touch, by their start.
