@@ -198,7 +198,10 @@ const GAUGES: &[Described] = &[
     ("larder_store_writable", "1 while the index takes writes, else 0."),
     ("larder_oci_pulls_remaining", "Pulls that a registry says it still allows us."),
     ("larder_upstream_circuit_open", "1 while a host is left alone after failures, else 0."),
-    ("larder_upstream_quota_remaining", "What a host says is left of a quota of ours."),
+    (
+        "larder_upstream_quota_remaining",
+        "Requests that a host said it would still answer, by its quota's name.",
+    ),
 ];
 
 const HISTOGRAMS: &[Described] = &[

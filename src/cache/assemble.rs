@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::cache::Parts;
 use crate::cache::lookup::{Assemble, Assembly, Decode, Page, Piece};
-use crate::semantics::range::{self, Spec};
+use crate::semantics::range::{self, Selection};
 use crate::types::Head;
 use crate::upstream::{
     Framing, OriginBody, OriginRequest, OriginResponse, Upstream, UpstreamError,
@@ -33,18 +33,17 @@ pub(crate) fn open(
     refused: OriginResponse,
 ) -> OriginResponse {
     let length = how.length();
-    let start = match range::parse(&request.headers).as_deref() {
-        Some([Spec::From { first, last: None }]) if *first < length => *first,
-        _ => 0,
+    let (status, part) = match range::select(range::parse(&request.headers).as_deref(), length) {
+        Selection::Single(part) => (StatusCode::PARTIAL_CONTENT, part),
+        _ => (StatusCode::OK, 0..length),
     };
-    let mut head = Head::new(StatusCode::OK);
-    if start > 0 {
-        head.status = StatusCode::PARTIAL_CONTENT;
-        let range = format!("bytes {start}-{}/{length}", length - 1);
+    let mut head = Head::new(status);
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
         let range = HeaderValue::try_from(range).expect("digits are a field value");
         head.headers.insert(header::CONTENT_RANGE, range);
     }
-    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length - start));
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
     head.headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
     let host = request.url.host_str().unwrap_or_default().to_owned();
     let assembling = Assembling {
@@ -52,8 +51,8 @@ pub(crate) fn open(
         attempts: parts.config.resume_attempts,
         how,
         host,
-        at: start,
-        length,
+        at: part.start,
+        end: part.end,
         pieces: VecDeque::new(),
         current: None,
         ready: VecDeque::new(),
@@ -71,7 +70,7 @@ struct Assembling {
     failures: u32,
     /// What was given so far ends here.
     at: u64,
-    length: u64,
+    end: u64,
     /// Pieces to come, of the stretch under way.
     pieces: VecDeque<Piece>,
     current: Option<Current>,
@@ -99,11 +98,13 @@ impl Assembling {
     async fn give(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
+                let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+                let bytes = bytes.slice(..bytes.len().min(left));
                 self.at += bytes.len() as u64;
                 self.failures = 0;
                 return Ok(Some(bytes));
             }
-            if self.at >= self.length {
+            if self.at >= self.end {
                 return Ok(None);
             }
             if let Err(error) = self.advance().await {

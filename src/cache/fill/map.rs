@@ -12,6 +12,10 @@ pub(super) const BLOCK_BYTES: u64 = 1 << 20;
 /// A byte this close ahead of a lane is waited for: the lane may have received it already (it holds up to two batches).
 pub(super) const NEAR_BYTES: u64 = 4 << 20;
 
+/// For a reader who wants more than [`NEAR_BYTES`], near is farther: what a lane has under way behind the place where another one
+/// takes over is lost, and clients that read one body by many ranges with open ends (containerd from 2.1) would cut a lane at each of them.
+pub(super) const NEAR_FOR_LONG_BYTES: u64 = 32 << 20;
+
 /// Disjoint runs of bytes that do not touch, by their start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Runs(BTreeMap<u64, u64>);
@@ -160,7 +164,7 @@ impl Map {
     pub(super) fn block_for(&self, wanted: &Range<u64>) -> Option<Range<u64>> {
         let total = self.total?;
         let at = wanted.start;
-        if at >= total || self.arrived.end_of(at) > at || self.is_near(at) {
+        if at >= total || self.arrived.end_of(at) > at || self.is_near(wanted, total) {
             return None;
         }
         let floor = at - at % BLOCK_BYTES;
@@ -170,11 +174,14 @@ impl Map {
         (start < end).then_some(start..end)
     }
 
-    /// Whether a lane is about to bring the byte at `offset`.
-    fn is_near(&self, offset: u64) -> bool {
-        self.claims
-            .values()
-            .any(|claim| claim.contains(&offset) && offset - claim.start <= NEAR_BYTES)
+    /// Whether a lane will soon bring the first byte of what is wanted.
+    fn is_near(&self, wanted: &Range<u64>, total: u64) -> bool {
+        let offset = wanted.start;
+        let near = match wanted.end.min(total).saturating_sub(offset) > NEAR_BYTES {
+            true => NEAR_FOR_LONG_BYTES,
+            false => NEAR_BYTES,
+        };
+        self.claims.values().any(|claim| claim.contains(&offset) && offset - claim.start <= near)
     }
 
     fn end_of_claims_over(&self, offset: u64) -> u64 {
@@ -207,6 +214,17 @@ mod tests {
             runs.insert(range);
         }
         assert_eq!(runs.0.into_iter().collect::<Vec<_>>(), [(5, 40)]);
+    }
+
+    #[test]
+    fn long_reads_wait_longer_for_the_lane_that_is_coming() {
+        let total = 100 * MIB;
+        let mut map = Map::new(Some(total), 0);
+        map.claim(map.gap().expect("nothing has come"));
+        assert_eq!(map.block_for(&(20 * MIB..total)), None, "soon there");
+        assert_eq!(map.block_for(&(20 * MIB..u64::MAX)), None, "soon there");
+        assert_eq!(map.block_for(&(20 * MIB..21 * MIB)), Some(20 * MIB..21 * MIB), "a short look");
+        assert_eq!(map.block_for(&(40 * MIB..total)), Some(40 * MIB..total), "far ahead");
     }
 
     #[test]

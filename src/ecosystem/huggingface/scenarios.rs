@@ -685,6 +685,9 @@ fn what_is_not_known_passes_with_the_hub_s_own_tokens_only() {
         }
     }
     assert_eq!(stage.get("api/telemetry/x/y", FRIEND).status(), 200);
+    for path in ["api/agent-harnesses", "api/models-tags-by-type"] {
+        assert!(matches!(stage.get(path, FRIEND), End::Reply(..)), "{path}");
+    }
     assert_eq!(stage.get("-/elsewhere", None).status(), 404);
     let token = "api/buckets/o/b/xet-read-token";
     assert_eq!(stage.get(token, FRIEND).status(), 501);

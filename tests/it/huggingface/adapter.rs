@@ -182,6 +182,6 @@ async fn what_was_kept_survives_a_restart_without_the_hub() {
     let refs = larder.get("/api/models/org/model/refs").await.json();
     assert_eq!(refs["branches"][0]["targetCommit"], sha);
     let cold = larder.get("/org/model/resolve/main/data/deep/b.txt").await;
-    assert_eq!(cold.status, 504, "{cold:?}");
+    assert!(matches!(cold.status.as_u16(), 503 | 504), "{cold:?}");
     assert!(!cold.header("x-error-message").is_empty() && cold.header("x-error-code").is_empty());
 }

@@ -11,6 +11,7 @@ mod replays_faults;
 mod replays_kinds;
 mod replays_privacy;
 mod replays_rights;
+mod replays_vast;
 mod sparse;
 mod stock;
 mod xet;

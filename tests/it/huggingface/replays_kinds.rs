@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::clients::{Sequence, Session, Wanted};
-use super::stock::{ID, Stand, content};
+use super::stock::{ID, Stand, content, fault, wanted};
 use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Files, Kind, LibraryModel, World, files};
 use crate::support::larder::{HUB_NAME, Larder, over_hub};
@@ -155,4 +155,34 @@ async fn the_head_of_a_file_leads_to_xet() {
     let small = small.send().await;
     assert_eq!(small.header("etag"), format!("\"{}\"", content()["config.json"].oid));
     assert_eq!(small.header("x-xet-hash"), "");
+}
+
+/// Files without a byte, in git and beside it. hf-hub 0.x asks for the first byte of a file and gives up where there is none.
+#[tokio::test]
+async fn an_empty_file_is_a_file() {
+    let empty = || {
+        files([
+            ("__init__.py", File::plain("")),
+            ("config.json", File::plain("{}")),
+            ("nothing.bin", File::lfs("")),
+        ])
+    };
+    let hub = FakeHub::start().await;
+    hub.model(ID, empty());
+    let larder = Larder::start(&over_hub(&hub, "")).await;
+    let main = wanted("main", &empty());
+    for outage in [false, true] {
+        if outage {
+            hub.refuse().await;
+            larder.advance(3600);
+        }
+        for sequence in [Sequence::Siblings, Sequence::Tree, Sequence::Xet, Sequence::GitLfs] {
+            let got = Session::new(&larder.url("")).run(sequence, &main).await;
+            assert_eq!(fault(sequence, &empty(), got), None, "{sequence:?}, outage {outage}");
+        }
+        let part = larder.client.get(larder.url("/org/model/resolve/main/nothing.bin"));
+        let part = part.with("range", "bytes=0-0").send().await;
+        assert_eq!(part.status, 416, "{part:?}");
+        assert_eq!(part.header("content-range"), "bytes */0");
+    }
 }

@@ -166,6 +166,14 @@ async fn larders_own_token_opens_to_the_named_alone() {
         assert_eq!(ask("ci", "/org/secret/resolve/main/notes.txt").await.text(), OLD);
         assert_eq!(ask("dev", "/org/public/resolve/main/notes.txt").await.text(), NEW);
     }
+    // The token in the endpoint is in every address that such a client is led to.
+    hub.switch(|switches| switches.page_entries = 1);
+    for sequence in [Sequence::Siblings, Sequence::Tree, Sequence::Xet, Sequence::FirstByte] {
+        let session = Session::new(&larder.url("/-/t/token-of-ci-0123456789"));
+        let secret = Wanted { id: "org/secret".to_owned(), ..wanted("main", &before()) };
+        let got = session.run(sequence, &secret).await;
+        assert_eq!(fault(sequence, &before(), got), None, "{sequence:?}");
+    }
     for host in [&hub.cdn, &hub.viewer, &hub.library] {
         assert!(host.log().iter().all(|logged| logged.header("authorization").is_none()));
     }

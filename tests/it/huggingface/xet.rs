@@ -308,15 +308,47 @@ async fn chunks_that_break_are_asked_for_again_and_wrong_ones_are_refused() {
 #[tokio::test]
 async fn chunks_are_given_where_there_is_no_room_for_the_file() {
     let (hub, pattern, hash) = hub(9).await;
-    let settings = format!("{}\n[store]\nmin_free = \"1000 TiB\"\n", over_hub(&hub, ""));
+    for bridge_limit in [None, Some(1 << 20)] {
+        hub.switch(|switches| switches.bridge_limit = bridge_limit);
+        chunks_without_room(&hub, &pattern, &hash).await;
+    }
+}
+
+async fn chunks_without_room(hub: &FakeHub, pattern: &Pattern, hash: &str) {
+    let settings = format!("{}\n[store]\nmin_free = \"1000 TiB\"\n", over_hub(hub, ""));
     let larder = Larder::start(&settings).await;
     let client = Client::new(&larder, "main").await;
-    let told = client.describe("v2", &hash, Some("bytes=1000000-1999999")).await.json();
+    let told = client.describe("v2", hash, Some("bytes=1000000-1999999")).await.json();
     let reply = client.fetch(&places(&told)[0]).await;
     assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT, "{reply:?}");
     assert!(reply.header("cache-status").contains("disk-full"), "{:?}", reply.headers);
     let content = unframed(&reply.body);
     let offset = told["offset_into_first_range"].as_u64().expect("an offset");
     assert!(pattern.matches(1_000_000 - offset, &content) && content.len() >= 1_000_000);
-    assert!(pattern.matches(0, &client.whole("v1", &hash).await));
+    assert!(pattern.matches(0, &client.whole("v1", hash).await));
+}
+
+#[tokio::test]
+async fn a_file_of_chunks_goes_on_after_a_restart_where_it_stopped() {
+    let (hub, pattern, _) = hub(10).await;
+    hub.switch(|switches| switches.bridge_limit = Some(1 << 20));
+    let path = format!("/{ID}/resolve/main/model.safetensors");
+    let larder = Larder::start(&over_hub(&hub, "")).await;
+    let gate = Gate::closed();
+    hub.cdn.fault("/xorbs/*", Fault::Wait(Some(2 << 20), gate.clone()));
+    let mut open = larder.client.get(larder.url(&path)).open().await;
+    let mut read = 0;
+    while read < 3 << 19 {
+        let bytes = soon("the first bytes", open.next()).await.expect("they come");
+        read += bytes.expect("the file is longer").len();
+    }
+    drop(open);
+    let larder = larder.restart().await;
+    gate.open();
+    hub.heal();
+    hub.forget();
+    let whole = larder.get(&path).await;
+    assert!(!whole.cut && pattern.matches(0, &whole.body), "{:?}", whole.headers);
+    assert_eq!(whole.body.len() as u64, SIZE);
+    assert!(hub.sent_by_cdn() < SIZE - (1 << 20), "it began again: {}", hub.sent_by_cdn());
 }
