@@ -134,10 +134,7 @@ impl Transfer {
     async fn close(&self, registration: Registration, ending: Ending) {
         let sink = self.sink().take();
         if let Some(sink) = sink {
-            let noted = off_worker(move || sink.checkpoint()).await;
-            if let Err(error) = noted {
-                tracing::debug!(cache.key = %self.fill.key, %error, "a fill's progress was not noted");
-            }
+            off_worker(move || sink.checkpoint()).await;
         }
         drop(registration);
         if let Ending::Failed(failure) = &ending {
@@ -215,9 +212,11 @@ impl Transfer {
         let Answered { response, accepted, request } = answered;
         let origin = (response.url != request.url)
             .then(|| crate::upstream::request::display_address(&response.url).into());
+        let shortcut = (response.url != request.url).then(|| response.url.clone());
         let sink = self.open(partial, &response, &accepted, &request, &answer);
         let source = Source {
             request,
+            shortcut: Arc::new(Mutex::new(shortcut)),
             identity: answer.identity,
             promise: promise_of(&answer.promised),
             ranges: Ranges::of(&response.head),
