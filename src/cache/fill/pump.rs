@@ -152,6 +152,9 @@ impl Pump {
         let piece = self.piece();
         let was_parallel = self.is_parallel();
         let mut state = self.sink.fill.lock();
+        if state.has_overflowed() {
+            return;
+        }
         let (at, arrived) = (self.began.elapsed(), state.map.arrived().bytes());
         let left = state.map.total.unwrap_or_default().saturating_sub(arrived);
         let awaited = state.is_followed();
