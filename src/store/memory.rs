@@ -49,6 +49,11 @@ impl MemoryStore {
         self.lock().blobs.remove(&blob).is_some()
     }
 
+    /// Replaces the bytes of a blob, as a disk does. False when there were none.
+    pub fn spoil_blob(&self, blob: BlobId, bytes: Bytes) -> bool {
+        self.lock().blobs.insert(blob, bytes).is_some()
+    }
+
     /// Whether `blob` was asked for ([`Store::touch`]) since the store was made.
     pub fn was_touched(&self, blob: BlobId) -> bool {
         self.lock().touched.contains(&blob)
@@ -99,6 +104,14 @@ impl Store for MemoryStore {
     fn open(&self, blob: BlobId) -> Result<Option<Arc<dyn ReadAt>>, StoreError> {
         let bytes = self.lock().blobs.get(&blob).cloned();
         Ok(bytes.map(|bytes| self.reader(bytes)))
+    }
+
+    fn suspect(&self, blob: BlobId) {
+        let mut shelf = self.lock();
+        if shelf.blobs.get(&blob).is_some_and(|bytes| BlobId::of(bytes) != blob) {
+            shelf.blobs.remove(&blob);
+            shelf.entries.retain(|_, entry| entry.body.blob() != Some(blob));
+        }
     }
 
     fn resolve(&self, digest: &Digest) -> Result<Option<BlobId>, StoreError> {
