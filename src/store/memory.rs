@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use super::{Change, Entry, Partial, Progress, ReadAt, Store, StoreError, Usage};
 use crate::types::{BlobId, CacheKey, Digest};
@@ -106,12 +106,13 @@ impl Store for MemoryStore {
         Ok(bytes.map(|bytes| self.reader(bytes)))
     }
 
-    fn suspect(&self, blob: BlobId) {
+    fn suspect(&self, blob: BlobId) -> BoxFuture<'static, ()> {
         let mut shelf = self.lock();
         if shelf.blobs.get(&blob).is_some_and(|bytes| BlobId::of(bytes) != blob) {
             shelf.blobs.remove(&blob);
             shelf.entries.retain(|_, entry| entry.body.blob() != Some(blob));
         }
+        ready(()).boxed()
     }
 
     fn resolve(&self, digest: &Digest) -> Result<Option<BlobId>, StoreError> {

@@ -49,9 +49,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Opens a sealed blob; `None` when it is not there (any row naming it is then a miss). Open readers survive eviction.
     fn open(&self, blob: BlobId) -> Result<Option<Arc<dyn ReadAt>>, StoreError>;
 
-    /// Somebody has read bytes of a blob that are not its own. It is looked at soon, and set aside if that is so: then every entry that names it
-    /// is a miss that heals.
-    fn suspect(&self, blob: BlobId);
+    /// Somebody has read bytes of a blob that are not its own. Looks at it, and sets it aside if that is so: from then on every entry that names
+    /// it is a miss that heals.
+    fn suspect(&self, blob: BlobId) -> BoxFuture<'static, ()>;
 
     /// The blob that has this digest, of whatever algorithm, if one is kept.
     fn resolve(&self, digest: &Digest) -> Result<Option<BlobId>, StoreError>;

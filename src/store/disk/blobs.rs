@@ -3,7 +3,7 @@
 //! A file gets its name only when its bytes are durable, and loses it before its bytes go. Left out: which blobs are named by entries
 //! (`index`), and when one has to go (`evict`, `sweep`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -34,6 +34,8 @@ pub(super) struct Blobs {
     buffers: Arc<Buffers>,
     /// Blobs sealed whose commit has not come yet: how many seals, and when the last was.
     awaited: Mutex<HashMap<BlobId, (usize, Timestamp)>>,
+    /// Blobs whose files were found damaged: not to be read, whether or not they could be moved away.
+    damaged: Mutex<HashSet<BlobId>>,
     /// Number of the next file in the trash.
     next_trash: AtomicU64,
 }
@@ -66,12 +68,26 @@ impl Blobs {
         let next_trash = AtomicU64::new(u64::from(std::process::id()) << 32);
         let awaited = Mutex::default();
         let quarantine = root.join("quarantine");
-        Ok(Self { directory, trash, quarantine, device, open, buffers, awaited, next_trash })
+        let damaged = Mutex::default();
+        Ok(Self {
+            directory,
+            trash,
+            quarantine,
+            device,
+            open,
+            buffers,
+            awaited,
+            damaged,
+            next_trash,
+        })
     }
 
     pub(super) fn open(&self, blob: BlobId) -> Result<Option<Arc<FileReader>>, StoreError> {
         if let Some(reader) = self.open.get(&blob) {
             return Ok(Some(reader));
+        }
+        if self.damaged().contains(&blob) {
+            return Ok(None);
         }
         match File::open(self.path(blob)) {
             Ok(file) => Ok(Some(self.remember(blob, file))),
@@ -115,6 +131,7 @@ impl Blobs {
             }
             return Err(error);
         }
+        self.damaged().remove(&blob);
         Ok(self.remember(blob, file))
     }
 
@@ -151,6 +168,15 @@ impl Blobs {
         Ok(true)
     }
 
+    /// Lets nobody read a blob any more, unless its file is not the one with this inode number.
+    pub(super) fn distrust(&self, blob: BlobId, inode: u64) {
+        self.damaged().insert(blob);
+        if self.inode(blob) != Some(inode) {
+            self.damaged().remove(&blob);
+        }
+        self.open.invalidate(&blob);
+    }
+
     /// Moves a damaged blob to where nothing is served from, unless a seal awaits its commit.
     pub(super) fn quarantine(&self, blob: BlobId, now: Timestamp) -> io::Result<()> {
         let awaited = self.awaited();
@@ -159,7 +185,9 @@ impl Blobs {
         }
         self.open.invalidate(&blob);
         make_directories(&*self.device, &self.quarantine)?;
-        self.device.rename(&self.path(blob), &self.quarantine.join(blob.to_hex()))
+        self.device.rename(&self.path(blob), &self.quarantine.join(blob.to_hex()))?;
+        self.damaged().remove(&blob);
+        Ok(())
     }
 
     /// Which file a blob has now.
@@ -226,6 +254,10 @@ impl Blobs {
     pub(super) fn path(&self, blob: BlobId) -> PathBuf {
         let name = blob.to_hex();
         self.directory.join(&name[..2]).join(name)
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, HashSet<BlobId>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn awaited(&self) -> MutexGuard<'_, HashMap<BlobId, (usize, Timestamp)>> {

@@ -214,7 +214,8 @@ impl DiskStore {
             .map_err(|error| StoreError::io("start the writer's thread", error))?;
         tasks.spawn(writer::tend(self.jobs.downgrade(), self.shared.clone(), stop.clone()));
         tasks.spawn(self.sweeper(config, tasks).run(config.sweep_round, stop.clone()));
-        tasks.spawn(self.scrubber(config, tasks).run(stop.clone()));
+        tasks.spawn(self.scrubber(config, tasks).go_round(stop.clone()));
+        tasks.spawn(self.scrubber(config, tasks).look_at_suspects(stop.clone()));
         if config.budget.is_some() {
             tasks.spawn(self.evictor(tasks).run(stop.clone()));
         }
@@ -317,8 +318,13 @@ impl Store for DiskStore {
         self.shared.read(|view| view.resolve(digest))
     }
 
-    fn suspect(&self, blob: BlobId) {
-        self.shared.suspects.add(blob);
+    fn suspect(&self, blob: BlobId) -> BoxFuture<'static, ()> {
+        let looked = self.shared.suspects.add(blob);
+        async move {
+            // Without an answer the store is being closed.
+            let _ = looked.await;
+        }
+        .boxed()
     }
 
     fn partial(&self, key: &CacheKey) -> Result<Arc<dyn Partial>, StoreError> {

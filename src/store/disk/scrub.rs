@@ -1,14 +1,14 @@
 //! The scrubber: reads all blobs again, slowly, and sets aside what is no longer right before anybody is served it.
 //!
 //! It goes round in the order of the digests, from a random place on, so that restarts do not look at the same blobs over and over. A blob
-//! that somebody found wrong while reading it ([`Store::suspect`]) comes first. What is wrong loses its rows and is moved to `quarantine`:
+//! that somebody found wrong while reading it ([`Store::suspect`]) is looked at at once. What is wrong loses its rows and is moved to `quarantine`:
 //! whoever asks for it next finds nothing kept and fetches it again. Left out: rows of the index (`verify`).
 //!
 //! [`Store::suspect`]: crate::store::Store::suspect
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -31,31 +31,31 @@ const SLICE: u64 = 1 << 20;
 const LEAST: u64 = 64 << 10;
 /// How often it is looked whether the store is still there while nothing is to be done.
 const IDLE: Duration = Duration::from_secs(60);
-/// Most blobs that wait because somebody found them wrong; more are met again.
-const MOST_SUSPECTS: usize = 1024;
+/// Shorter pauses between rounds would be none.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// Names told of a damaged blob.
 const MOST_NAMES: usize = 10;
 
 /// Blobs that somebody found wrong, and what became of all that was looked at.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    waiting: Mutex<HashSet<BlobId>>,
+    waiting: Mutex<HashMap<BlobId, Vec<oneshot::Sender<()>>>>,
     told: Notify,
     pub(super) checked: AtomicU64,
     pub(super) damaged: AtomicU64,
 }
 
 impl Suspects {
-    pub(super) fn add(&self, blob: BlobId) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < MOST_SUSPECTS {
-            waiting.insert(blob);
-        }
+    /// The answer comes when the blob has been looked at.
+    pub(super) fn add(&self, blob: BlobId) -> oneshot::Receiver<()> {
+        let (done, looked) = oneshot::channel();
+        self.waiting().entry(blob).or_default().push(done);
         self.told.notify_one();
+        looked
     }
 
-    fn take(&self) -> HashSet<BlobId> {
-        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    fn waiting(&self) -> MutexGuard<'_, HashMap<BlobId, Vec<oneshot::Sender<()>>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,34 +65,55 @@ pub(super) struct Scrubber {
     pub(super) buffers: Arc<Buffers>,
     pub(super) jobs: mpsc::WeakSender<Job>,
     pub(super) tasks: TaskTracker,
-    /// Bytes a second; zero: only suspects are looked at.
+    /// Bytes a second of a round; zero: there are none.
     pub(super) rate: u64,
     /// From the beginning of one round to that of the next.
     pub(super) interval: Duration,
 }
 
 impl Scrubber {
-    pub(super) async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.go_round()).await;
-    }
-
-    async fn go_round(&self) {
-        let mut next_round = Instant::now();
-        while self.jobs.strong_count() > 0 {
-            if self.rate > 0 && Instant::now() >= next_round {
-                next_round = Instant::now() + self.interval;
-                let mut start = BlobId([0; 32]);
-                start.0.fill_with(|| fastrand::u8(..));
-                match self.round(start).await {
-                    Ok(()) => self.shared.meters.scrubbed_round(),
-                    Err(error) => {
-                        tracing::warn!(error = %error, "looking at the blobs again failed");
-                    }
+    /// One round after the other.
+    pub(super) async fn go_round(self, stop: CancellationToken) {
+        while self.rate > 0 && self.jobs.strong_count() > 0 {
+            let next = Instant::now() + self.interval;
+            let mut start = BlobId([0; 32]);
+            start.0.fill_with(|| fastrand::u8(..));
+            match stop.run_until_cancelled(self.round(start)).await {
+                None => return,
+                Some(Ok(())) => self.shared.meters.scrubbed_round(),
+                Some(Err(error)) => {
+                    tracing::warn!(error = %error, "looking at the blobs again failed");
                 }
             }
-            let _ = timeout(IDLE, self.shared.suspects.told.notified()).await;
-            if let Err(error) = self.look_at_suspects().await {
-                tracing::warn!(error = %error, "looking at a blob again failed");
+            while Instant::now() < next && self.jobs.strong_count() > 0 {
+                let pause = next.duration_since(Instant::now()).clamp(LEAST_PAUSE, IDLE);
+                if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Looks at blobs as somebody finds them wrong.
+    pub(super) async fn look_at_suspects(self, stop: CancellationToken) {
+        while self.jobs.strong_count() > 0 {
+            let told = timeout(IDLE, self.shared.suspects.told.notified());
+            if stop.run_until_cancelled(told).await.is_none() {
+                return;
+            }
+            let waiting = std::mem::take(&mut *self.shared.suspects.waiting());
+            for (blob, done) in waiting {
+                match stop.run_until_cancelled(self.look_at_suspect(blob)).await {
+                    None => return,
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        tracing::warn!(error = %error, "looking at a blob again failed");
+                    }
+                }
+                for done in done {
+                    // Who asked may have gone.
+                    let _ = done.send(());
+                }
             }
         }
     }
@@ -110,26 +131,24 @@ impl Scrubber {
                     if self.jobs.strong_count() == 0 || to.is_some_and(|to| candidate.blob >= to) {
                         return Ok(());
                     }
-                    self.look_at(candidate.blob, candidate.size).await?;
-                    self.look_at_suspects().await?;
+                    self.look_at(candidate.blob, candidate.size, self.rate).await?;
                 }
             }
         }
         Ok(())
     }
 
-    pub(super) async fn look_at_suspects(&self) -> Result<(), StoreError> {
-        for blob in self.shared.suspects.take() {
-            let shared = self.shared.clone();
-            let size = move || shared.read(|view| view.size_of(blob));
-            if let Some(size) = self.blocking(size).await?? {
-                self.look_at(blob, size).await?;
-            }
+    async fn look_at_suspect(&self, blob: BlobId) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let size = move || shared.read(|view| view.size_of(blob));
+        match self.blocking(size).await?? {
+            Some(size) => self.look_at(blob, size, 0).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    async fn look_at(&self, blob: BlobId, size: u64) -> Result<(), StoreError> {
+    /// Reads a blob again, at most `rate` bytes a second (0: as fast as it goes), and sets it aside if it is damaged.
+    async fn look_at(&self, blob: BlobId, size: u64, rate: u64) -> Result<(), StoreError> {
         let (shared, buffers) = (self.shared.clone(), self.buffers.clone());
         let begin = move || Check::begin(&shared.blobs, &buffers, blob, size);
         let (mut check, mut progress) = match self.blocking(begin).await? {
@@ -143,14 +162,14 @@ impl Scrubber {
                 return Ok(());
             }
         };
-        self.pause(LEAST).await;
+        pause(LEAST, rate).await;
         while progress == Progress::Under {
             let step = move || {
                 let progress = check.step(SLICE);
                 (check, progress)
             };
             (check, progress) = self.blocking(step).await?;
-            self.pause(size.min(SLICE)).await;
+            pause(size.min(SLICE), rate).await;
         }
         self.shared.suspects.checked.fetch_add(1, Ordering::Relaxed);
         self.shared.meters.scrubbed(size);
@@ -168,6 +187,7 @@ impl Scrubber {
         damage: Damage,
     ) -> Result<(), StoreError> {
         let shared = self.shared.clone();
+        shared.blobs.distrust(blob, inode);
         let names = move || shared.read(|view| view.names_of(blob, MOST_NAMES));
         let names = self.blocking(names).await??;
         let jobs = self.jobs.upgrade().ok_or(StoreError::Refusing)?;
@@ -185,17 +205,17 @@ impl Scrubber {
         Ok(())
     }
 
-    /// Waits as long as `bytes` take at the rate allowed.
-    async fn pause(&self, bytes: u64) {
-        if self.rate > 0 {
-            sleep(Duration::from_secs_f64(bytes as f64 / self.rate as f64)).await;
-        }
-    }
-
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         self.tasks.spawn_blocking(work).await.map_err(|_| StoreError::Refusing)
+    }
+}
+
+/// Waits as long as `bytes` take at `rate` bytes a second; not at all at none.
+async fn pause(bytes: u64, rate: u64) {
+    if rate > 0 {
+        sleep(Duration::from_secs_f64(bytes as f64 / rate as f64)).await;
     }
 }

@@ -14,6 +14,7 @@ use crate::store::conformance::{self, entry, entry_of, keep, key, progress, put,
 use crate::store::{Progress, Stored};
 
 mod crashes;
+mod damage;
 mod simulated;
 
 /// Before any time that a file system under test shows.
@@ -146,7 +147,7 @@ impl Rig {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (store, writer) = DiskStore::prepare(directory.path(), &config, clock, device.clone())?;
         // Making room is left to the tests.
-        let idle = Config { budget: None, ..config };
+        let idle = Config { budget: None, scrub_rate: ByteSize(0), ..config };
         store.start(writer, &idle, &tasks, &stop)?;
         Ok(Self { directory, config, device, now, tasks, stop, store })
     }

@@ -96,7 +96,12 @@ impl World {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let device = Arc::new(disk.clone());
         let (store, writer) = DiskStore::prepare(directory.path(), &config, clock, device)?;
-        store.start(writer, &Config { budget: None, ..config }, &tasks, &stop)?;
+        store.start(
+            writer,
+            &Config { budget: None, scrub_rate: ByteSize(0), ..config },
+            &tasks,
+            &stop,
+        )?;
         Ok(Self { directory, disk, now, tasks, stop, store })
     }
 
