@@ -72,6 +72,8 @@ pub fn start(config: &Config) -> Result<(), TelemetryError> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Telling standard error that it cannot be written panics where it cannot: a full disk would fail every request that is logged.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     match config.format {
         Format::Text => lines.finish().try_init()?,
