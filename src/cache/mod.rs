@@ -197,7 +197,7 @@ impl Parts {
         }
     }
 
-    /// Reads a whole blob of `size` bytes; `None` when it is gone. Meant for documents, whose size is bounded.
+    /// Reads a whole blob of `size` bytes; `None` when it is gone, or no longer what it was. Meant for documents, whose size is bounded.
     pub(crate) async fn read_blob(
         &self,
         blob: BlobId,
@@ -207,8 +207,13 @@ impl Parts {
         self.store.touch(blob);
         let length = usize::try_from(size).unwrap_or(usize::MAX);
         let read = move || reader.read(0, length);
+        let read = move || read().map(|bytes| (BlobId::of(&bytes) == blob).then_some(bytes));
         match tokio::task::spawn_blocking(read).await {
-            Ok(Ok(bytes)) => Ok((bytes.len() as u64 == size).then_some(bytes)),
+            Ok(Ok(Some(bytes))) => Ok(Some(bytes)),
+            Ok(Ok(None)) => {
+                self.store.suspect(blob).await;
+                Ok(None)
+            }
             Ok(Err(error)) => Err(StoreError::io("reading a blob", error)),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }

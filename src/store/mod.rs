@@ -49,6 +49,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Opens a sealed blob; `None` when it is not there (any row naming it is then a miss). Open readers survive eviction.
     fn open(&self, blob: BlobId) -> Result<Option<Arc<dyn ReadAt>>, StoreError>;
 
+    /// Somebody has read bytes of a blob that are not its own. Looks at it, and sets it aside if that is so: from then on every entry that names
+    /// it is a miss that heals.
+    fn suspect(&self, blob: BlobId) -> BoxFuture<'static, ()>;
+
     /// The blob that has this digest, of whatever algorithm, if one is kept.
     fn resolve(&self, digest: &Digest) -> Result<Option<BlobId>, StoreError>;
 
@@ -191,6 +195,9 @@ pub struct Usage {
     /// The budget, when one is set.
     pub budget_bytes: Option<u64>,
     pub evicted_blobs: u64,
+    /// Blobs read again since the start, to see whether they are still right, and those that were not.
+    pub checked_blobs: u64,
+    pub damaged_blobs: u64,
     /// False while the index refuses writes: what is kept is served, nothing new is kept.
     pub writable: bool,
 }

@@ -5,6 +5,17 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// The binary, without the tests' own variables, which would be settings to it.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"LARDER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// A running process. Dropping it kills it.
 pub struct Process {
     pub base: String,
@@ -16,14 +27,7 @@ impl Process {
     pub fn start(data: &Path, settings: &str) -> Self {
         let file = data.join("larder.toml");
         std::fs::write(&file, settings).expect("the folder can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-        // The tests' own variables would be settings to it.
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"LARDER_") {
-                command.env_remove(name);
-            }
-        }
-        let mut child = command
+        let mut child = binary()
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(&file)
             .arg("--data-dir")
