@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::artifact::Artifacts;
 use crate::cache::document::Documents;
+use crate::cache::edition::Edition;
 use crate::cache::exchange::Exchanges;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fills;
@@ -34,6 +35,7 @@ mod assemble;
 pub mod body;
 mod chunked;
 pub mod document;
+mod edition;
 pub mod exchange;
 pub mod failure;
 pub mod fill;
@@ -129,6 +131,7 @@ pub(crate) struct Parts {
     pub(crate) artifacts: Artifacts,
     pub(crate) exchanges: Exchanges,
     pub(crate) fills: Fills,
+    pub(crate) edition: Edition,
     /// Bounds what is fetched because something kept refers to it.
     pub(crate) follow_ups: Semaphore,
     counters: Counters,
@@ -147,6 +150,7 @@ impl Cache {
         let artifacts = Artifacts::new(&config);
         let fills = Fills::new(&config);
         let counters = Counters::new();
+        let edition = Edition::default();
         let follow_ups = Semaphore::new(config.follow_ups.max(1));
         let parts = Parts {
             config,
@@ -157,8 +161,9 @@ impl Cache {
             stop,
             documents,
             artifacts,
-            exchanges: Exchanges::new(),
+            exchanges: Exchanges::new(edition.clone()),
             fills,
+            edition,
             follow_ups,
             counters,
         };
@@ -180,6 +185,17 @@ impl Cache {
         limit: usize,
     ) -> Result<Vec<CacheKey>, Failure> {
         Ok(self.parts.store.scan(under.as_str(), after, limit)?)
+    }
+
+    /// A number that stays while nothing is learnt: an answer that was made from hits alone is made again in the same way as long as this has not
+    /// changed since before it was made, but for what time brings about.
+    pub fn edition(&self) -> u64 {
+        self.parts.edition.number()
+    }
+
+    /// Counts a hit that was given again without being looked up.
+    pub fn count_repeat(&self) {
+        self.parts.counters.hits.increment(1);
     }
 
     /// Refreshes of documents under way.
