@@ -74,9 +74,11 @@ pub struct Config {
     /// Things that what was just kept refers to (the tree of a commit, the platforms of an image) fetched in the background at once.
     pub follow_ups: usize,
     /// Requests that one transfer may have open at once: one brings the body in order, the others fetch what readers ahead of it
-    /// wait for.
+    /// wait for, or what comes next of a large file that comes slowly.
     pub lanes: usize,
-    /// How far beyond what has arrived without a gap the free lanes of a larger file fetch in parallel; 0: off.
+    /// Of those that fetch what comes next, how many one origin has to bear over all transfers.
+    pub lanes_per_origin: usize,
+    /// How far beyond what is hashed they fetch; 0: they do not. Only larger files are fetched so.
     pub read_ahead: ByteSize,
     /// How often in a row, without a MiB of progress, a broken transfer asks for the rest before its readers are cut.
     pub resume_attempts: u32,
@@ -101,8 +103,9 @@ impl Default for Config {
             verify_before_range: false,
             fills: 64,
             follow_ups: 4,
-            lanes: 4,
-            read_ahead: ByteSize(0),
+            lanes: 8,
+            lanes_per_origin: 16,
+            read_ahead: ByteSize::mib(128),
             resume_attempts: 5,
             overflow: ByteSize::mib(8),
             overflow_stall: Duration::from_secs(30),

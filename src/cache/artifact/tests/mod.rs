@@ -27,6 +27,7 @@ mod faults;
 mod full;
 mod kept;
 mod random;
+mod parallel;
 mod readers;
 
 const MIB: usize = 1 << 20;
