@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -130,6 +130,8 @@ impl DiskStore {
         let unusable = |error: std::io::Error| {
             StoreError::Unusable(format!("the data directory {}: {error}", directory.display()))
         };
+        // What is kept may be private, and whoever may write here owns what is served.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
         let partials_directory = directory.join("partials");
         fs::create_dir_all(&partials_directory).map_err(unusable)?;
         let index_cache = usize::try_from(config.index_cache.bytes()).unwrap_or(usize::MAX);

@@ -14,9 +14,19 @@ pub struct Process {
 impl Process {
     /// Starts the binary on `data`, with `settings` in TOML. Its log goes to `data/log`.
     pub fn start(data: &Path, settings: &str) -> Self {
+        Self::run(Command::new(env!("CARGO_BIN_EXE_larder")), data, settings)
+    }
+
+    /// The same under limits that a shell sets: `ulimit -n 200`.
+    pub fn start_limited(data: &Path, settings: &str, limits: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_larder")]);
+        Self::run(shell, data, settings)
+    }
+
+    fn run(mut command: Command, data: &Path, settings: &str) -> Self {
         let file = data.join("larder.toml");
         std::fs::write(&file, settings).expect("the folder can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
         // The tests' own variables would be settings to it.
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"LARDER_") {
@@ -56,11 +66,26 @@ impl Process {
 
     /// The most memory that has been resident so far, in bytes (`VmHWM`).
     pub fn peak_resident_bytes(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Memory that is resident now, in bytes (`VmRSS`).
+    pub fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// Descriptors that are open now.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(folder).expect("the process is there").count()
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the process is there");
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .find_map(|line| line.strip_prefix(field))
             .expect("the kernel says so");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kib << 10
