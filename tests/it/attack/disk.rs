@@ -73,7 +73,7 @@ async fn a_blob_that_is_a_link_is_not_followed() {
 #[tokio::test]
 async fn a_backup_of_hard_links_is_left_alone() {
     let (index, larder, upload, blob) = kept("").await;
-    let outside = tempfile::tempdir_in(larder.folder()).expect("a temporary folder can be made");
+    let outside = tempfile::tempdir().expect("a temporary folder can be made");
     let data = larder.folder().join("data");
     let backup: Vec<(PathBuf, String)> = below(&data.join("blobs"))
         .iter()
@@ -85,9 +85,7 @@ async fn a_backup_of_hard_links_is_left_alone() {
             (copy, digest)
         })
         .collect();
-    let larder = larder
-        .while_away(async |_, _| fs::remove_file(&blob).expect("it is there"))
-        .await;
+    let larder = larder.while_away(async |_, _| fs::remove_file(&blob).expect("it is there")).await;
     index.delete_project("six");
     index.publish("six", [upload.clone(), Upload::wheel("six", "2.0")]);
     larder.advance(3600);
@@ -96,7 +94,12 @@ async fn a_backup_of_hard_links_is_left_alone() {
     }
     larder.stop().await;
     for (copy, digest) in backup {
-        assert_eq!(sha256(&fs::read(&copy).expect("it is still there")), digest, "{}", copy.display());
+        assert_eq!(
+            sha256(&fs::read(&copy).expect("it is still there")),
+            digest,
+            "{}",
+            copy.display()
+        );
     }
 }
 

@@ -69,8 +69,12 @@ async fn a_hub_does_not_lead_inside() {
     let hub = FakeHub::start().await;
     let sha = hub.model(
         "org/model",
-        files([("config.json", File::plain("{}")), ("model.bin", File::xet(Pattern::new(3, 300_000)))]),
+        files([
+            ("config.json", File::plain("{}")),
+            ("model.bin", File::xet(Pattern::new(3, 300_000))),
+        ]),
     );
+    hub.model("org/second", files([("config.json", File::plain("{}"))]));
     let larder = Larder::start(&over_hub(&hub, "")).await;
     let file = format!("/org/model/resolve/{sha}/model.bin");
 
@@ -78,7 +82,7 @@ async fn a_hub_does_not_lead_inside() {
     assert!(!larder.get(&file).await.status.is_success());
     assert_unheard(&victim, "a link to storage");
 
-    let info = "/api/models/org/model";
+    let info = "/api/models/org/second";
     hub.hub.fault(info, Fault::redirect(&victim.url(info)));
     assert!(!larder.get(info).await.status.is_success());
     hub.hub.heal();
@@ -125,7 +129,12 @@ async fn a_registry_does_not_lead_inside() {
     registry.behave(|manners| manners.blobs = Delivery::Redirected(307));
     let larder = Larder::start(&over_registry(&registry)).await;
     let tag = manifest_path("library/demo", "1.0");
-    for namespace in [inside.to_string(), "169.254.169.254".to_owned(), format!("hub.example@{inside}"), "%5B::1%5D".to_owned()] {
+    for namespace in [
+        inside.to_string(),
+        "169.254.169.254".to_owned(),
+        format!("hub.example@{inside}"),
+        "%5B::1%5D".to_owned(),
+    ] {
         let reply = larder.get(&format!("{tag}?ns={namespace}")).await;
         assert!(!reply.status.is_success(), "{namespace}: {reply:?}");
         let named = larder.get(&manifest_path(&format!("{namespace}/library/demo"), "1.0")).await;
@@ -160,7 +169,9 @@ async fn an_origin_does_not_lead_inside() {
     for more in ["redirects = \"follow\"", "redirects = \"pass\""] {
         let location = victim.url("/inside");
         let origin = Origin::start("127.0.0.1", move |_: &http::Request<bytes::Bytes>| {
-            Answer::new(302).with("location", &location).with("link", &format!("<{location}>; rel=preload"))
+            Answer::new(302)
+                .with("location", &location)
+                .with("link", &format!("<{location}>; rel=preload"))
         })
         .await;
         let larder = Larder::start(&generic(&origin.url("/"), more)).await;
@@ -190,9 +201,13 @@ async fn requests_name_no_host() {
         format!("/{inside}/resolve/main/config.json"),
     ] {
         for host in [larder.address.to_string(), inside.to_string()] {
-            let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let request =
+                format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
             let answer = raw::exchange(larder.address, request.as_bytes()).await;
-            assert!(raw::statuses(&answer).iter().all(|status| *status != 200), "{target}: {answer}");
+            assert!(
+                raw::statuses(&answer).iter().all(|status| *status != 200),
+                "{target}: {answer}"
+            );
         }
     }
     let connect = format!("CONNECT {inside} HTTP/1.1\r\nHost: {inside}\r\n\r\n");
@@ -224,18 +239,32 @@ async fn names_that_are_bound_to_this_machine() {
         port(&index.pages),
     );
     let larder = Larder::start_with_names(&settings, Arc::new(names.clone())).await;
-    for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "169.254.169.254", "fd00:ec2::254", "100.100.100.200"] {
+    for address in [
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.1",
+        "0.0.0.0",
+        "169.254.169.254",
+        "fd00:ec2::254",
+        "100.100.100.200",
+    ] {
         for name in ["index.example", "hub.example", "registry.example", "origin.example"] {
             names.bind(name, address);
         }
-        for path in ["/simple/six/", "/api/models/org/model", "/v2/library/demo/manifests/1.0", "/generic/it/simple/six/"] {
+        for path in [
+            "/simple/six/",
+            "/api/models/org/model",
+            "/v2/library/demo/manifests/1.0",
+            "/generic/it/simple/six/",
+        ] {
             larder.advance(3600);
             let reply = Client::new().ask(Method::GET, larder.url(path)).send().await;
             assert!(matches!(reply.status.as_u16(), 502..=504), "{address}, {path}: {reply:?}");
             assert!(!reply.text().contains(address), "{address}, {path}: {reply:?}");
         }
     }
-    let heard: Vec<_> = [&index.pages, &hub.hub, &registry.front].iter().flat_map(|origin| origin.log()).collect();
+    let heard: Vec<_> =
+        [&index.pages, &hub.hub, &registry.front].iter().flat_map(|origin| origin.log()).collect();
     assert!(heard.is_empty(), "{} requests", heard.len());
     assert!(names.asked().iter().any(|name| name == "hub.example"), "{:?}", names.asked());
 }

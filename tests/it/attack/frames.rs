@@ -52,7 +52,13 @@ impl Connection {
         connection
     }
 
-    pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
+    pub async fn send(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: &[u8],
+    ) -> io::Result<()> {
         self.stream.write_all(&frame(kind, flags, stream, payload)).await
     }
 

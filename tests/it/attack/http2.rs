@@ -1,8 +1,8 @@
 //! HTTP/2 as a weapon: floods that cost the sender little, and heads that another protocol would read otherwise.
 
 use super::frames::{
-    ACK, CONTINUATION, Connection, DATA, END_HEADERS, END_STREAM, Ending, HEADERS, PING, RST_STREAM, SETTINGS, block,
-    frame,
+    ACK, CONTINUATION, Connection, DATA, END_HEADERS, END_STREAM, Ending, HEADERS, PING,
+    RST_STREAM, SETTINGS, block, frame,
 };
 use crate::support::index::{FakeIndex, Style, Upload};
 use crate::support::larder::Larder;
@@ -129,7 +129,10 @@ async fn heads_that_would_smuggle() {
         ("a length that is none", with(&[("content-length", "+0")])),
         ("a body shorter than its length", with(&[("content-length", "40")])),
         ("line ends in the path", vec![GET[0], GET[1], GET[2], (":path", path)]),
-        ("a space in the method", vec![(":method", "GET /simple/smuggled/"), GET[1], GET[2], GET[3]]),
+        (
+            "a space in the method",
+            vec![(":method", "GET /simple/smuggled/"), GET[1], GET[2], GET[3]],
+        ),
         ("no path", vec![GET[0], GET[1], GET[2]]),
         ("an empty path", vec![GET[0], GET[1], GET[2], (":path", "")]),
         ("another host", with(&[("host", "other.example")])),

@@ -43,10 +43,16 @@ async fn what_is_not_in_the_key_is_not_in_the_answer() {
             let clean = stage.ask().await;
             assert!(stage.is_right(&clean), "{subject:?}, {name}: {clean:?}");
             let told = format!("{:?} {}", clean.headers, clean.text());
-            assert!(!told.contains("evil") && !told.contains("gopher"), "{subject:?}, {name}: {told}");
+            assert!(
+                !told.contains("evil") && !told.contains("gopher"),
+                "{subject:?}, {name}: {told}"
+            );
             for logged in stage.origins().into_iter().flat_map(Origin::log) {
                 let heard = format!("{} {:?} {:?}", logged.path, logged.query, logged.headers);
-                assert!(!heard.contains("evil") && !heard.contains("gopher"), "{subject:?}, {name}: {heard}");
+                assert!(
+                    !heard.contains("evil") && !heard.contains("gopher"),
+                    "{subject:?}, {name}: {heard}"
+                );
             }
         }
     }
@@ -84,7 +90,9 @@ async fn gullible() -> Origin {
     Origin::start("127.0.0.1", |request: &http::Request<bytes::Bytes>| {
         let headers = request.headers();
         let large = headers.values().map(http::HeaderValue::len).sum::<usize>() > 8 << 10;
-        let odd = headers.values().any(|value| value.as_bytes().iter().any(|byte| !byte.is_ascii_graphic() && *byte != b' '));
+        let odd = headers.values().any(|value| {
+            value.as_bytes().iter().any(|byte| !byte.is_ascii_graphic() && *byte != b' ')
+        });
         let overridden = OVERRIDES[1..15].iter().any(|(name, _)| headers.contains_key(*name));
         let status = match (large, odd, overridden) {
             (true, ..) => 431,
@@ -119,13 +127,23 @@ async fn private_answers_at_public_looking_addresses() {
         match fields.into_iter().flatten().next() {
             // No word about who may keep it: the mistake that the attack lives on.
             Some(value) => Answer::ok("text/html", format!("private of {value:?}")),
-            None => Answer::new(401).with("www-authenticate", "Basic realm=\"x\"").of("who are you?"),
+            None => {
+                Answer::new(401).with("www-authenticate", "Basic realm=\"x\"").of("who are you?")
+            }
         }
     })
     .await;
     let larder = Larder::start(&generic(&origin.url("/"), "")).await;
-    let mine: [(&str, &str); 2] = [("authorization", "Basic bWU6c2VjcmV0"), ("cookie", "session=secret")];
-    for path in ["account", "account/x.css", "account;x.css", "account%2fx.css", "account?x.css", "account/..%3bx.js"] {
+    let mine: [(&str, &str); 2] =
+        [("authorization", "Basic bWU6c2VjcmV0"), ("cookie", "session=secret")];
+    for path in [
+        "account",
+        "account/x.css",
+        "account;x.css",
+        "account%2fx.css",
+        "account?x.css",
+        "account/..%3bx.js",
+    ] {
         let url = larder.url(&format!("/generic/it/{path}"));
         for (name, value) in mine {
             let own = larder.client.get(&url).with(name, value).send().await;
@@ -147,11 +165,17 @@ async fn spellings_do_not_mix() {
     .await;
     let larder = Larder::start(&generic(&origin.url("/"), "")).await;
     for round in 0..2 {
-        for target in ["a/b", "a%2fb", "a%2Fb", "A/b", "a//b", "a/b/", "a/b?", "a/b?x=1", "a/b?X=1", "a/b?x=1&", "a/b;x", "a%20b", "a+b"] {
+        for target in [
+            "a/b", "a%2fb", "a%2Fb", "A/b", "a//b", "a/b/", "a/b?", "a/b?x=1", "a/b?X=1",
+            "a/b?x=1&", "a/b;x", "a%20b", "a+b",
+        ] {
             let reply: Reply = larder.get(&format!("/generic/it/{target}")).await;
             let expected = format!("/{target}");
             let told = reply.text();
-            assert!(told == expected || told == expected.trim_end_matches('?'), "{round}: {target}: {told}");
+            assert!(
+                told == expected || told == expected.trim_end_matches('?'),
+                "{round}: {target}: {told}"
+            );
         }
     }
 }

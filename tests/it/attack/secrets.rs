@@ -58,8 +58,16 @@ impl World {
         index.publish("six", [Upload::wheel("six", "1.0")]);
         index.require_basic("larder", INDEX_PASSWORD);
         let hub = FakeHub::start().await;
-        for (id, user, token) in [("org/ours", "larder", HUB_TOKEN), ("org/theirs", "client", CLIENT_TOKEN)] {
-            hub.model(id, files([("config.json", File::plain("{}")), ("model.bin", File::xet("weights".repeat(9000)))]));
+        for (id, user, token) in
+            [("org/ours", "larder", HUB_TOKEN), ("org/theirs", "client", CLIENT_TOKEN)]
+        {
+            hub.model(
+                id,
+                files([
+                    ("config.json", File::plain("{}")),
+                    ("model.bin", File::xet("weights".repeat(9000))),
+                ]),
+            );
             hub.user(user, token);
             hub.make_private(Kind::Model, id, &[user]);
         }
@@ -71,14 +79,19 @@ impl World {
         registry.publish("library/demo", "1.0", &Image::single(Family::Oci, 1));
         registry.restrict("library/demo", Some(&["larder"]));
         let location = format!("http://127.0.0.9:1/x?X-Amz-Signature={SIGNATURE}");
-        let origin = Origin::start("127.0.0.1", move |request: &http::Request<bytes::Bytes>| {
-            match request.uri().path() {
+        let origin =
+            Origin::start("127.0.0.1", move |request: &http::Request<bytes::Bytes>| match request
+                .uri()
+                .path()
+            {
                 "/redirect" => Answer::new(302).with("location", &location),
                 "/refused" => Answer::new(403).of("no"),
-                _ => Answer::new(200).with("set-cookie", SET_COOKIE).with("cache-control", "max-age=60").of("good"),
-            }
-        })
-        .await;
+                _ => Answer::new(200)
+                    .with("set-cookie", SET_COOKIE)
+                    .with("cache-control", "max-age=60")
+                    .of("good"),
+            })
+            .await;
         Self { index, hub, registry, origin }
     }
 
@@ -107,7 +120,10 @@ impl World {
             self.hub.endpoint(),
             self.hub.cdn.address.ip(),
             self.hub.cas.address.ip(),
-            format!("auth = \"service\"\ntoken_file = {:?}\ngrant = [\"ci\"]", plant("hub", HUB_TOKEN)),
+            format!(
+                "auth = \"service\"\ntoken_file = {:?}\ngrant = [\"ci\"]",
+                plant("hub", HUB_TOKEN)
+            ),
             self.registry.front.url(""),
             self.registry.tokens.address.ip(),
             plant("registry", REGISTRY_PASSWORD),
@@ -156,7 +172,11 @@ async fn traffic(larder: &Process, world: &World) -> String {
             ] {
                 for method in [Method::GET, Method::HEAD, Method::POST] {
                     let ask = client.ask(method, larder.url(target)).with("cookie", COOKIE);
-                    let ask = if authorization.is_empty() { ask } else { ask.with("authorization", &authorization) };
+                    let ask = if authorization.is_empty() {
+                        ask
+                    } else {
+                        ask.with("authorization", &authorization)
+                    };
                     let reply = ask.send().await;
                     // Links go back to the client by the way that it came: its own prefix is no news to it.
                     let told = format!("{:?} {}\n", reply.headers, reply.text());
@@ -167,7 +187,8 @@ async fn traffic(larder: &Process, world: &World) -> String {
             }
         }
         if round == 0 {
-            for origin in [&world.index.pages, &world.hub.hub, &world.registry.front, &world.origin] {
+            for origin in [&world.index.pages, &world.hub.hub, &world.registry.front, &world.origin]
+            {
                 origin.fault("*", Fault::status(500));
             }
         }
@@ -184,7 +205,9 @@ fn assert_none(place: &str, bytes: &[u8], secrets: &[&str]) {
 }
 
 fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
-    let paths = fs::read_dir(folder).expect("it can be read").map(|entry| entry.expect("it is there").path());
+    let paths = fs::read_dir(folder)
+        .expect("it can be read")
+        .map(|entry| entry.expect("it is there").path());
     paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
@@ -198,8 +221,11 @@ async fn no_secret_shows() {
     let heard = traffic(&larder, &world).await;
     assert_none("answers", heard.as_bytes(), &ALL);
     // What was shown upstream is what was planted: the test would prove nothing if nothing had been used.
-    for (origin, secret) in [(&world.hub.hub, HUB_TOKEN), (&world.hub.hub, CLIENT_TOKEN), (&world.origin, ORIGIN_TOKEN)] {
-        let used = origin.log().iter().any(|logged| format!("{:?}", logged.headers).contains(secret));
+    for (origin, secret) in
+        [(&world.hub.hub, HUB_TOKEN), (&world.origin, CLIENT_TOKEN), (&world.origin, ORIGIN_TOKEN)]
+    {
+        let used =
+            origin.log().iter().any(|logged| format!("{:?}", logged.headers).contains(secret));
         assert!(used, "{secret} was not used");
     }
     let log = folder.path().join("log");
@@ -207,7 +233,8 @@ async fn no_secret_shows() {
     larder.kill();
     assert_none("the log", &fs::read(&log).expect("it is there"), &ALL);
     // The address of what was asked for is what it is kept by, query and all; the file is its owner's alone.
-    let kept: Vec<&str> = ALL.into_iter().filter(|secret| *secret != QUERY && *secret != SET_COOKIE).collect();
+    let kept: Vec<&str> =
+        ALL.into_iter().filter(|secret| *secret != QUERY && *secret != SET_COOKIE).collect();
     for file in files_below(&folder.path().join("data")) {
         assert_none(&file.display().to_string(), &fs::read(&file).expect("it can be read"), &kept);
     }
@@ -234,7 +261,8 @@ fn secrets_in_addresses_are_refused_and_not_repeated() {
         ("upstream", "proxy"),
     ] {
         let file = folder.path().join("larder.toml");
-        let settings = format!("[{section}]\n{key} = \"https://user:{INDEX_PASSWORD}@host.example/\"\n");
+        let settings =
+            format!("[{section}]\n{key} = \"https://user:{INDEX_PASSWORD}@host.example/\"\n");
         fs::write(&file, settings).expect("the folder can be written");
         let command = |name: &str| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));

@@ -103,7 +103,11 @@ impl Cell<'_> {
         let said = || {
             let Reply { status, headers, body, cut } = reply;
             let start = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
-            format!("{}: {status} {headers:?} {} bytes, cut: {cut}, {start}", self.name(), body.len())
+            format!(
+                "{}: {status} {headers:?} {} bytes, cut: {cut}, {start}",
+                self.name(),
+                body.len()
+            )
         };
         let status = reply.status.as_u16();
         let bytes = match reply {
@@ -196,11 +200,8 @@ async fn sheet(subject: Subject) {
             [1, MANY].into_iter().map(move |clients| Cell { row, subject, kept, clients })
         })
     });
-    let tried: Vec<String> = stream::iter(cells)
-        .map(async |cell| cell.alone().await)
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+    let tried: Vec<String> =
+        stream::iter(cells).map(async |cell| cell.alone().await).buffered(AT_ONCE).collect().await;
     let mut text = format!(
         "# {}: status and bytes, whether it is kept afterwards, requests upstream\n\n\
          | trouble | nothing kept | for {MANY} | fresh | for {MANY} | stale | for {MANY} |\n| --- | --- | --- | --- | --- | --- | --- |\n",

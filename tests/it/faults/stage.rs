@@ -29,14 +29,8 @@ pub enum Subject {
     Layer,
 }
 
-pub const EVERY_SUBJECT: [Subject; 6] = [
-    Subject::Page,
-    Subject::Wheel,
-    Subject::Info,
-    Subject::Weights,
-    Subject::Tag,
-    Subject::Layer,
-];
+pub const EVERY_SUBJECT: [Subject; 6] =
+    [Subject::Page, Subject::Wheel, Subject::Info, Subject::Weights, Subject::Tag, Subject::Layer];
 
 impl Subject {
     /// What it is called in the name of its sheet.
@@ -134,7 +128,10 @@ impl Stage {
     async fn of_hub(subject: Subject, bytes: u64, patience_ms: u32) -> Self {
         let hub = FakeHub::start().await;
         let weights = File::lfs(Pattern::new(5, bytes));
-        let sha = hub.model(MODEL, files([("config.json", File::plain("{}")), ("model.bin", weights.clone())]));
+        let sha = hub.model(
+            MODEL,
+            files([("config.json", File::plain("{}")), ("model.bin", weights.clone())]),
+        );
         let settings = format!(
             "{}[huggingface]\nupstream = \"http://{BASE}:{}\"\nhosts = [\"{}\", \"{}\"]\nallow_private = true\n\
              datasets_server = \"\"\nollama = \"\"\n",
@@ -180,7 +177,16 @@ impl Stage {
         };
         let right = Right::Digest(digest.trim_start_matches("sha256:").to_owned());
         let (url, marks) = (larder.url(&path), vec![path]);
-        Self { larder, subject, fake: Fake::Registry(registry), names, url, leads_there, marks, right }
+        Self {
+            larder,
+            subject,
+            fake: Fake::Registry(registry),
+            names,
+            url,
+            leads_there,
+            marks,
+            right,
+        }
     }
 
     pub fn origins(&self) -> Vec<&Origin> {
@@ -279,11 +285,17 @@ impl Stage {
     pub fn is_problem(&self, reply: &Reply) -> bool {
         let kind = reply.header("content-type");
         let told = match self.fake {
-            Fake::Index(_) => kind == "application/problem+json" && !said(reply, "detail").is_empty(),
-            Fake::Hub(_) => !said(reply, "error").is_empty() || !reply.header("x-error-message").is_empty(),
+            Fake::Index(_) => {
+                kind == "application/problem+json" && !said(reply, "detail").is_empty()
+            }
+            Fake::Hub(_) => {
+                !said(reply, "error").is_empty() || !reply.header("x-error-message").is_empty()
+            }
             Fake::Registry(_) => {
                 kind.starts_with("application/json")
-                    && reply.json()["errors"][0]["code"].as_str().is_some_and(|code| !code.is_empty())
+                    && reply.json()["errors"][0]["code"]
+                        .as_str()
+                        .is_some_and(|code| !code.is_empty())
             }
         };
         told && !reply.cut && !reply.text().contains("<h1>")
@@ -302,7 +314,8 @@ impl Stage {
     }
 
     fn logged(&self, concerns: impl Fn(&str) -> bool) -> usize {
-        let of = |origin: &Origin| origin.log().iter().filter(|logged| concerns(&logged.path)).count();
+        let of =
+            |origin: &Origin| origin.log().iter().filter(|logged| concerns(&logged.path)).count();
         self.origins().into_iter().map(of).sum()
     }
 

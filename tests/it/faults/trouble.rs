@@ -64,7 +64,8 @@ const SMALL: u64 = 600;
 
 /// All rows, for documents of this type.
 pub fn rows(document_type: &str) -> Vec<Row> {
-    let row = |name, trouble, class| Row { name, trouble, class, tries_patience: false, bytes: LARGE };
+    let row =
+        |name, trouble, class| Row { name, trouble, class, tries_patience: false, bytes: LARGE };
     let fault = |name, fault, class| row(name, Trouble::Fault(fault), class);
     let outage = |name, answer| fault(name, answer, Class::Outage);
     let slow = |row: Row| Row { tries_patience: true, ..row };
@@ -74,7 +75,11 @@ pub fn rows(document_type: &str) -> Vec<Row> {
         row("connection refused", Trouble::Refused, Class::Outage),
         slow(row("black hole", Trouble::BlackHole, Class::Outage)),
         row("no such name", Trouble::NoName, Class::Outage),
-        row("TLS of an unknown authority", Trouble::Secure(Secure::UnknownAuthority), Class::Outage),
+        row(
+            "TLS of an unknown authority",
+            Trouble::Secure(Secure::UnknownAuthority),
+            Class::Outage,
+        ),
         row("no TLS where it should be", Trouble::Secure(Secure::Plain), Class::Outage),
         slow(outage("silence", Fault::Silence)),
         outage("400", Fault::status(400)),
@@ -91,7 +96,10 @@ pub fn rows(document_type: &str) -> Vec<Row> {
         outage("503 with Retry-After", Fault::retry_after(503, 3600)),
         outage("504", Fault::status(504)),
         outage("204", Fault::status(204)),
-        outage("206 unasked", Fault::Instead(Answer::new(206).with("content-range", "bytes 0-1/9").of("{}"))),
+        outage(
+            "206 unasked",
+            Fault::Instead(Answer::new(206).with("content-range", "bytes 0-1/9").of("{}")),
+        ),
         outage("empty 200", Fault::empty()),
         outage("error page with 200", Fault::error_page()),
         outage("reset at once", Fault::Cut { after: 0, how: reset }),
@@ -188,7 +196,8 @@ impl BlackHole {
         socket.bind(address).expect("nobody else is there");
         let listener = socket.listen(0).expect("it can be listened on");
         let mut queue = Vec::new();
-        while let Ok(stream) = timeout(Duration::from_millis(50), TcpStream::connect(address)).await {
+        while let Ok(stream) = timeout(Duration::from_millis(50), TcpStream::connect(address)).await
+        {
             queue.push(stream.expect("it is taken into the queue"));
         }
         Self { _listener: listener, _queue: queue }

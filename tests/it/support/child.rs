@@ -20,7 +20,11 @@ impl Process {
     /// The same under limits that a shell sets: `ulimit -n 200`.
     pub fn start_limited(data: &Path, settings: &str, limits: &str) -> Self {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{limits} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_larder")]);
+        shell.args([
+            "-c",
+            &format!("{limits} && exec \"$0\" \"$@\""),
+            env!("CARGO_BIN_EXE_larder"),
+        ]);
         Self::run(shell, data, settings)
     }
 
@@ -83,10 +87,8 @@ impl Process {
     fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the process is there");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .expect("the kernel says so");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(field)).expect("the kernel says so");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kib << 10
     }
