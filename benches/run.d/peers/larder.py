@@ -20,6 +20,8 @@ class Larder:
             environment.update(LARDER_TLS__CERTIFICATE=str(tls.certificate), LARDER_TLS__KEY=str(tls.key))
         command = [binary, "serve", "--config", config, "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.place / "data"]
         self.process = Process(command, self.port, SERVER_CORE, self.place, environment, name="larder")
+        # With a certificate this listener speaks TLS and nothing else.
+        self.tls_port = self.port
         self.base = f"http://127.0.0.1:{self.port}"
 
     def file(self, path):
