@@ -20,7 +20,8 @@ struct Count {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|text| text != "--bench").collect();
     let [host, connections, seconds, method, path, fields @ ..] = arguments.as_slice() else {
         // `cargo bench` runs every bench; alone this one has nothing to ask.
         println!("load HOST:PORT CONNECTIONS SECONDS METHOD PATH [FIELD...]");
@@ -51,7 +52,9 @@ fn ask_until(host: &str, question: &Question, end: Instant) -> Count {
     let mut expected = None;
     while Instant::now() < end {
         match ask(&mut socket, question, &mut buffer) {
-            Ok(status) if status == *expected.get_or_insert(status) && status < 400 => count.requests += 1,
+            Ok(status) if status == *expected.get_or_insert(status) && status < 400 => {
+                count.requests += 1;
+            }
             _ => return Count { failed: 1, ..count },
         }
     }
@@ -69,7 +72,8 @@ fn ask(socket: &mut TcpStream, question: &Question, buffer: &mut [u8]) -> io::Re
         }
     };
     let text = std::str::from_utf8(&buffer[..head]).map_err(io::Error::other)?;
-    let status: u16 = text.get(9..12).and_then(|text| text.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    let status: u16 =
+        text.get(9..12).and_then(|text| text.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
     let has_body = !question.is_head && status != 304 && status != 204;
     let mut left = if has_body { length(text).ok_or(io::ErrorKind::InvalidData)? } else { 0 };
     left = left.saturating_sub(filled - head);

@@ -6,6 +6,7 @@ import math
 from needs import ROOT
 
 RATIOS = ROOT / "benches/results.svg"
+GROWTH = ROOT / "benches/growth.svg"
 STYLE = """<style>
 text { font: 12px sans-serif; fill: #444 } .small { font-size: 10px } .line { stroke: #999; stroke-width: 1 } .grid { stroke: #9994; stroke-width: 1 }
 .met { fill: #2a9d5c } .missed { fill: #d1602f } .plain { fill: #7a8aa0 } .target { stroke: #b8860b; stroke-width: 2 }
@@ -16,8 +17,11 @@ LABEL, WIDTH, STEP = 330, 360, 18
 
 
 def write(results):
-    rows = [row for work in results["works"].values() for row in work["rows"] if row["ratios"]]
-    RATIOS.write_text(ratios(rows))
+    works = dict(results["works"])
+    grown = works.pop("growth", None)
+    RATIOS.write_text(ratios([row for work in works.values() for row in work["rows"] if row["ratios"]]))
+    if grown:
+        GROWTH.write_text(growth(grown["rows"]))
 
 
 def ratios(rows):
@@ -46,6 +50,51 @@ def ratios(rows):
         lines.insert(0, f'<line class="{kind}" x1="{at:.1f}" x2="{at:.1f}" y1="24" y2="{height - 10}"/>')
         lines.append(f'<text class="small" x="{at:.1f}" y="16" text-anchor="middle">{named}</text>')
     return picture(LABEL + WIDTH + 110, height, lines)
+
+
+def growth(rows):
+    """Four panels: what is served and how much memory it takes, against connections and against size."""
+    of_connections = [(row["connections"], row) for row in rows if "connections" in row]
+    of_size = [(row["size"], row) for row in rows if "size" in row]
+    rate = lambda row, server: row["servers"][server]["value"]
+    # One measure for all sizes: where requests were counted, the bytes that they carried.
+    bytes_rate = lambda row, server: rate(row, server) * (row["size"] / 1e6 if row["unit"] == "requests/s" else 1)
+    memory = lambda row, server: row["servers"][server]["peak_mib"]
+    panels = [
+        ("requests/s of 20 KB by connections", of_connections, rate), ("peak memory, MiB, by connections", of_connections, memory),
+        ("MB/s by size in bytes", of_size, bytes_rate), ("peak memory, MiB, by size in bytes", of_size, memory),
+    ]
+    lines = []
+    for number, (title, points, value) in enumerate(panels):
+        lines += panel(title, points, value, 60 + 400 * (number % 2), 30 + 230 * (number // 2))
+    lines.append('<text x="60" y="486">Larder: green. nginx: blue.</text>')
+    return picture(830, 500, lines)
+
+
+def panel(title, points, value, left, top):
+    """Both axes are logarithmic, so that what grows in proportion is a straight line."""
+    width, height = 300, 160
+    values = [value(row, server) for _, row in points for server in ("larder", "nginx")]
+    low, high = math.floor(math.log10(max(min(values), 1e-3))), math.ceil(math.log10(max(values)) + 1e-9)
+    first, last = (math.log10(points[at][0]) for at in (0, -1))
+    x = lambda at: left + width * (math.log10(at) - first) / max(last - first, 1e-9)
+    y = lambda at: top + height - height * (math.log10(max(at, 1e-3)) - low) / max(high - low, 1)
+    yield f'<text x="{left}" y="{top - 10}">{html.escape(title)}</text>'
+    for power in range(low, high + 1):
+        yield f'<line class="grid" x1="{left}" x2="{left + width}" y1="{y(10.0**power):.1f}" y2="{y(10.0**power):.1f}"/>'
+        yield f'<text class="small" x="{left - 6}" y="{y(10.0**power) + 4:.1f}" text-anchor="end">{short(10.0**power)}</text>'
+    for at, _ in points:
+        yield f'<text class="small" x="{x(at):.1f}" y="{top + height + 14}" text-anchor="middle">{short(at)}</text>'
+    for server, kind in (("nginx", "b"), ("larder", "a")):
+        path = " ".join(f"{x(at):.1f},{y(value(row, server)):.1f}" for at, row in points)
+        yield f'<polyline class="{kind}" points="{path}"/>'
+
+
+def short(number):
+    for unit, each in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= each:
+            return f"{number / each:g}{unit}"
+    return f"{number:g}"
 
 
 def picture(width, height, lines):

@@ -51,15 +51,40 @@ def run(command, timeout):
     return done.stdout
 
 
-def wrk(url, connections, seconds, headers=None):
+def wrk(url, connections, seconds, headers=None, script=None):
     """Requests a second of GETs."""
     fields = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
+    fields += ["-s", script] if script else []
     said = run([find("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", *fields, url], seconds + 60)
     if "Non-2xx" in said or "Socket errors" in said:
         raise Failed(f"wrk {url}:\n{said}")
     requests = int(re.search(r"(\d+) requests in", said)[1])
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
     return {"requests": requests, "rate": rate}
+
+
+MANY = """
+local requests = {}
+-- Called when wrk knows its host, and not before.
+function init()
+    for line in io.lines("%s") do
+        local path, etag = line:match("^(%%S+)%%s*(.*)$")
+        local fields = {Accept = "%s", Host = wrk.headers["Host"]}
+        if etag ~= "" then fields["If-None-Match"] = etag end
+        requests[#requests + 1] = wrk.format("GET", path, fields)
+    end
+    math.randomseed(1)
+end
+function request() return requests[math.random(#requests)] end
+"""
+
+
+def wrk_many(base, asked, accept, connections, seconds, place):
+    """Requests a second of GETs in random order. `asked` are (path, entity tag or an empty text)."""
+    lines, script = place / "asked.txt", place / "many.lua"
+    lines.write_text("".join(f"{path} {etag}\n" for path, etag in asked))
+    script.write_text(MANY % (lines, accept))
+    return wrk(base, connections, seconds, script=script)
 
 
 def build_generator():

@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.parse
 
 PIECE = 1 << 18
 
@@ -41,8 +42,10 @@ class Origin:
 
     def route(self, path):
         path = path.partition("?")[0]
-        if path in self.exact:
-            return self.exact[path]
+        # Some mirrors ask with a slash at the end.
+        found = self.exact.get(path) or self.exact.get(path.rstrip("/"))
+        if found:
+            return found
         return next((route for start, route in self.starts.items() if path.startswith(start)), None)
 
     def serve(self, connection):
@@ -76,6 +79,8 @@ class Origin:
         route = self.route(path)
         if route is None:
             return send(connection, 404, {"Content-Length": "0"})
+        if route.get("selects"):
+            return self.select(connection, route, body)
         headers = dict(route["headers"])
         status, begin, end = 200, 0, route["size"]
         if headers.get("ETag") in fields.get("if-none-match", "").split(", ") and "ETag" in headers:
@@ -88,6 +93,13 @@ class Origin:
         send(connection, status, headers)
         if method == "GET":
             self.stream(connection, self.folder / route["file"], begin, end)
+
+    def select(self, connection, route, body):
+        """Of a tree the entries that a form names: what some mirrors ask before they fetch a file."""
+        wanted = set(urllib.parse.parse_qs(body.decode()).get("paths", []))
+        entries = json.loads((self.folder / route["file"]).read_text())
+        text = json.dumps([entry for entry in entries if entry["path"] in wanted]).encode()
+        send(connection, 200, {**route["headers"], "Content-Length": str(len(text))}, text)
 
     def stream(self, connection, path, begin, end):
         with open(path, "rb") as file:

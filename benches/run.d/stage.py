@@ -73,6 +73,10 @@ class Stage:
         fields = {"Content-Type": media, "ETag": f'"{digest[:32]}"', "Accept-Ranges": "bytes", **FRESH, **named}
         self.routes[path] = {"file": name, "size": size, "headers": fields}
 
+    def forget(self, path):
+        """Takes a file away."""
+        (self.place / self.routes.pop(path)["file"]).unlink()
+
     def write_routes(self):
         (self.place / "routes.json").write_text(json.dumps(self.routes))
 
@@ -136,6 +140,7 @@ class Stage:
         for revision in ("main", COMMIT):
             self.bytes(f"/api/models/{id}/revision/{revision}", json.dumps(info).encode(), "application/json", **commit)
             self.bytes(f"/api/models/{id}/tree/{revision}", json.dumps(tree).encode(), "application/json", **commit)
+            self.routes[f"/api/models/{id}/paths-info/{revision}"] = {**self.routes[f"/api/models/{id}/tree/{revision}"], "selects": True}
         self.bytes(f"/api/models/{id}", json.dumps(info).encode(), "application/json", **commit)
 
     def resolved(self, id, path, size, oid, digest, file):

@@ -1,6 +1,6 @@
 """Row 2: answers without a body, or hardly any: HEAD, 304, a few bytes."""
 
-from load import fetch, repeat, wrk
+from load import fetch, repeat, wrk, wrk_many
 from peers import generic_caches
 from stage import SIMPLE_JSON
 from turns import Target, in_turns, measured, per_request, row
@@ -26,8 +26,10 @@ def cases(server):
 
 def run(bench):
     small.put_on(bench.stage)
+    many = small.put_on_many(bench)
     with generic_caches(bench) as servers:
-        return [measure(bench, servers, number) for number in range(len(cases(servers[0])))]
+        rows = [measure(bench, servers, number) for number in range(len(cases(servers[0])))]
+        return [*rows, measure_many(bench, servers, many)]
 
 
 def measure(bench, servers, number):
@@ -49,3 +51,20 @@ def measure(bench, servers, number):
 
     told, machine = in_turns(bench.turns, servers, one)
     return row(2, name, "requests/s", told, machine, ["nginx", "varnish"], TARGET)
+
+
+def measure_many(bench, servers, paths):
+    """304 to many documents in random order."""
+    asked = {}
+    for server in servers:
+        for path in paths:
+            small.prime(server, path, PAGE, times=2)
+        asked[server.name] = [(path, fetch(server.base + path, PAGE)[1]["ETag"]) for path in paths]
+
+    def one(server):
+        many = asked[server.name]
+        ask = lambda: wrk_many(server.base, many, SIMPLE_JSON, small.CONNECTIONS, bench.seconds, bench.place)
+        return per_request(measured(server.process, ask))
+
+    told, machine = in_turns(bench.turns, servers, one)
+    return row(2, f"304 to {len(paths):,} project pages, at random", "requests/s", told, machine, ["nginx", "varnish"], TARGET)
