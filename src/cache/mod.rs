@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::artifact::Artifacts;
 use crate::cache::document::Documents;
+use crate::cache::edition::Edition;
 use crate::cache::exchange::Exchanges;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fills;
@@ -34,6 +35,7 @@ mod assemble;
 pub mod body;
 mod chunked;
 pub mod document;
+mod edition;
 pub mod exchange;
 pub mod failure;
 pub mod fill;
@@ -132,6 +134,7 @@ pub(crate) struct Parts {
     pub(crate) artifacts: Artifacts,
     pub(crate) exchanges: Exchanges,
     pub(crate) fills: Fills,
+    pub(crate) edition: Edition,
     /// Bounds what is fetched because something kept refers to it.
     pub(crate) follow_ups: Semaphore,
     counters: Counters,
@@ -150,6 +153,7 @@ impl Cache {
         let artifacts = Artifacts::new(&config);
         let fills = Fills::new(&config);
         let counters = Counters::new();
+        let edition = Edition::default();
         let follow_ups = Semaphore::new(config.follow_ups.max(1));
         let parts = Parts {
             config,
@@ -160,8 +164,9 @@ impl Cache {
             stop,
             documents,
             artifacts,
-            exchanges: Exchanges::new(),
+            exchanges: Exchanges::new(edition.clone()),
             fills,
+            edition,
             follow_ups,
             counters,
         };
@@ -185,6 +190,17 @@ impl Cache {
         Ok(self.parts.store.scan(under.as_str(), after, limit)?)
     }
 
+    /// A number that stays while nothing is learnt: an answer that was made from hits alone is made again in the same way as long as this has not
+    /// changed since before it was made, but for what time brings about.
+    pub fn edition(&self) -> u64 {
+        self.parts.edition.number()
+    }
+
+    /// Counts a hit that was given again without being looked up.
+    pub fn count_repeat(&self) {
+        self.parts.counters.hits.increment(1);
+    }
+
     /// Refreshes of documents under way.
     pub fn refreshes_under_way(&self) -> usize {
         self.parts.documents.under_way()
@@ -200,7 +216,7 @@ impl Parts {
         }
     }
 
-    /// Reads a whole blob of `size` bytes; `None` when it is gone. Meant for documents, whose size is bounded.
+    /// Reads a whole blob of `size` bytes; `None` when it is gone, or no longer what it was. Meant for documents, whose size is bounded.
     pub(crate) async fn read_blob(
         &self,
         blob: BlobId,
@@ -210,8 +226,13 @@ impl Parts {
         self.store.touch(blob);
         let length = usize::try_from(size).unwrap_or(usize::MAX);
         let read = move || reader.read(0, length);
+        let read = move || read().map(|bytes| (BlobId::of(&bytes) == blob).then_some(bytes));
         match tokio::task::spawn_blocking(read).await {
-            Ok(Ok(bytes)) => Ok((bytes.len() as u64 == size).then_some(bytes)),
+            Ok(Ok(Some(bytes))) => Ok(Some(bytes)),
+            Ok(Ok(None)) => {
+                self.store.suspect(blob).await;
+                Ok(None)
+            }
             Ok(Err(error)) => Err(StoreError::io("reading a blob", error)),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
