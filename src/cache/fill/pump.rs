@@ -173,8 +173,12 @@ impl Pump {
     fn send_ahead(&mut self) {
         while self.can_send_ahead() && self.lanes.len() < self.parts.config.lanes {
             let wanted = self.sink.fill.change(|state| state.claim_wanted());
-            let Some((id, block)) = wanted.or_else(|| self.claim_next()) else { return };
-            self.send(id, block.start, Some(block.end), Why::Ahead);
+            let (why, claim) = match wanted {
+                None => (Why::Beside, self.claim_next()),
+                wanted => (Why::Ahead, wanted),
+            };
+            let Some((id, block)) = claim else { return };
+            self.send(id, block.start, Some(block.end), why);
         }
     }
 
