@@ -211,7 +211,7 @@ impl Run {
             _ => (17 << 10) + self.chance.of(50 << 10),
         };
         let salt = self.chance.of(1 << 30);
-        let body: Vec<u8> = (0..length).map(|at| (at * salt >> 7) as u8 ^ at as u8).collect();
+        let body: Vec<u8> = (0..length).map(|at| ((at * salt) >> 7) as u8 ^ at as u8).collect();
         self.bodies.push(body.clone());
         body
     }
@@ -434,10 +434,7 @@ async fn crash_everywhere(run: Run, mut platter: Platter, seed: u64, most: u64) 
     let Run { world, model, mut chance, .. } = run;
     let ops = world.disk.ops();
     world.close().await;
-    let stride = match most {
-        0 => 1,
-        most => (ops.len() as u64 / most).max(1),
-    };
+    let stride = (ops.len() as u64).checked_div(most).unwrap_or(1).max(1);
     let offset = chance.of(stride);
     let mut faults = Chance(seed ^ 0xf417);
     for point in 0..=ops.len() {
@@ -513,7 +510,7 @@ async fn a_call_that_fails_is_told_and_never_believed() {
     healthy.run(25).await;
     let last = healthy.world.disk.calls();
     healthy.world.close().await;
-    let stride = if points == 0 { 1 } else { ((last - first) / points).max(1) };
+    let stride = (last - first).checked_div(points).unwrap_or(1).max(1);
     for (round, call) in (first..last).step_by(stride as usize).enumerate() {
         let (many, how) = match round % 4 {
             0 => (1, Failure::Error),

@@ -474,7 +474,7 @@ impl Platter {
 
 fn split(path: &Path) -> (PathBuf, String) {
     let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
-    (path.parent().unwrap_or(Path::new("")).to_owned(), name)
+    (path.parent().map(Path::to_owned).unwrap_or_default(), name)
 }
 
 impl Name {
