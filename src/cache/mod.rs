@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::artifact::Artifacts;
 use crate::cache::document::Documents;
+use crate::cache::edition::Edition;
 use crate::cache::exchange::Exchanges;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fills;
@@ -34,6 +35,7 @@ mod assemble;
 pub mod body;
 mod chunked;
 pub mod document;
+mod edition;
 pub mod exchange;
 pub mod failure;
 pub mod fill;
@@ -72,9 +74,11 @@ pub struct Config {
     /// Things that what was just kept refers to (the tree of a commit, the platforms of an image) fetched in the background at once.
     pub follow_ups: usize,
     /// Requests that one transfer may have open at once: one brings the body in order, the others fetch what readers ahead of it
-    /// wait for.
+    /// wait for, or what comes next of a large file that comes slowly.
     pub lanes: usize,
-    /// How far beyond what has arrived without a gap the free lanes of a larger file fetch in parallel; 0: off.
+    /// Of those that fetch what comes next, how many one origin has to bear over all transfers.
+    pub lanes_per_origin: usize,
+    /// How far beyond what is hashed they fetch; 0: they do not. Only larger files are fetched so.
     pub read_ahead: ByteSize,
     /// How often in a row, without a MiB of progress, a broken transfer asks for the rest before its readers are cut.
     pub resume_attempts: u32,
@@ -99,8 +103,9 @@ impl Default for Config {
             verify_before_range: false,
             fills: 64,
             follow_ups: 4,
-            lanes: 4,
-            read_ahead: ByteSize(0),
+            lanes: 8,
+            lanes_per_origin: 16,
+            read_ahead: ByteSize::mib(128),
             resume_attempts: 5,
             overflow: ByteSize::mib(8),
             overflow_stall: Duration::from_secs(30),
@@ -129,6 +134,7 @@ pub(crate) struct Parts {
     pub(crate) artifacts: Artifacts,
     pub(crate) exchanges: Exchanges,
     pub(crate) fills: Fills,
+    pub(crate) edition: Edition,
     /// Bounds what is fetched because something kept refers to it.
     pub(crate) follow_ups: Semaphore,
     counters: Counters,
@@ -147,6 +153,7 @@ impl Cache {
         let artifacts = Artifacts::new(&config);
         let fills = Fills::new(&config);
         let counters = Counters::new();
+        let edition = Edition::default();
         let follow_ups = Semaphore::new(config.follow_ups.max(1));
         let parts = Parts {
             config,
@@ -157,8 +164,9 @@ impl Cache {
             stop,
             documents,
             artifacts,
-            exchanges: Exchanges::new(),
+            exchanges: Exchanges::new(edition.clone()),
             fills,
+            edition,
             follow_ups,
             counters,
         };
@@ -180,6 +188,17 @@ impl Cache {
         limit: usize,
     ) -> Result<Vec<CacheKey>, Failure> {
         Ok(self.parts.store.scan(under.as_str(), after, limit)?)
+    }
+
+    /// A number that stays while nothing is learnt: an answer that was made from hits alone is made again in the same way as long as this has not
+    /// changed since before it was made, but for what time brings about.
+    pub fn edition(&self) -> u64 {
+        self.parts.edition.number()
+    }
+
+    /// Counts a hit that was given again without being looked up.
+    pub fn count_repeat(&self) {
+        self.parts.counters.hits.increment(1);
     }
 
     /// Refreshes of documents under way.

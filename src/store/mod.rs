@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,6 +73,11 @@ pub trait ReadAt: Send + Sync + fmt::Debug + 'static {
 
     /// Up to `length` bytes at `offset`, waiting for the disk. Blocking; call off the async workers.
     fn read(&self, offset: u64, length: usize) -> io::Result<Bytes>;
+
+    /// The open file that holds these bytes at the same offsets, where one does; the kernel can send it by itself.
+    fn descriptor(self: Arc<Self>) -> Option<Arc<dyn AsFd + Send + Sync>> {
+        None
+    }
 }
 
 /// A body in the making: bytes written at any offset, a progress note that survives a restart, and in the end a blob.

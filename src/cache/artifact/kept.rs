@@ -181,6 +181,7 @@ impl Parts {
             "upstream names another digest than that of what is kept; it is fetched again"
         );
         self.artifacts.hot.invalidate(&artifact.lookup.key);
+        self.edition.turn();
         Kept::Mutated
     }
 
