@@ -13,6 +13,8 @@ const KEYS: u64 = 12;
 const TRANSFERS: u64 = 2;
 /// More than this much of bodies is evicted.
 const BUDGET: u64 = 300 << 10;
+/// Calls in which the index is made.
+const FIRST_START: usize = 40;
 /// Reads of the index that opening it may take, whatever it holds.
 const MOST_READS: u64 = 100;
 
@@ -435,17 +437,19 @@ async fn crash_everywhere(run: Run, mut platter: Platter, seed: u64, most: u64) 
     let ops = world.disk.ops();
     world.close().await;
     let stride = (ops.len() as u64).checked_div(most).unwrap_or(1).max(1);
-    let offset = chance.of(stride);
+    let (offset, is_new) = (chance.of(stride), platter.is_new());
     let mut faults = Chance(seed ^ 0xf417);
     for point in 0..=ops.len() {
         if point > 0 {
             platter.apply(&ops[point - 1], &mut faults);
         }
-        if point as u64 % stride != offset {
+        // The first start is short, and every point of it counts.
+        let is_first = is_new && point < FIRST_START;
+        if point as u64 % stride != offset && !is_first {
             continue;
         }
         let lucks = [Luck::Some, Luck::Nothing, Luck::Some, Luck::Everything];
-        let luck = lucks[(point as u64 / stride % 4) as usize];
+        let luck = lucks[if is_first { point % 4 } else { point / stride as usize % 4 }];
         let image = directory();
         platter.crash(image.path(), luck, &mut chance);
         eprintln!("LARDER_SEED={seed}: after {point} of {} calls, {luck:?}", ops.len());

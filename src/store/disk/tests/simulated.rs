@@ -396,6 +396,11 @@ pub(super) enum Luck {
 }
 
 impl Platter {
+    /// Whether there is nothing on it.
+    pub(super) fn is_new(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Goes on by one call.
     pub(super) fn apply(&mut self, op: &Op, chance: &mut Chance) {
         match op {
