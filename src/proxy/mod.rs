@@ -23,6 +23,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
+use crate::cache::body::Again;
 use crate::cache::document::Got;
 use crate::cache::failure::Failure;
 use crate::cache::found::{Found, Trace};
@@ -33,11 +34,11 @@ use crate::proxy::access::Access;
 use crate::proxy::deliver::Content;
 use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
-use crate::proxy::repeat::{Chance, Moment, Question, Repeats};
+use crate::proxy::repeat::{Chance, Question, Repeats};
 use crate::proxy::routes::Routes;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
-use crate::server::{AccessNote, Body, Handler, Peer, RequestBody};
+use crate::server::{AccessNote, Body, Handler, Moment, Peer, Repeatable, RequestBody};
 use crate::types::{ByteSize, CacheKey};
 
 pub mod access;
@@ -130,6 +131,18 @@ impl Handler for Proxy {
         let pipeline = Arc::clone(&self.pipeline);
         async move { deliver::finished(pipeline.answer(request, peer, chance).await) }.boxed()
     }
+
+    fn moment(&self) -> Option<Moment> {
+        Some(self.pipeline.moment())
+    }
+
+    fn class(&self, peer: &Peer) -> Option<u64> {
+        Some(self.pipeline.access.class(peer.address.ip()))
+    }
+
+    fn note_repeat(&self) {
+        self.pipeline.cache.count_repeat();
+    }
 }
 
 impl Pipeline {
@@ -145,11 +158,20 @@ impl Pipeline {
         let admitted = self.access.admit(peer.address.ip(), request.headers(), uri.path());
         let Some(admitted) = admitted.ok().filter(|_| is_fit) else { return Err(None) };
         // Before anything is looked up: what is learnt from here on makes another answer.
-        let moment = Moment { edition: self.cache.edition(), second: self.clock.now().secs() };
+        let moment = self.moment();
         let question = Question::new(request.method(), uri, request.headers(), &admitted, peer);
-        let response = self.repeats.recall(&question, moment)?;
+        let mut response = self.repeats.recall(&question, moment)?;
         self.cache.count_repeat();
+        if let Content::Cached(body) = response.body()
+            && let Some(Again::Memory(body)) = body.again()
+        {
+            response.extensions_mut().insert(Repeatable { moment, body });
+        }
         Ok(response)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { edition: self.cache.edition(), second: self.clock.now().secs() }
     }
 
     /// One request from top to bottom.

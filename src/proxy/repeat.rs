@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq;
 use crate::cache::body::Again;
 use crate::proxy::access::{Admitted, Forwarded};
 use crate::proxy::deliver::Content;
-use crate::server::{AccessNote, Peer};
+use crate::server::{AccessNote, Moment, Peer};
 
 /// Parts that are locked apart from each other.
 const SHARDS: u64 = 16;
@@ -36,22 +36,6 @@ const MOST_ALIKE: usize = 8;
 
 /// The largest body in memory.
 const MOST_BODY_BYTES: usize = 256 << 10;
-
-/// A span in which the same question has the same answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Moment {
-    /// What the cache has learnt.
-    pub(crate) edition: u64,
-    pub(crate) second: u64,
-}
-
-impl Moment {
-    /// Whether this one came after `other`. A clock that was set back makes a new moment, too.
-    const fn supersedes(self, other: Self) -> bool {
-        self.edition > other.edition
-            || (self.edition == other.edition && self.second != other.second)
-    }
-}
 
 /// A request that was let in: all of it that can shape an answer.
 #[derive(Clone, Copy)]

@@ -26,8 +26,8 @@ use crate::upstream::{Origin, OriginRequest};
 mod faults;
 mod full;
 mod kept;
-mod random;
 mod parallel;
+mod random;
 mod readers;
 
 const MIB: usize = 1 << 20;
