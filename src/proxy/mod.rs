@@ -23,7 +23,6 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
-use crate::cache::body::Again;
 use crate::cache::document::Got;
 use crate::cache::failure::Failure;
 use crate::cache::found::{Found, Trace};
@@ -38,7 +37,7 @@ use crate::proxy::repeat::{Chance, Question, Repeats};
 use crate::proxy::routes::Routes;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
-use crate::server::{AccessNote, Body, Handler, Moment, Peer, Repeatable, RequestBody};
+use crate::server::{AccessNote, Body, Handler, Moment, Peer, RequestBody};
 use crate::types::{ByteSize, CacheKey};
 
 pub mod access;
@@ -160,13 +159,8 @@ impl Pipeline {
         // Before anything is looked up: what is learnt from here on makes another answer.
         let moment = self.moment();
         let question = Question::new(request.method(), uri, request.headers(), &admitted, peer);
-        let mut response = self.repeats.recall(&question, moment)?;
+        let response = self.repeats.recall(&question, moment)?;
         self.cache.count_repeat();
-        if let Content::Cached(body) = response.body()
-            && let Some(Again::Memory(body)) = body.again()
-        {
-            response.extensions_mut().insert(Repeatable { moment, body });
-        }
         Ok(response)
     }
 
@@ -207,7 +201,7 @@ impl Pipeline {
         let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
         let ask = self.identity.ask(&request, &arrival, &found);
         let mut seen = Seen { documents: Documents::new(), settled: true };
-        let response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
+        let mut response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
             Ok(response) => response,
             Err(reply) => return replied(reply, &ask.method, mount.id()),
         };
@@ -216,7 +210,7 @@ impl Pipeline {
         {
             let question =
                 Question::new(&ask.method, request.uri(), &ask.headers, &admitted, &peer);
-            self.repeats.remember(chance, &question, &response);
+            self.repeats.remember(chance, &question, &mut response);
         }
         response
     }

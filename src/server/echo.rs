@@ -31,8 +31,8 @@ use super::answer::Session;
 /// Parts that are locked apart from each other.
 const SHARDS: usize = 16;
 
-/// What the answers of one part may cost, in bytes.
-const SHARD_BYTES: usize = 1 << 20;
+/// What the answers of one part may cost, in bytes. Mostly they share their bodies with the handler's own memory.
+const SHARD_BYTES: usize = 4 << 20;
 
 /// The longest head, either way.
 const MOST_HEAD_BYTES: usize = 4 << 10;
