@@ -34,8 +34,8 @@ use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::types::{ByteSize, Secret, Signer};
-use crate::upstream::Upstream;
 use crate::upstream::client::Client;
+use crate::upstream::{Resolve, System, Upstream};
 
 /// Larder, built and bound, not serving yet.
 pub struct App {
@@ -89,6 +89,15 @@ const SECRET_FILE: &str = "secret";
 impl App {
     /// Opens the data directory, binds the listeners and wires everything. Must be called within a tokio runtime.
     pub fn build(config: Config, clock: Clock) -> Result<Self, AppError> {
+        Self::build_with_names(config, clock, Arc::new(System))
+    }
+
+    /// As [`App::build`], with another source of addresses of upstream's names than the system's: names that fail, lead astray or change.
+    pub fn build_with_names(
+        config: Config,
+        clock: Clock,
+        names: Arc<dyn Resolve>,
+    ) -> Result<Self, AppError> {
         let tasks = Tasks::default();
         let metrics = Metrics::of_process()?;
         access::guard_listen(&config.listen, &config.access)
@@ -98,8 +107,9 @@ impl App {
         let store = open_store(&config, &clock, &tasks)?;
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
-        let upstream: Arc<dyn Upstream> =
-            Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?);
+        let upstream: Arc<dyn Upstream> = Arc::new(
+            Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
+        );
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),

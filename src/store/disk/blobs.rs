@@ -4,13 +4,16 @@
 //! (`index`), and when one has to go (`evict`, `sweep`).
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::device::{Device, make_directories, remove_if_there, sync_directory};
 use super::read::{Buffers, FileReader};
@@ -89,9 +92,9 @@ impl Blobs {
         if self.damaged().contains(&blob) {
             return Ok(None);
         }
-        match File::open(self.path(blob)) {
+        match open_itself(&self.path(blob)) {
             Ok(file) => Ok(Some(self.remember(blob, file))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_link(&error) => {
                 self.check_present(blob)?;
                 Ok(None)
             }
@@ -101,7 +104,8 @@ impl Blobs {
 
     /// Length of the blob's file; `None` when there is none.
     pub(super) fn length(&self, blob: BlobId) -> Option<u64> {
-        fs::metadata(self.path(blob)).ok().map(|metadata| metadata.len())
+        let metadata = fs::symlink_metadata(self.path(blob)).ok()?;
+        metadata.is_file().then_some(metadata.len())
     }
 
     /// Takes the durable file at `from` as `blob`: names it, makes the name durable, and keeps it safe until [`Blobs::named`]. A blob that
@@ -264,4 +268,14 @@ impl Blobs {
         // Each change is one insertion or removal, so a panic elsewhere leaves the map whole.
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Opens a file to read, and never what a link in its place leads to: that was not verified, and may be anything of this machine's.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(no_follow).open(path)
+}
+
+fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }

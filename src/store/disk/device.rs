@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IoSlice};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use redb::{Builder, Database, DatabaseError};
@@ -53,9 +54,9 @@ pub(super) trait Device: Send + Sync + fmt::Debug + 'static {
         fs::remove_file(path)
     }
 
-    /// Makes a directory in one that is there.
+    /// Makes a directory in one that is there, for this user alone: what is kept may be private, and whoever may write here owns what is served.
     fn make_directory(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
+        fs::DirBuilder::new().mode(0o700).create(path)
     }
 
     /// Bytes that the file system of `path` can still take from this user.

@@ -8,6 +8,7 @@ pub mod hub;
 pub mod index;
 pub mod installer;
 pub mod larder;
+pub mod names;
 pub mod origin;
 pub mod raw;
 pub mod registry;
