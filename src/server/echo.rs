@@ -34,6 +34,9 @@ const SHARDS: usize = 16;
 /// What the answers of one part may cost, in bytes. Mostly they share their bodies with the handler's own memory.
 const SHARD_BYTES: usize = 4 << 20;
 
+/// Bodies up to this size are kept in one piece with their heads.
+const SHORT_BODY_BYTES: usize = 4 << 10;
+
 /// The longest head, either way.
 const MOST_HEAD_BYTES: usize = 4 << 10;
 
@@ -87,8 +90,11 @@ pub(crate) struct Audience {
 struct Answer {
     asked: Bytes,
     audience: Audience,
+    /// With the body, where that is short.
     head: Bytes,
+    /// What is not with the head.
     body: Bytes,
+    body_bytes: usize,
     method: Method,
     target: Uri,
     status: StatusCode,
@@ -153,12 +159,19 @@ impl Session {
         };
         let Repeatable { moment, body } = repeatable;
         let body = if asked.method == Method::HEAD { Bytes::new() } else { body };
-        let Some(head) = written(response, body.len(), moment) else { return };
+        let Some(mut head) = written(response, body.len(), moment) else { return };
+        let (body_bytes, mut body) = (body.len(), body);
+        if body_bytes <= SHORT_BODY_BYTES {
+            // One piece costs the kernel less than two.
+            head.extend_from_slice(&body);
+            body = Bytes::new();
+        }
         let answer = Answer {
             asked: asked.head,
             audience,
-            head,
+            head: head.freeze(),
             body,
+            body_bytes,
             method: asked.method,
             target: asked.target,
             status: response.status(),
@@ -175,7 +188,7 @@ fn is_keep_alive(headers: &HeaderMap) -> bool {
 }
 
 /// A head as hyper writes it. `None` for one that says more than a status, fields and the length of its body.
-fn written<B>(response: &Response<B>, body_bytes: usize, moment: Moment) -> Option<Bytes> {
+fn written<B>(response: &Response<B>, body_bytes: usize, moment: Moment) -> Option<BytesMut> {
     let (status, headers) = (response.status(), response.headers());
     let is_framed = match status {
         StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT => body_bytes == 0,
@@ -206,7 +219,7 @@ fn written<B>(response: &Response<B>, body_bytes: usize, moment: Moment) -> Opti
         head.put_slice(b"\r\n");
     }
     head.put_slice(b"\r\n");
-    (head.len() <= MOST_HEAD_BYTES).then(|| head.freeze())
+    (head.len() <= MOST_HEAD_BYTES).then_some(head)
 }
 
 /// One connection's way past hyper.
@@ -279,16 +292,22 @@ impl Echo {
         while reply.written < head.len() + body.len() {
             let head_left = &head[reply.written.min(head.len())..];
             let body_left = &body[reply.written.saturating_sub(head.len())..];
-            let slices = [IoSlice::new(head_left), IoSlice::new(body_left)];
-            let slices = if head_left.is_empty() { &slices[1..] } else { &slices[..] };
-            match ready!(Pin::new(&mut *wire).poll_write_vectored(cx, slices))? {
+            let wire = Pin::new(&mut *wire);
+            let written = match (head_left, body_left) {
+                (only, []) | ([], only) => wire.poll_write(cx, only),
+                _ => {
+                    let both = [IoSlice::new(head_left), IoSlice::new(body_left)];
+                    wire.poll_write_vectored(cx, &both)
+                }
+            };
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => reply.written += written,
             }
         }
         ready!(Pin::new(&mut *wire).poll_flush(cx))?;
         if let Some(mut reply) = self.reply.take() {
-            reply.exchange.repeated(reply.answer.body.len());
+            reply.exchange.repeated(reply.answer.body_bytes);
             self.session.handler.note_repeat();
         }
         Poll::Ready(Ok(()))
