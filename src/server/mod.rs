@@ -32,7 +32,7 @@ pub mod limits;
 mod listen;
 mod refusal;
 mod stream;
-mod strict;
+pub(crate) mod strict;
 pub mod tls;
 mod wire;
 
