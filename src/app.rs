@@ -362,17 +362,25 @@ fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
         source,
     };
     let mut key = [0; 32];
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(mut file) => {
-            random(&mut key).map_err(fault)?;
-            file.write_all(&key).and_then(|()| file.sync_all()).map_err(fault)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::File::open(&path).and_then(|mut file| file.read_exact(&mut key)).map_err(fault)?;
+    match fs::File::open(&path) {
+        Ok(mut file) => file.read_exact(&mut key).map_err(fault)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            random(&mut key).and_then(|()| write_secret(data_dir, &key)).map_err(fault)?;
         }
         Err(error) => return Err(fault(error)),
     }
     Ok(key)
+}
+
+/// Writes the key so that it is there as a whole or not at all, whenever the machine stops. The data directory's lock is held, so nobody else does.
+fn write_secret(data_dir: &Path, key: &[u8; 32]) -> io::Result<()> {
+    let fresh = data_dir.join(format!("{SECRET_FILE}.fresh"));
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(key)?;
+    file.sync_all()?;
+    fs::rename(&fresh, data_dir.join(SECRET_FILE))?;
+    fs::File::open(data_dir)?.sync_all()
 }
 
 /// Random bytes of the kernel's.

@@ -31,7 +31,7 @@
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
-//! | [`banner`], [`show`] | what people are told: at the start, and of what is kept | everything |
+//! | [`banner`], [`show`], [`verify`] | what people are told: at the start, of what is kept, and of what is damaged | everything |
 //!
 //! # One request
 //!
@@ -89,3 +89,4 @@ pub mod store;
 pub mod telemetry;
 pub mod types;
 pub mod upstream;
+pub mod verify;

@@ -5,6 +5,21 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// The binary.
+pub fn binary() -> Command {
+    scrubbed(Command::new(env!("CARGO_BIN_EXE_larder")))
+}
+
+/// `command` without the tests' own variables, which would be settings to the binary.
+fn scrubbed(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"LARDER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// A running process. Dropping it kills it.
 pub struct Process {
     pub base: String,
@@ -14,7 +29,7 @@ pub struct Process {
 impl Process {
     /// Starts the binary on `data`, with `settings` in TOML. Its log goes to `data/log`.
     pub fn start(data: &Path, settings: &str) -> Self {
-        Self::run(Command::new(env!("CARGO_BIN_EXE_larder")), data, settings)
+        Self::run(binary(), data, settings)
     }
 
     /// The same under limits that a shell sets: `ulimit -n 200`.
@@ -25,18 +40,12 @@ impl Process {
             &format!("{limits} && exec \"$0\" \"$@\""),
             env!("CARGO_BIN_EXE_larder"),
         ]);
-        Self::run(shell, data, settings)
+        Self::run(scrubbed(shell), data, settings)
     }
 
     fn run(mut command: Command, data: &Path, settings: &str) -> Self {
         let file = data.join("larder.toml");
         std::fs::write(&file, settings).expect("the folder can be written");
-        // The tests' own variables would be settings to it.
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"LARDER_") {
-                command.env_remove(name);
-            }
-        }
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(&file)

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod client;
+pub mod disk;
 pub mod hub;
 pub mod index;
 pub mod installer;

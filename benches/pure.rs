@@ -1,0 +1,317 @@
+//! What the pure parts cost: reading what upstream says, planning a request for it, rendering it; ranges, conditions, and the arithmetic of Xet.
+//!
+//! `cargo bench --bench pure [-- NAME]`. Criterion compares each figure with that of the run before. A request is walked as `proxy` does it, by the public
+//! `Ecosystem`, with a scripted upstream in place of the cache: `merge` is what one answer of upstream costs, `read` what a kept document costs after a
+//! start, `plan` all that is decided for a request whose documents are in memory, `render` the page that is made of them.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use larder::cache::lookup::{Document, Fresh, Parsed};
+use larder::config::{Config, Flags, Loaded, Sources};
+use larder::ecosystem::huggingface::Hub;
+use larder::ecosystem::huggingface::xet::reconstruction::{self, File, Version};
+use larder::ecosystem::oci::Registries;
+use larder::ecosystem::origin::SecretSource;
+use larder::ecosystem::pypi::Index;
+use larder::ecosystem::{Ask, Ecosystem, Held, Plan, Serve, Standing, Step, View};
+use larder::policy;
+use larder::semantics::conditional::{self, Validators};
+use larder::semantics::range;
+use larder::types::{Algorithm, Digest, Head, Presence, Secret, Signer, Timestamp};
+use serde_json::{Value, json};
+
+/// 23 November 2026.
+const NOW: Timestamp = Timestamp::from_secs(1_795_392_000);
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const SIMPLE_JSON: &str = "application/vnd.pypi.simple.v1+json";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+criterion_group!(benches, pages, manifests, trees, requests, reconstructions);
+criterion_main!(benches);
+
+/// An upstream that answers every request alike, but for the tree of a commit.
+struct Upstream {
+    content_type: &'static str,
+    body: Bytes,
+    tree: Bytes,
+}
+
+impl Upstream {
+    fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { content_type, body: body.into(), tree: Bytes::new() }
+    }
+
+    /// What becomes of the answer to a document's first request.
+    fn merge(&self, document: &Document) -> (Bytes, Parsed) {
+        let request = document.lookup.origins.first().expect("a document that can be fetched");
+        let mut head = Head::new(StatusCode::OK);
+        let content_type = HeaderValue::from_static(self.content_type);
+        head.headers.insert(header::CONTENT_TYPE, content_type);
+        head.headers.insert("x-repo-commit", HeaderValue::from_static(COMMIT));
+        let is_tree = request.url.path().contains("/tree/");
+        let body = if is_tree { &self.tree } else { &self.body };
+        let fresh = Fresh { origin: 0, url: &request.url, head: &head, body, rest: &[], now: NOW };
+        let kept = document.keep.merge(None, &fresh).expect("a good answer");
+        (kept.bytes, kept.parsed)
+    }
+
+    fn held(&self, document: &Document) -> Held {
+        Held { parsed: self.merge(document).1, version: 1, standing: standing() }
+    }
+}
+
+/// A request's way to what is served, and the documents that it needed, in order.
+struct Walk {
+    plan: Plan,
+    documents: Vec<(Document, Held)>,
+}
+
+impl Walk {
+    fn of(ecosystem: &dyn Ecosystem, ask: &Ask, upstream: &Upstream) -> Self {
+        let mut documents = Vec::new();
+        let plan = walk(ecosystem.plan(ask), &mut |document| {
+            let held = upstream.held(document);
+            documents.push((document.clone(), held.clone()));
+            held
+        });
+        Self { plan, documents }
+    }
+}
+
+/// Goes on until something is served; `hold` stands in for the cache.
+fn walk(mut step: Step, hold: &mut dyn FnMut(&Document) -> Held) -> Plan {
+    loop {
+        step = match step {
+            Step::Need { documents, then } => {
+                then(documents.iter().map(|document| Ok(hold(document))).collect())
+            }
+            Step::Serve(plan) => return *plan,
+            Step::Reply(reply) => panic!("{} {:?}", reply.status, reply.body),
+            Step::NeedBody { .. } | Step::Names { .. } => panic!("a step of another kind"),
+        };
+    }
+}
+
+fn standing() -> Standing {
+    let fresh_until = NOW.plus(Duration::from_secs(600));
+    Standing { validated: NOW, fresh_until, presence: Presence::Present, offline: false }
+}
+
+fn ask(prefix: &str, path: &str, query: Option<&str>, accept: &'static str) -> Ask {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    Ask {
+        method: Method::GET,
+        path: path.to_owned(),
+        query: query.map(str::to_owned),
+        headers,
+        prefix: prefix.to_owned(),
+        base: "http://larder.example".to_owned(),
+        credential: None,
+        client: None,
+        now: NOW,
+    }
+}
+
+/// The default configuration: nothing here is asked, so that its addresses do not matter.
+fn config() -> Config {
+    let sources = Sources { file: None, environment: BTreeMap::new(), flags: Flags::default() };
+    Loaded::read(&sources).expect("the defaults are in order").config
+}
+
+fn no_secret(_: &SecretSource) -> Result<Secret, String> {
+    Err("there are no secrets here".to_owned())
+}
+
+fn index() -> Index {
+    let config = config();
+    let settings =
+        config.pypi.indexes["default"].resolve("default", &policy::Config::default(), no_secret);
+    Index::new(settings.expect("an index"))
+}
+
+fn registries() -> Registries {
+    let settings = config().oci.resolve(&policy::Config::default(), no_secret);
+    let settings = settings.expect("registries").expect("some");
+    Registries::new(settings, Signer::new([7; 32]))
+}
+
+fn hub() -> Hub {
+    let settings = config().huggingface.resolve(no_secret).expect("a hub");
+    Hub::new(settings, Signer::new([7; 32]))
+}
+
+fn digest_of(number: usize) -> String {
+    format!("{:064x}", (number as u128 + 1) * 0x9e37_79b9_7f4a_7c15_f39c)
+}
+
+/// A project's page in JSON with so many files.
+fn json_page(files: usize) -> String {
+    let file = |number: usize| {
+        let name = file_name(number);
+        json!({
+            "filename": name, "url": format!("https://files.example/packages/{number}/{name}"),
+            "hashes": { "sha256": digest_of(number) }, "size": 1_000_000 + number, "requires-python": ">=3.9",
+            "upload-time": "2026-01-02T03:04:05.678901Z", "yanked": false, "core-metadata": false,
+        })
+    };
+    let files: Vec<Value> = (0..files).map(file).collect();
+    json!({ "meta": { "api-version": "1.1" }, "name": "demo", "versions": ["1.0"], "files": files })
+        .to_string()
+}
+
+fn html_page(files: usize) -> String {
+    let line = |number: usize| {
+        let (name, digest) = (file_name(number), digest_of(number));
+        format!(
+            "<a href=\"https://files.example/packages/{number}/{name}#sha256={digest}\" data-requires-python=\"&gt;=3.9\">{name}</a><br/>\n"
+        )
+    };
+    let lines: String = (0..files).map(line).collect();
+    format!(
+        "<!DOCTYPE html>\n<html><head><title>Links for demo</title></head><body><h1>Links for demo</h1>\n{lines}</body></html>\n"
+    )
+}
+
+fn file_name(number: usize) -> String {
+    format!("demo-1.{}.{}-cp312-cp312-manylinux_2_28_x86_64.whl", number / 8, number % 8)
+}
+
+/// Project pages, small and very large.
+fn pages(criterion: &mut Criterion) {
+    let index = index();
+    for files in [50, 8000] {
+        for (form, content_type, page) in
+            [("JSON", SIMPLE_JSON, json_page(files)), ("HTML", "text/html", html_page(files))]
+        {
+            let mut group = criterion.benchmark_group(format!("page of {files} files, {form}"));
+            group.throughput(Throughput::Bytes(page.len() as u64));
+            let upstream = Upstream::new(content_type, page);
+            let ask = ask("/simple/", "simple/demo/", None, content_type);
+            let walked = Walk::of(&index, &ask, &upstream);
+            let Serve::Document { document, render } = &walked.plan.serve else {
+                panic!("no document")
+            };
+            let (bytes, parsed) = upstream.merge(document);
+            time(&mut group, "merge", || upstream.merge(black_box(document)));
+            time(&mut group, "read", || document.keep.read(black_box(&bytes)));
+            let view =
+                View { document: &parsed, standing: standing(), now: NOW, is_kept: &|_| false };
+            time(&mut group, "render", || render.render(black_box(&view)));
+            group.finish();
+        }
+    }
+}
+
+/// A manifest of an image with many layers.
+fn manifests(criterion: &mut Criterion) {
+    let layer = |number: usize| json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": format!("sha256:{}", digest_of(number)), "size": 1000 });
+    let layers: Vec<Value> = (0..100).map(layer).collect();
+    let body = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": format!("sha256:{}", digest_of(100)), "size": 2 },
+        "layers": layers,
+    });
+    let body = Bytes::from(body.to_string());
+    let path = format!("v2/library/demo/manifests/{}", larder::types::BlobId::of(&body).digest());
+    documents(
+        criterion,
+        "manifest of 100 layers",
+        &registries(),
+        &ask("/v2/", &path, None, OCI_MANIFEST),
+        &Upstream::new(OCI_MANIFEST, body),
+    );
+}
+
+/// The list of a commit's files, and a file found in it.
+fn trees(criterion: &mut Criterion) {
+    for files in [100, 100_000] {
+        let entry = |number: usize| json!({ "type": "file", "oid": &digest_of(number)[..40], "size": 1000 + number, "path": format!("data/part-{number:06}.json") });
+        let tree: Vec<Value> = (0..files).map(entry).collect();
+        let info = json!({ "id": "org/demo", "sha": COMMIT, "private": false, "gated": false, "siblings": [] });
+        let mut upstream = Upstream::new("application/json", info.to_string());
+        upstream.tree = Bytes::from(Value::from(tree).to_string());
+        let path = format!("org/demo/resolve/{COMMIT}/data/part-000042.json");
+        documents(
+            criterion,
+            &format!("file of a tree of {files}"),
+            &hub(),
+            &ask("/", &path, None, "*/*"),
+            &upstream,
+        );
+    }
+}
+
+/// Merging and reading of each document that a request needs, and its plan with all of them at hand.
+fn documents(
+    criterion: &mut Criterion,
+    name: &str,
+    ecosystem: &dyn Ecosystem,
+    ask: &Ask,
+    upstream: &Upstream,
+) {
+    let walked = Walk::of(ecosystem, ask, upstream);
+    let mut group = criterion.benchmark_group(name);
+    for (number, (document, _)) in walked.documents.iter().enumerate() {
+        let (bytes, _) = upstream.merge(document);
+        time(&mut group, &format!("merge {number}"), || upstream.merge(black_box(document)));
+        time(&mut group, &format!("read {number}"), || document.keep.read(black_box(&bytes)));
+    }
+    group.bench_function("plan", |bencher| {
+        bencher.iter(|| {
+            let mut held = walked.documents.iter().map(|(_, held)| held.clone());
+            walk(ecosystem.plan(black_box(ask)), &mut |_| held.next().expect("as many as before"))
+        });
+    });
+    group.finish();
+}
+
+/// One figure of a group.
+fn time<T>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut work: impl FnMut() -> T) {
+    group.bench_function(name, |bencher| bencher.iter(&mut work));
+}
+
+/// Ranges and preconditions of a request.
+fn requests(criterion: &mut Criterion) {
+    let fields = |name: header::HeaderName, value: &'static str| {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    };
+    for (name, value) in [
+        ("one", "bytes=1000-1999"),
+        ("suffix", "bytes=-65536"),
+        ("eight", "bytes=0-1,10-11,20-21,30-31,40-41,50-51,60-61,-2"),
+    ] {
+        let headers = fields(header::RANGE, value);
+        criterion.bench_function(&format!("range/{name}"), |bencher| {
+            bencher.iter(|| {
+                range::select(range::parse(black_box(&headers)).as_deref(), 1_000_000_000)
+            });
+        });
+    }
+    let validators = Validators { etag: Some("\"0123456789abcdef\""), last_modified: Some(NOW) };
+    let matching = fields(header::IF_NONE_MATCH, "\"fedcba9876543210\", W/\"0123456789abcdef\"");
+    let dated = fields(header::IF_MODIFIED_SINCE, "Mon, 23 Nov 2026 00:00:00 GMT");
+    for (name, headers) in [("if-none-match", matching), ("if-modified-since", dated)] {
+        criterion.bench_function(&format!("condition/{name}"), |bencher| {
+            bencher.iter(|| conditional::evaluate(&Method::GET, black_box(&headers), validators));
+        });
+    }
+}
+
+/// How a large file is made of xorbs, as clients ask for it.
+fn reconstructions(criterion: &mut Criterion) {
+    let digest = Digest::new(Algorithm::Sha256, &[7; 32]).expect("32 bytes");
+    for (name, size) in [("100 MB", 100_000_000), ("60 GB", 60_000_000_000)] {
+        let file = File { digest: &digest, size };
+        criterion.bench_function(&format!("reconstruction of {name}"), |bencher| {
+            let address = |xorb: u64| format!("http://larder.example/-/xorb/{xorb}");
+            bencher.iter(|| reconstruction::json(Version::V2, black_box(file), 0..size, address));
+        });
+    }
+}

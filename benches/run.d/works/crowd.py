@@ -1,0 +1,40 @@
+"""Row 6: 50 clients ask at once for a cold file of 1 GB. The last of them should be done when one alone would be, and each byte cross upstream once."""
+
+from turns import Target, in_turns, row
+from works.cold import Cold, SIZE, generic, larder, of_index, put_on
+
+TITLE = "cold file of 1 GB, 50 clients at once"
+PROGRAMS = []
+VENVS = []
+CLIENTS = 50
+
+
+def run(bench):
+    size = SIZE // bench.shrink
+    put_on(bench.stage, size)
+    rows = []
+    for rate, target in [(30_000_000, Target(at_most=1.1)), (300_000_000, None)]:
+        for name, address in [("index", of_index), ("generic", generic)]:
+            rows += measure(bench, f"{name}, origin at {rate // 1_000_000} MB/s", address, size, rate, target)
+    return rows
+
+
+def measure(bench, case, address, size, rate, target):
+    bench.stage.manners(total=rate)
+    crowd = Cold("larder", lambda: larder(bench), address)
+    alone = Cold("larder alone", lambda: larder(bench), address)
+
+    def one(server):
+        before = bench.stage.counts()["bytes"]
+        sample = server.download(CLIENTS if server is crowd else 1)
+        sample["value"] = sample["last"]
+        sample["upstream"] = (bench.stage.counts()["bytes"] - before) / size
+        return sample
+
+    told, machine = in_turns(bench.turns, [crowd, alone], one)
+    crossed = {"larder": [{"value": sample["upstream"]} for sample in told["larder"]]}
+    limit = Target(at_most=1.001)
+    return [
+        row(6, f"{case}, last client", "s", told, machine, ["larder alone"], target),
+        row(6, f"{case}, upstream bytes", "x", crossed, machine, [], limit=limit),
+    ]
