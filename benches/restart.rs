@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench restart [-- DIRECTORY [ENTRIES [ROUNDS]]]`: fills an index, then kills the real process while it writes new entries, starts
 //! it again and measures from the process's beginning to the first answer with something kept before. The small index (1,000 entries) comes
-//! first, the large one (1,000,000 unless told otherwise) in the same run.
+//! first, the large one (1,000,000 unless told otherwise) in the same run. Instead of a number of entries there may be a folder that `store` has left.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -32,25 +32,30 @@ const WRITING: Duration = Duration::from_millis(700);
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let root = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
-    let large = arguments.next().map_or(1_000_000, |text| text.parse().expect("a number"));
+    let large = arguments.next().unwrap_or_else(|| "1000000".to_owned());
     let rounds = arguments.next().map_or(10, |text| text.parse().expect("a number"));
     let origin = origin();
-    for entries in [1_000, large] {
+    for size in ["1000", &large] {
         let folder = tempfile::tempdir_in(&root).expect("a directory");
-        fill(&folder.path().join("data"), entries);
-        let mut took: Vec<Duration> =
+        let data = folder.path().join("data");
+        match size.parse() {
+            Ok(entries) => fill(&data, entries),
+            Err(_) => std::os::unix::fs::symlink(size, &data).expect("a link can be made"),
+        }
+        let mut took: Vec<(Duration, u64)> =
             (0..rounds).map(|round| restart(folder.path(), &origin, round)).collect();
         took.sort_unstable();
         println!(
-            "{entries} entries: first answer after kill -9 in {:?} (median of {rounds}), {:?} at worst",
-            took[took.len() / 2],
-            took[took.len() - 1],
+            "{size} entries: first answer after kill -9 in {:?} (median of {rounds}), {:?} at worst; {} MiB resident at most",
+            took[took.len() / 2].0,
+            took[took.len() - 1].0,
+            took.iter().map(|(_, bytes)| bytes >> 20).max().unwrap_or(0),
         );
     }
 }
 
-/// Kills in the middle of writing, starts again; the time to the first answer.
-fn restart(folder: &Path, origin: &str, round: usize) -> Duration {
+/// Kills in the middle of writing, starts again; the time to the first answer, and the most memory that was resident before.
+fn restart(folder: &Path, origin: &str, round: usize) -> (Duration, u64) {
     let (mut first, base) = start(folder, origin);
     assert_eq!(ask(&base, "/generic/origin/kept"), BODY);
     let stop = Arc::new(AtomicBool::new(false));
@@ -70,6 +75,7 @@ fn restart(folder: &Path, origin: &str, round: usize) -> Duration {
         })
         .collect();
     thread::sleep(WRITING);
+    let resident = resident_bytes(&first);
     end(&mut first);
     stop.store(true, Ordering::Relaxed);
     let written: usize = writers.into_iter().map(|writer| writer.join().expect("it ends")).sum();
@@ -80,7 +86,15 @@ fn restart(folder: &Path, origin: &str, round: usize) -> Duration {
     assert_eq!(ask(&base, "/generic/origin/kept"), BODY);
     let took = started.elapsed();
     end(&mut second);
-    took
+    (took, resident)
+}
+
+/// The most memory of a process that has been resident so far.
+fn resident_bytes(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+    let status = status.expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }
 
 fn start(folder: &Path, origin: &str) -> (Child, String) {

@@ -34,8 +34,8 @@ use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::types::{ByteSize, Secret, Signer};
-use crate::upstream::Upstream;
 use crate::upstream::client::Client;
+use crate::upstream::{Resolve, System, Upstream};
 
 /// Larder, built and bound, not serving yet.
 pub struct App {
@@ -89,6 +89,15 @@ const SECRET_FILE: &str = "secret";
 impl App {
     /// Opens the data directory, binds the listeners and wires everything. Must be called within a tokio runtime.
     pub fn build(config: Config, clock: Clock) -> Result<Self, AppError> {
+        Self::build_with_names(config, clock, Arc::new(System))
+    }
+
+    /// As [`App::build`], with another source of addresses of upstream's names than the system's: names that fail, lead astray or change.
+    pub fn build_with_names(
+        config: Config,
+        clock: Clock,
+        names: Arc<dyn Resolve>,
+    ) -> Result<Self, AppError> {
         let tasks = Tasks::default();
         let metrics = Metrics::of_process()?;
         access::guard_listen(&config.listen, &config.access)
@@ -98,8 +107,9 @@ impl App {
         let store = open_store(&config, &clock, &tasks)?;
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
-        let upstream: Arc<dyn Upstream> =
-            Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?);
+        let upstream: Arc<dyn Upstream> = Arc::new(
+            Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
+        );
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
@@ -352,17 +362,25 @@ fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
         source,
     };
     let mut key = [0; 32];
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(mut file) => {
-            random(&mut key).map_err(fault)?;
-            file.write_all(&key).and_then(|()| file.sync_all()).map_err(fault)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::File::open(&path).and_then(|mut file| file.read_exact(&mut key)).map_err(fault)?;
+    match fs::File::open(&path) {
+        Ok(mut file) => file.read_exact(&mut key).map_err(fault)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            random(&mut key).and_then(|()| write_secret(data_dir, &key)).map_err(fault)?;
         }
         Err(error) => return Err(fault(error)),
     }
     Ok(key)
+}
+
+/// Writes the key so that it is there as a whole or not at all, whenever the machine stops. The data directory's lock is held, so nobody else does.
+fn write_secret(data_dir: &Path, key: &[u8; 32]) -> io::Result<()> {
+    let fresh = data_dir.join(format!("{SECRET_FILE}.fresh"));
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(key)?;
+    file.sync_all()?;
+    fs::rename(&fresh, data_dir.join(SECRET_FILE))?;
+    fs::File::open(data_dir)?.sync_all()
 }
 
 /// Random bytes of the kernel's.

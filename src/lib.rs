@@ -30,7 +30,7 @@
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
-//! | [`banner`], [`show`] | what people are told: at the start, and of what is kept | everything |
+//! | [`banner`], [`show`], [`verify`] | what people are told: at the start, of what is kept, and of what is damaged | everything |
 //!
 //! # One request
 //!
@@ -86,3 +86,4 @@ pub mod store;
 pub mod telemetry;
 pub mod types;
 pub mod upstream;
+pub mod verify;

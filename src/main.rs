@@ -10,7 +10,9 @@ use larder::banner;
 use larder::clock::Clock;
 use larder::config::{Config, Flags, Loaded, Sources};
 use larder::import::source::Openness;
+use larder::store::disk::Repair;
 use larder::telemetry;
+use larder::verify;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,18 @@ enum Command {
     Show {
         /// What to look at, such as oci:registry.example.org/team/app:1.0
         what: String,
+        #[command(flatten)]
+        overrides: Overrides,
+    },
+    /// Read everything that is kept again and compare it with its digests. Stop the server first.
+    #[command(after_help = VERIFY_HELP)]
+    Verify {
+        /// Set aside what is damaged, so that it is fetched again when somebody asks for it
+        #[arg(long)]
+        repair: bool,
+        /// Tell what was found as JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         overrides: Overrides,
     },
@@ -102,11 +116,22 @@ const SHOW_EXAMPLES: &str = "Examples:
 
 It asks the Larder that the configuration describes: at `public_url`, or at the first address of `listen`.";
 
+const VERIFY_HELP: &str = "Examples:
+  larder verify
+  larder verify --repair --json --data-dir /var/lib/larder
+
+A running server reads everything again by itself, slowly ([store] scrub_rate): what it finds is in /-/api/v1/status and /-/metrics.
+
+Exit codes: 0 all of it is right, 1 something is damaged (set aside with --repair), 2 it could not be looked at.";
+
 const EXIT_CODES: &str =
     "Exit codes: 0 ended as told, 1 failed while running, 2 wrong arguments or configuration.";
 
 /// Wrong arguments or configuration; clap ends with the same code.
 const USAGE: u8 = 2;
+
+/// `verify` could not look; not the same as having found something.
+const CANNOT_LOOK: u8 = 2;
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
@@ -133,6 +158,20 @@ fn main() -> ExitCode {
                 Err(error) => fail(error.as_ref()),
             })
         }
+        Command::Verify { repair, json, overrides } => load(overrides, |loaded| {
+            let repair = if repair { Repair::Yes } else { Repair::No };
+            let form = if json { verify::Form::Json } else { verify::Form::Text };
+            match verify::verify(&loaded.config, repair) {
+                Ok(report) => {
+                    print!("{}", verify::told(&report, form));
+                    if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+                }
+                Err(error) => {
+                    fail(&error);
+                    ExitCode::from(CANNOT_LOOK)
+                }
+            }
+        }),
         Command::Version => {
             println!("larder {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -72,6 +72,8 @@ pub fn start(config: &Config) -> Result<(), TelemetryError> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Telling standard error that it cannot be written panics where it cannot: a full disk would fail every request that is logged.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     match config.format {
         Format::Text => lines.finish().try_init()?,
@@ -169,6 +171,10 @@ const COUNTERS: &[Described] = &[
     ("larder_http_bytes_sent_total", "Bytes of bodies sent to clients."),
     ("larder_http_requests_total", "Requests answered, by class of status."),
     ("larder_policy_refusals_total", "Requests that a rule refused."),
+    ("larder_scrub_blobs_total", "Blobs that were read again to see whether they are still right."),
+    ("larder_scrub_bytes_total", "Bytes of those blobs."),
+    ("larder_scrub_damaged_total", "Blobs found damaged and set aside, by kind."),
+    ("larder_scrub_rounds_total", "Times that all blobs have been read again."),
     ("larder_store_commits_total", "Commits of the index."),
     ("larder_store_evicted_blobs_total", "Blobs evicted to stay within the budget."),
     ("larder_store_evicted_bytes_total", "Bytes of the blobs that were evicted."),

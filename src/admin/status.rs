@@ -25,6 +25,9 @@ struct StoreStatus {
     /// `null` when nothing is ever evicted.
     budget_bytes: Option<u64>,
     evicted_blobs: u64,
+    /// Since the start: blobs that were read again, and those that were found damaged and set aside.
+    checked_blobs: u64,
+    damaged_blobs: u64,
     writable: bool,
 }
 
@@ -42,6 +45,8 @@ impl<'a> Status<'a> {
                 index_bytes: usage.index_bytes,
                 budget_bytes: usage.budget_bytes,
                 evicted_blobs: usage.evicted_blobs,
+                checked_blobs: usage.checked_blobs,
+                damaged_blobs: usage.damaged_blobs,
                 writable: usage.writable,
             },
             mounts,

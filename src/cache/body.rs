@@ -5,8 +5,9 @@
 
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -130,7 +131,58 @@ impl http_body::Body for Body {
     }
 }
 
+/// How to have a body once more. Keeps no file open and no disk space from being freed.
+#[derive(Debug, Clone)]
+pub enum Again {
+    Memory(Bytes),
+    Blob(Weak<dyn ReadAt>, Range<u64>),
+}
+
+impl Again {
+    /// The body from its beginning; `None` when its file has been let go of.
+    pub fn body(&self) -> Option<Body> {
+        Some(Body(match self {
+            Self::Memory(bytes) => Kind::Memory(bytes.clone()),
+            Self::Blob(file, range) => {
+                let (file, left) = (file.upgrade()?, range.clone());
+                Kind::Blob(BlobSlice { file, left, chunks: Chunks::default() })
+            }
+        }))
+    }
+
+    /// What keeping this costs in memory.
+    pub const fn bytes(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::Blob(..) => 0,
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self(Kind::Memory(bytes))
+    }
+}
+
 impl Body {
+    /// How to have what is left of this body once more, where it is at rest.
+    pub fn again(&self) -> Option<Again> {
+        match &self.0 {
+            Kind::Memory(bytes) => Some(Again::Memory(bytes.clone())),
+            Kind::Blob(slice) => Some(Again::Blob(Arc::downgrade(&slice.file), slice.left.clone())),
+            _ => None,
+        }
+    }
+
+    /// The open file that this body is a part of, where it is one: who gets hold of it need not read the body.
+    pub fn file(&self) -> Option<(Arc<dyn AsFd + Send + Sync>, Range<u64>)> {
+        match &self.0 {
+            Kind::Blob(slice) => Some((Arc::clone(&slice.file).descriptor()?, slice.left.clone())),
+            _ => None,
+        }
+    }
+
     fn left(&self) -> Option<u64> {
         match &self.0 {
             Kind::Memory(bytes) => Some(bytes.len() as u64),

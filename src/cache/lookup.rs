@@ -154,6 +154,9 @@ pub enum Demand {
     Revalidated,
     /// Whatever is kept will do; upstream is asked only when nothing is.
     AnyAge,
+    /// Whatever is kept will do; when nothing is, upstream is waited for within the time budget only, for something else will do. The
+    /// transfer goes on for whoever asks next. [`Failure::NotKept`](crate::cache::failure::Failure::NotKept) is that it took longer.
+    Prompt,
 }
 
 /// An adapter's reading of a document. Pure; large ones are called off the async workers.

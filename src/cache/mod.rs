@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::artifact::Artifacts;
 use crate::cache::document::Documents;
+use crate::cache::edition::Edition;
 use crate::cache::exchange::Exchanges;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fills;
@@ -34,6 +35,7 @@ mod assemble;
 pub mod body;
 mod chunked;
 pub mod document;
+mod edition;
 pub mod exchange;
 pub mod failure;
 pub mod fill;
@@ -72,9 +74,11 @@ pub struct Config {
     /// Things that what was just kept refers to (the tree of a commit, the platforms of an image) fetched in the background at once.
     pub follow_ups: usize,
     /// Requests that one transfer may have open at once: one brings the body in order, the others fetch what readers ahead of it
-    /// wait for.
+    /// wait for, or what comes next of a large file that comes slowly.
     pub lanes: usize,
-    /// How far beyond what has arrived without a gap the free lanes of a larger file fetch in parallel; 0: off.
+    /// Of those that fetch what comes next, how many one origin has to bear over all transfers.
+    pub lanes_per_origin: usize,
+    /// How far beyond what is hashed they fetch; 0: they do not. Only larger files are fetched so.
     pub read_ahead: ByteSize,
     /// How often in a row, without a MiB of progress, a broken transfer asks for the rest before its readers are cut.
     pub resume_attempts: u32,
@@ -99,8 +103,9 @@ impl Default for Config {
             verify_before_range: false,
             fills: 64,
             follow_ups: 4,
-            lanes: 4,
-            read_ahead: ByteSize(0),
+            lanes: 8,
+            lanes_per_origin: 16,
+            read_ahead: ByteSize::mib(128),
             resume_attempts: 5,
             overflow: ByteSize::mib(8),
             overflow_stall: Duration::from_secs(30),
@@ -129,6 +134,7 @@ pub(crate) struct Parts {
     pub(crate) artifacts: Artifacts,
     pub(crate) exchanges: Exchanges,
     pub(crate) fills: Fills,
+    pub(crate) edition: Edition,
     /// Bounds what is fetched because something kept refers to it.
     pub(crate) follow_ups: Semaphore,
     counters: Counters,
@@ -147,6 +153,7 @@ impl Cache {
         let artifacts = Artifacts::new(&config);
         let fills = Fills::new(&config);
         let counters = Counters::new();
+        let edition = Edition::default();
         let follow_ups = Semaphore::new(config.follow_ups.max(1));
         let parts = Parts {
             config,
@@ -157,8 +164,9 @@ impl Cache {
             stop,
             documents,
             artifacts,
-            exchanges: Exchanges::new(),
+            exchanges: Exchanges::new(edition.clone()),
             fills,
+            edition,
             follow_ups,
             counters,
         };
@@ -182,6 +190,17 @@ impl Cache {
         Ok(self.parts.store.scan(under.as_str(), after, limit)?)
     }
 
+    /// A number that stays while nothing is learnt: an answer that was made from hits alone is made again in the same way as long as this has not
+    /// changed since before it was made, but for what time brings about.
+    pub fn edition(&self) -> u64 {
+        self.parts.edition.number()
+    }
+
+    /// Counts a hit that was given again without being looked up.
+    pub fn count_repeat(&self) {
+        self.parts.counters.hits.increment(1);
+    }
+
     /// Refreshes of documents under way.
     pub fn refreshes_under_way(&self) -> usize {
         self.parts.documents.under_way()
@@ -197,7 +216,7 @@ impl Parts {
         }
     }
 
-    /// Reads a whole blob of `size` bytes; `None` when it is gone. Meant for documents, whose size is bounded.
+    /// Reads a whole blob of `size` bytes; `None` when it is gone, or no longer what it was. Meant for documents, whose size is bounded.
     pub(crate) async fn read_blob(
         &self,
         blob: BlobId,
@@ -207,8 +226,13 @@ impl Parts {
         self.store.touch(blob);
         let length = usize::try_from(size).unwrap_or(usize::MAX);
         let read = move || reader.read(0, length);
+        let read = move || read().map(|bytes| (BlobId::of(&bytes) == blob).then_some(bytes));
         match tokio::task::spawn_blocking(read).await {
-            Ok(Ok(bytes)) => Ok((bytes.len() as u64 == size).then_some(bytes)),
+            Ok(Ok(Some(bytes))) => Ok(Some(bytes)),
+            Ok(Ok(None)) => {
+                self.store.suspect(blob).await;
+                Ok(None)
+            }
             Ok(Err(error)) => Err(StoreError::io("reading a blob", error)),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }

@@ -1,17 +1,20 @@
 //! From what was found to a response: preconditions, ranges, `HEAD`, and the marks of a cache.
 //!
+//! Until [`finished`], a response still says where its bytes are, so that it can be given again (`repeat`) and its file be sent as one.
 //! Left out: finding (`cache`), rendering (`rendering`), wording of failures (`ecosystem`).
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
+use crate::cache;
 use crate::cache::found::{Found, Source, Trace};
 use crate::proxy::multipart;
 use crate::semantics::conditional::{self, Precondition, Validators};
 use crate::semantics::range::{self, Selection};
-use crate::server::{AccessNote, Body};
+use crate::server::{AccessNote, Body, FileBody};
 use crate::types::{Head, Presence, Timestamp};
 
 /// Fields of a 304 (RFC 9110 section 15.4.5); the others describe a body that is not sent. Extension fields go along: clients of some registries read
@@ -26,6 +29,38 @@ const NOT_MODIFIED_FIELDS: [header::HeaderName; 7] = [
     header::VARY,
 ];
 
+/// The body of a response.
+pub(crate) enum Content {
+    Cached(cache::body::Body),
+    /// Put together on its way out.
+    Made(Body),
+}
+
+impl Content {
+    pub(crate) fn nothing() -> Self {
+        Self::from(Bytes::new())
+    }
+}
+
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        Self::Cached(bytes.into())
+    }
+}
+
+/// The response as the server takes it, with the file that its body is in, if it is in one.
+pub(crate) fn finished(mut response: Response<Content>) -> Response<Body> {
+    if let Content::Cached(body) = response.body()
+        && let Some((file, range)) = body.file()
+    {
+        response.extensions_mut().insert(FileBody { file, range });
+    }
+    response.map(|content| match content {
+        Content::Cached(body) => Body::new(body.map_err(Into::into)),
+        Content::Made(body) => body,
+    })
+}
+
 /// Answers a request with what was found.
 pub(crate) fn deliver(
     method: &Method,
@@ -33,24 +68,25 @@ pub(crate) fn deliver(
     found: Found,
     mount: &str,
     now: Timestamp,
-) -> Response<Body> {
+) -> Response<Content> {
     let Found { head, source, trace } = found;
     let mut response = match sliceable(method, &head, &source) {
         Some(size) => selected(method, request, head, source, size),
         None => whole(method, head, source),
     };
-    mark(response.headers_mut(), &trace, now);
+    let status = trace.status.to_string();
+    mark(response.headers_mut(), &status, &trace, now);
     response.extensions_mut().insert(AccessNote {
-        cache: trace.status.to_string(),
-        mount: mount.to_owned(),
+        cache: status.into(),
+        mount: mount.into(),
         upstream_ms: trace.upstream_ms,
     });
     response
 }
 
 /// `Cache-Status`, `Age`, and `Warning` where something is stale or gone upstream.
-pub(crate) fn mark(headers: &mut HeaderMap, trace: &Trace, now: Timestamp) {
-    if let Ok(value) = HeaderValue::from_str(&trace.status.to_string()) {
+fn mark(headers: &mut HeaderMap, status: &str, trace: &Trace, now: Timestamp) {
+    if let Ok(value) = HeaderValue::from_str(status) {
         headers.append("cache-status", value);
     }
     let age_secs = trace.age_secs.unwrap_or_else(|| now.since(trace.validated).as_secs());
@@ -84,7 +120,7 @@ fn selected(
     head: Head,
     source: Source,
     size: u64,
-) -> Response<Body> {
+) -> Response<Content> {
     let validators = Validators {
         etag: head.text(&header::ETAG),
         last_modified: head.text(&header::LAST_MODIFIED).and_then(Timestamp::from_http_date),
@@ -109,7 +145,7 @@ fn selected(
     response
 }
 
-fn whole(method: &Method, head: Head, source: Source) -> Response<Body> {
+fn whole(method: &Method, head: Head, source: Source) -> Response<Content> {
     let length = source.len();
     let mut response = empty(head.status);
     *response.headers_mut() = head.headers;
@@ -119,7 +155,7 @@ fn whole(method: &Method, head: Head, source: Source) -> Response<Body> {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     if *method != Method::HEAD {
-        *response.body_mut() = boxed(source.body(None));
+        *response.body_mut() = Content::Cached(source.body(None));
     }
     response
 }
@@ -129,13 +165,13 @@ fn bodiless(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-fn single(head: Head, source: Source, part: Range<u64>, size: u64) -> Response<Body> {
+fn single(head: Head, source: Source, part: Range<u64>, size: u64) -> Response<Content> {
     let mut response = empty(StatusCode::PARTIAL_CONTENT);
     *response.headers_mut() = head.headers;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
     headers.insert(header::CONTENT_RANGE, content_range(&part, size));
-    *response.body_mut() = boxed(source.body(Some(part)));
+    *response.body_mut() = Content::Cached(source.body(Some(part)));
     response
 }
 
@@ -145,7 +181,7 @@ pub(crate) fn content_range(part: &Range<u64>, size: u64) -> HeaderValue {
     HeaderValue::from_str(&text).expect("digits and slashes are a field value")
 }
 
-fn unsatisfiable(size: u64) -> Response<Body> {
+fn unsatisfiable(size: u64) -> Response<Content> {
     let mut response = empty(StatusCode::RANGE_NOT_SATISFIABLE);
     let text = format!("bytes */{size}");
     let value = HeaderValue::from_str(&text).expect("digits and slashes are a field value");
@@ -153,7 +189,7 @@ fn unsatisfiable(size: u64) -> Response<Body> {
     response
 }
 
-fn not_modified(head: &Head) -> Response<Body> {
+fn not_modified(head: &Head) -> Response<Content> {
     let mut response = empty(StatusCode::NOT_MODIFIED);
     for name in NOT_MODIFIED_FIELDS {
         for value in head.headers.get_all(&name) {
@@ -168,14 +204,8 @@ fn not_modified(head: &Head) -> Response<Body> {
 }
 
 /// A response without a body.
-pub(crate) fn empty(status: StatusCode) -> Response<Body> {
-    let body = http_body_util::Empty::new().map_err(|never| match never {});
-    let mut response = Response::new(Body::new(body));
+pub(crate) fn empty(status: StatusCode) -> Response<Content> {
+    let mut response = Response::new(Content::nothing());
     *response.status_mut() = status;
     response
-}
-
-/// A body of the cache as a body of the server.
-pub(crate) fn boxed(body: crate::cache::body::Body) -> Body {
-    Body::new(body.map_err(Into::into))
 }

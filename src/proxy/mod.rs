@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! admit -> route -> plan <-> documents -> access -> judge -> get -> deliver
+//!     └──▶ repeat
 //! ```
 //!
-//! `Pipeline::answer` and `Pipeline::serve` are that line, top to bottom. Apart from the server's own refusals, this is the only place where a failure becomes a
+//! `Pipeline::answer` and `Pipeline::serve` are that line, top to bottom; `Pipeline::repeated` is the short way of a request that was answered in the same way
+//! a moment ago. Apart from the server's own refusals, this is the only place where a failure becomes a
 //! response, in the words that the mount's adapter chooses for its clients.
 
 use std::collections::HashMap;
@@ -14,21 +16,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, join_all, ready};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
 use crate::cache::document::Got;
 use crate::cache::failure::Failure;
-use crate::cache::found::Found;
+use crate::cache::found::{Found, Trace};
 use crate::cache::lookup::{Artifact, Chunking, Demand, Document, Lookup};
 use crate::clock::Clock;
 use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
 use crate::proxy::access::Access;
+use crate::proxy::deliver::Content;
 use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
+use crate::proxy::repeat::{Chance, Moment, Question, Repeats};
 use crate::proxy::routes::Routes;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
@@ -41,6 +46,7 @@ mod identity;
 mod judge;
 mod multipart;
 mod rendering;
+mod repeat;
 pub mod routes;
 pub mod target;
 
@@ -79,6 +85,7 @@ struct Pipeline {
     own: Own,
     identity: Identity,
     renderings: Renderings,
+    repeats: Repeats,
 }
 
 /// A plan that is ready to be carried out, or an answer that needs none.
@@ -89,14 +96,23 @@ enum Planned {
 
 /// Documents that planning has already got. Where one of them is what is served in the end, it came about as it did then: a miss
 /// is not told as a hit.
-type Seen = HashMap<(CacheKey, Demand), Got>;
+type Documents = HashMap<(CacheKey, Demand), Got>;
+
+/// What came up on the way to an answer.
+struct Seen {
+    documents: Documents,
+    /// All that shapes the answer was kept and fresh; nothing was asked or read for it.
+    settled: bool,
+}
 
 impl Proxy {
     pub fn new(parts: Parts) -> Self {
         let Parts { cache, clock, routes, access, own, public_url, secret, memory } = parts;
         let identity = Identity::new(public_url, secret);
         let renderings = Renderings::new(memory);
-        let pipeline = Pipeline { cache, clock, routes, access, own, identity, renderings };
+        let repeats = Repeats::new();
+        let pipeline =
+            Pipeline { cache, clock, routes, access, own, identity, renderings, repeats };
         Self { pipeline: Arc::new(pipeline) }
     }
 }
@@ -107,21 +123,50 @@ impl Handler for Proxy {
         request: Request<RequestBody>,
         peer: Peer,
     ) -> BoxFuture<'static, Response<Body>> {
+        let chance = match self.pipeline.repeated(&request, &peer) {
+            Ok(response) => return ready(deliver::finished(response)).boxed(),
+            Err(chance) => chance,
+        };
         let pipeline = Arc::clone(&self.pipeline);
-        async move { pipeline.answer(request, peer).await }.boxed()
+        async move { deliver::finished(pipeline.answer(request, peer, chance).await) }.boxed()
     }
 }
 
 impl Pipeline {
+    /// The answer of a moment ago to the same request, if this client may have it. Failing that, the chance to remember the one that is made now.
+    fn repeated(
+        &self,
+        request: &Request<RequestBody>,
+        peer: &Peer,
+    ) -> Result<Response<Content>, Option<Chance>> {
+        let uri = request.uri();
+        let is_fit =
+            request.body().is_end_stream() && target::check(uri.path(), uri.query()).is_ok();
+        let admitted = self.access.admit(peer.address.ip(), request.headers(), uri.path());
+        let Some(admitted) = admitted.ok().filter(|_| is_fit) else { return Err(None) };
+        // Before anything is looked up: what is learnt from here on makes another answer.
+        let moment = Moment { edition: self.cache.edition(), second: self.clock.now().secs() };
+        let question = Question::new(request.method(), uri, request.headers(), &admitted, peer);
+        let response = self.repeats.recall(&question, moment)?;
+        self.cache.count_repeat();
+        Ok(response)
+    }
+
     /// One request from top to bottom.
-    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<Body> {
+    async fn answer(
+        &self,
+        mut request: Request<RequestBody>,
+        peer: Peer,
+        chance: Option<Chance>,
+    ) -> Response<Content> {
+        let upload = std::mem::replace(request.body_mut(), Bytes::new().into());
         let path = request.uri().path();
         if let Err(error) = target::check(path, request.uri().query()) {
             return refusal(StatusCode::BAD_REQUEST, &error.to_string());
         }
         let admitted = match self.access.admit(peer.address.ip(), request.headers(), path) {
             Ok(admitted) => admitted,
-            Err(refused) => return refused.into_response(),
+            Err(refused) => return refused.into_response().map(Content::Made),
         };
         let found = self.routes.find(identity::host(&request), admitted.path);
         let is_mounts =
@@ -130,7 +175,7 @@ impl Pipeline {
             && !is_mounts
             && let Some(page) = (self.own)(request.method(), admitted.path)
         {
-            return page;
+            return page.map(Content::Made);
         }
         let Some(found) = found else {
             let detail = "Nothing is served at this address; /-/ says what is.";
@@ -139,10 +184,19 @@ impl Pipeline {
         let mount = Arc::clone(&found.route.mount);
         let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
         let ask = self.identity.ask(&request, &arrival, &found);
-        match self.serve(mount.as_ref(), &ask, request.into_body()).await {
+        let mut seen = Seen { documents: Documents::new(), settled: true };
+        let response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
             Ok(response) => response,
-            Err(reply) => replied(reply, &ask.method, mount.id()),
+            Err(reply) => return replied(reply, &ask.method, mount.id()),
+        };
+        if let Some(chance) = chance
+            && seen.settled
+        {
+            let question =
+                Question::new(&ask.method, request.uri(), &ask.headers, &admitted, &peer);
+            self.repeats.remember(chance, &question, &response);
         }
+        response
     }
 
     /// From the plan to the response. `Err` is a refusal or a failure, worded for the client.
@@ -151,18 +205,19 @@ impl Pipeline {
         mount: &dyn Ecosystem,
         ask: &Ask,
         upload: RequestBody,
-    ) -> Result<Response<Body>, Reply> {
-        let mut seen = Seen::new();
+        seen: &mut Seen,
+    ) -> Result<Response<Content>, Reply> {
         let mut upload = Some(upload);
-        let plan = match self.plan(mount, ask, &mut seen, &mut upload).await? {
+        let plan = match self.plan(mount, ask, seen, &mut upload).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
             Planned::Serve(plan) => plan,
         };
         let Plan { access, subject, serve } = *plan;
         judge::granted(&access, ask)?;
         judge::passes(&subject)?;
-        let found = self.get(serve, ask, upload, seen).await;
+        let found = self.get(serve, ask, upload, &mut seen.documents).await;
         let found = found.map_err(|failure| explained(mount, ask, &failure))?;
+        seen.settled &= is_settled(&found.trace);
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
         judge::warn(&subject, response.headers_mut());
         Ok(response)
@@ -191,14 +246,20 @@ impl Pipeline {
                     let got = join_all(got).await;
                     let keys = documents.iter().map(demanded);
                     let held = got.iter().map(held).collect();
-                    seen.extend(keys.zip(got).filter_map(|(key, got)| Some((key, got.ok()?))));
+                    let is_hit =
+                        |got: &Result<Got, _>| got.as_ref().is_ok_and(|got| is_settled(&got.trace));
+                    seen.settled &= got.iter().all(is_hit);
+                    let got = keys.zip(got).filter_map(|(key, got)| Some((key, got.ok()?)));
+                    seen.documents.extend(got);
                     step = then(held);
                 }
                 Step::Names { under, after, limit, then } => {
+                    seen.settled = false;
                     let names = self.cache.names(&under, after.as_ref(), limit);
                     step = then(names.map_err(|failure| explained(mount, ask, &failure))?);
                 }
                 Step::NeedBody { limit_bytes, then } => {
+                    seen.settled = false;
                     step = then(collected(upload.take(), limit_bytes).await?);
                 }
             }
@@ -216,7 +277,7 @@ impl Pipeline {
         serve: Serve,
         ask: &Ask,
         upload: Option<RequestBody>,
-        mut seen: Seen,
+        seen: &mut Documents,
     ) -> Result<Found, Failure> {
         match serve {
             Serve::Artifact { mut artifact, headers, chunking } => {
@@ -309,6 +370,11 @@ fn forget_origins(lookup: &mut Lookup) {
     lookup.origins.clear();
 }
 
+/// Whether it was served as it is kept, with nothing to be said about it: the same would be done again.
+fn is_settled(trace: &Trace) -> bool {
+    trace.status.is_hit() && trace.status.detail.is_none() && trace.upstream_ms.is_none()
+}
+
 fn demanded(document: &Document) -> (CacheKey, Demand) {
     (document.lookup.key.clone(), document.demand)
 }
@@ -341,7 +407,7 @@ fn explained(mount: &dyn Ecosystem, ask: &Ask, failure: &Failure) -> Reply {
 }
 
 /// A small answer as a response.
-fn replied(reply: Reply, method: &Method, mount: &str) -> Response<Body> {
+fn replied(reply: Reply, method: &Method, mount: &str) -> Response<Content> {
     let Reply { status, headers, body } = reply;
     let mut response = deliver::empty(status);
     *response.headers_mut() = headers;
@@ -354,18 +420,18 @@ fn replied(reply: Reply, method: &Method, mount: &str) -> Response<Body> {
     }
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     if *method != Method::HEAD {
-        *response.body_mut() = Body::new(Full::new(body).map_err(|never| match never {}));
+        *response.body_mut() = Content::from(body);
     }
     response.extensions_mut().insert(AccessNote {
-        cache,
-        mount: mount.to_owned(),
+        cache: cache.into(),
+        mount: mount.into(),
         upstream_ms: None,
     });
     response
 }
 
 /// A refusal before any mount was found.
-fn refusal(status: StatusCode, detail: &str) -> Response<Body> {
+fn refusal(status: StatusCode, detail: &str) -> Response<Content> {
     let title = status.canonical_reason().unwrap_or("Refused");
     replied(Reply::problem(status, title, detail), &Method::GET, "")
 }

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 
 use crate::cache::found::Source;
-use crate::proxy::deliver::{content_range, empty};
+use crate::proxy::deliver::{Content, content_range, empty};
 use crate::server::{Body, BodyError};
 use crate::types::{BlobId, Head};
 
@@ -19,7 +19,7 @@ pub(crate) fn respond(
     source: Source,
     parts: Vec<Range<u64>>,
     size: u64,
-) -> Response<Body> {
+) -> Response<Content> {
     let mut response = empty(StatusCode::PARTIAL_CONTENT);
     *response.headers_mut() = head.headers;
     let content_type = response.headers_mut().remove(header::CONTENT_TYPE);
@@ -41,7 +41,7 @@ pub(crate) fn respond(
         header::CONTENT_TYPE,
         HeaderValue::from_str(&kind).expect("a boundary is made of hexadecimal digits"),
     );
-    *response.body_mut() = Body::new(StreamBody::new(pieces.chain(one(tail))));
+    *response.body_mut() = Content::Made(Body::new(StreamBody::new(pieces.chain(one(tail)))));
     response
 }
 

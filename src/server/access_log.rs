@@ -19,8 +19,9 @@ use tokio::time::Instant;
 use super::answer::Session;
 use super::inspect::is_stand_in;
 use super::refusal::Refusal;
+use super::sendfile::Frames;
 use super::stream::Pace;
-use super::{AccessNote, Body, BodyError};
+use super::{AccessNote, Body, BodyError, FileBody};
 
 /// Logged for a client that left before it was answered. No such status is ever sent.
 const CLIENT_LEFT: u16 = 499;
@@ -100,6 +101,7 @@ impl Exchange {
         let status = response.status();
         self.status = Some(status);
         self.note = response.extensions_mut().remove();
+        let file = response.extensions_mut().remove::<FileBody>();
         let has_no_body = self.method == Method::HEAD
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -109,8 +111,19 @@ impl Exchange {
         } else {
             expected(&response).map_or(Ending::Unknown, Ending::Expected)
         };
+        // A body of another length than the head says is cut by hyper, which needs the bytes for that.
+        let is_whole = |file: &FileBody| self.ending == Ending::Expected(file.length());
+        let source = match (file.filter(|file| file.pays() && is_whole(file)), &self.session.outbox)
+        {
+            (Some(file), Some(outbox)) => Some(Frames::new(file, outbox.clone())),
+            _ => None,
+        };
         let pace = Pace::current();
-        response.map(|body| Followed { body, exchange: self, pace })
+        response.map(|body| Followed {
+            body: source.map_or(Sent::Bytes(body), Sent::File),
+            exchange: self,
+            pace,
+        })
     }
 
     fn sent(&mut self, bytes: usize) {
@@ -153,8 +166,8 @@ impl Drop for Exchange {
                 http.bytes = self.sent,
                 duration_ms = millis(duration),
                 first_byte_ms = millis(self.first_byte.unwrap_or(duration)),
-                cache = note.cache,
-                mount = note.mount,
+                cache = &*note.cache,
+                mount = &*note.mount,
                 upstream_ms = note.upstream_ms,
                 aborted = self.ending != Ending::Reached,
                 refusal = self.refusal.map(Refusal::reason),
@@ -166,10 +179,45 @@ impl Drop for Exchange {
 
 /// A response's body on its way to the client.
 pub(crate) struct Followed {
-    body: Body,
+    body: Sent,
     exchange: Exchange,
     /// On HTTP/2.
     pace: Option<Arc<Pace>>,
+}
+
+/// What is sent: a handler's bytes, or the file that they are in.
+enum Sent {
+    Bytes(Body),
+    File(Frames),
+}
+
+impl Sent {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Bytes(body) => Pin::new(body).poll_frame(cx),
+            Self::File(frames) => {
+                let frame = frames.poll(cx);
+                frame.map(|frame| frame.map(|bytes| bytes.map(Frame::data).map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Bytes(body) => body.is_end_stream(),
+            Self::File(frames) => frames.left() == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Bytes(body) => body.size_hint(),
+            Self::File(frames) => SizeHint::with_exact(frames.left()),
+        }
+    }
 }
 
 impl HttpBody for Followed {
@@ -181,7 +229,7 @@ impl HttpBody for Followed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let polled = this.body.poll_frame(cx);
         match &polled {
             Poll::Pending => {
                 if let Some(pace) = &this.pace {

@@ -18,6 +18,7 @@ use super::drain::Activity;
 use super::inspect::refusal_of;
 use super::limits::Admission;
 use super::refusal::Refusal;
+use super::sendfile::Outbox;
 use super::strict::check_request;
 use super::{Body, Handler, Peer};
 
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) activity: Activity,
     pub(crate) admission: Admission,
     pub(crate) body_timeout: Duration,
+    /// Where the kernel can send files by itself.
+    pub(crate) outbox: Option<Outbox>,
 }
 
 impl Session {

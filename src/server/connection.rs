@@ -80,7 +80,11 @@ impl Shared {
     async fn serve_socket(&self, socket: TcpStream, peer: Peer, place: &Place) -> io::Result<()> {
         wire::tune(&socket);
         let opened = timeout(self.config.header_timeout, self.open(socket)).await??;
-        let Some((wire, protocol)) = opened else { return Ok(()) };
+        let Some((mut wire, protocol)) = opened else { return Ok(()) };
+        let outbox = match protocol {
+            Protocol::Http1 => wire.take_files(),
+            Protocol::Http2 => None,
+        };
         let session = Arc::new(Session {
             handler: Arc::clone(&self.handler),
             metrics: Arc::clone(&self.metrics),
@@ -88,6 +92,7 @@ impl Shared {
             activity: Activity::new(),
             admission: place.admission,
             body_timeout: self.config.body_timeout,
+            outbox,
         });
         let served = match protocol {
             Protocol::Http1 => Box::pin(self.serve_http1(wire, session)).await,
@@ -97,7 +102,7 @@ impl Shared {
     }
 
     /// Finds out what the client speaks. `None`: it left without a word.
-    async fn open(&self, socket: TcpStream) -> io::Result<Option<(Wire<Transport>, Protocol)>> {
+    async fn open(&self, socket: TcpStream) -> io::Result<Option<(Wire, Protocol)>> {
         let transport = match &self.tls {
             None => Transport::Left(socket),
             Some(tls) => Transport::Right(tls.acceptor.accept(socket).await?),
@@ -108,11 +113,7 @@ impl Shared {
         Ok(protocol.map(|protocol| (wire, protocol)))
     }
 
-    async fn serve_http1(
-        &self,
-        wire: Wire<Transport>,
-        session: Arc<Session>,
-    ) -> Result<(), hyper::Error> {
+    async fn serve_http1(&self, wire: Wire, session: Arc<Session>) -> Result<(), hyper::Error> {
         let Config { max_header_bytes: bytes, max_headers: fields, .. } = self.config;
         let limits = HeadLimits { bytes, fields };
         let io = TokioIo::new(Inspected::new(wire, limits, self.config.header_timeout));
@@ -122,11 +123,7 @@ impl Shared {
         drive(connection, &session.activity, &self.stop.child_token(), self.spans()).await
     }
 
-    async fn serve_http2(
-        &self,
-        wire: Wire<Transport>,
-        session: Arc<Session>,
-    ) -> Result<(), hyper::Error> {
+    async fn serve_http2(&self, wire: Wire, session: Arc<Session>) -> Result<(), hyper::Error> {
         let answering = Arc::clone(&session);
         let service = service_fn(move |request| Arc::clone(&answering).answer(request));
         let connection = self.http2.serve_connection(TokioIo::new(wire), service);

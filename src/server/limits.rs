@@ -106,6 +106,18 @@ pub(crate) fn pause_after(error: &io::Error) -> Duration {
     }
 }
 
+/// How many of `wanted` connections this process has descriptors for: half of those that the system allows, because each client may want a file, and
+/// files need upstream. Who comes beyond is told so; out of descriptors, nobody could even be told.
+pub(crate) fn affordable(wanted: usize) -> usize {
+    affordable_of(wanted, getrlimit(Resource::Nofile).current)
+}
+
+fn affordable_of(wanted: usize, descriptors: Option<u64>) -> usize {
+    let half = descriptors.map_or(u64::MAX, |limit| limit / 2);
+    let half = usize::try_from(half).unwrap_or(usize::MAX);
+    wanted.min(half.saturating_sub(TURNED_AWAY_AT_ONCE).max(1))
+}
+
 /// Raises this process's limit of open files to what the system allows, because the usual 1024 is less than one busy proxy needs.
 /// Gives the limit that then holds; `None` is no limit. Never fails: what cannot be raised stays.
 pub fn raise_open_files() -> Option<u64> {
@@ -142,6 +154,19 @@ mod tests {
         assert_eq!((fourth, fifth), (Admission::Admitted, Admission::TurnedAway), "all are taken");
         drop(b);
         assert_eq!(admission("192.0.2.1").unwrap().0, Admission::Admitted, "one was freed");
+    }
+
+    #[test]
+    fn there_are_no_more_places_than_descriptors_for_them() {
+        for (wanted, descriptors, expected) in [
+            (8192, None, 8192),
+            (8192, Some(1 << 20), 8192),
+            (8192, Some(1024), 448),
+            (100, Some(1024), 100),
+            (8192, Some(64), 1),
+        ] {
+            assert_eq!(affordable_of(wanted, descriptors), expected, "{wanted} {descriptors:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::Shared;
-use super::limits::{Places, pause_after};
+use super::limits::{Places, affordable, pause_after};
 use super::tls::{Tls, TlsError};
 use super::{Config, Handler, TlsConfig};
 
@@ -68,8 +68,14 @@ impl Server {
         if let Some(tls) = self.tls.clone() {
             tasks.spawn(tls.follow_files(tasks.clone(), stop.clone()));
         }
-        let places =
-            Places::new(self.config.max_connections, self.config.max_connections_per_address);
+        let most = affordable(self.config.max_connections);
+        if most < self.config.max_connections {
+            tracing::warn!(
+                server.max_connections = most,
+                "fewer connections are taken than configured: this process may hold too few descriptors"
+            );
+        }
+        let places = Places::new(most, self.config.max_connections_per_address);
         let shared = Shared::new(self.config, handler, self.tls, tasks.clone(), stop.clone());
         let shared = Arc::new(shared);
         // Every listener and connection holds a sender; when all are gone, so is the last connection.

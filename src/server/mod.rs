@@ -14,6 +14,7 @@
 //! every first request), HTTP/3, the PROXY protocol.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ mod inspect;
 pub mod limits;
 mod listen;
 mod refusal;
+mod sendfile;
 mod stream;
 mod strict;
 pub mod tls;
@@ -38,6 +40,7 @@ mod wire;
 
 pub use body::RequestBody;
 pub use listen::{Server, ServerError};
+pub use sendfile::{FileBody, OpenFile};
 pub use tls::TlsConfig;
 
 /// An error in the middle of a body: the connection (HTTP/1.1) or the stream (HTTP/2) is cut, never ended cleanly.
@@ -73,9 +76,9 @@ pub struct Peer {
 #[derive(Debug, Clone, Default)]
 pub struct AccessNote {
     /// The `Cache-Status` value, or empty.
-    pub cache: String,
+    pub cache: Arc<str>,
     /// The mount that answered: `pypi/default`.
-    pub mount: String,
+    pub mount: Arc<str>,
     /// Milliseconds waited for upstream, when it was asked.
     pub upstream_ms: Option<u64>,
 }

@@ -1,4 +1,5 @@
-//! A connection's bytes: cleartext or TLS, what was read ahead of the protocol, and the limit on a client that reads nothing.
+//! A connection's bytes: cleartext or TLS, what was read ahead of the protocol, files among what is written (`sendfile`), and the limit on a client
+//! that reads nothing.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
+
+use super::sendfile::{self, Outbox};
 
 /// The first bytes of every HTTP/2 connection (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,14 +34,16 @@ pub(crate) enum Protocol {
 }
 
 /// A connection that fails when its client takes nothing for too long while there is something for it.
-pub(crate) struct Wire<S> {
-    transport: S,
+pub(crate) struct Wire {
+    transport: Transport,
     /// Read before the protocol was known; read again first.
     ahead: Bytes,
     patience: Duration,
     /// Runs while `blocked`; kept for the next time.
     stall: Option<Pin<Box<Sleep>>>,
     blocked: bool,
+    /// Where the kernel can send files by itself.
+    outbox: Option<Outbox>,
 }
 
 /// Sets what every connection needs. Failures are not fatal: such a connection is slower, or gone already.
@@ -48,9 +53,18 @@ pub(crate) fn tune(socket: &TcpStream) {
     let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(crate) const fn new(transport: S, patience: Duration) -> Self {
-        Self { transport, ahead: Bytes::new(), patience, stall: None, blocked: false }
+impl Wire {
+    pub(crate) const fn new(transport: Transport, patience: Duration) -> Self {
+        Self { transport, ahead: Bytes::new(), patience, stall: None, blocked: false, outbox: None }
+    }
+
+    /// From now on takes stand-ins for files among the bytes, if the kernel can send files on this connection. For a protocol that passes on the very slices of a
+    /// body: HTTP/1.
+    pub(crate) fn take_files(&mut self) -> Option<Outbox> {
+        if let Transport::Left(_) = self.transport {
+            self.outbox = Some(Outbox::default());
+        }
+        self.outbox.clone()
     }
 
     /// Reads as far as it takes to tell the protocol; what was read is read again. `None`: closed without a byte.
@@ -89,9 +103,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         ready!(stall.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads nothing")))
     }
+
+    /// Writes bytes and files in the order of `slices`, at least one of which is a stand-in, until the socket takes no more.
+    fn poll_write_files(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let (Transport::Left(socket), Some(outbox)) = (&self.transport, &self.outbox) else {
+            return Poll::Ready(Err(io::Error::other("no files can be sent here")));
+        };
+        let mut total = 0;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            let written = match sendfile::is_stand_in(slice) {
+                true => outbox.poll_send(cx, socket, slice),
+                false => sendfile::poll_send_before(cx, socket, slice),
+            };
+            match written {
+                Poll::Ready(Ok(written)) => {
+                    total += written;
+                    if written < slice.len() {
+                        break;
+                    }
+                }
+                // What went before is told first; the rest comes again.
+                _ if total > 0 => break,
+                nothing => return nothing,
+            }
+        }
+        Poll::Ready(Ok(total))
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -106,12 +150,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl AsyncWrite for Wire {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if sendfile::is_stand_in(bytes) {
+            return self.poll_write_vectored(cx, &[IoSlice::new(bytes)]);
+        }
         let written = Pin::new(&mut self.transport).poll_write(cx, bytes);
         self.pace(cx, written)
     }
@@ -121,7 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.transport).poll_write_vectored(cx, slices);
+        let written = match slices.iter().any(|slice| sendfile::is_stand_in(slice)) {
+            true => self.poll_write_files(cx, slices),
+            false => Pin::new(&mut self.transport).poll_write_vectored(cx, slices),
+        };
         self.pace(cx, written)
     }
 
@@ -130,6 +180,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(outbox) = &self.outbox {
+            outbox.expect_empty()?;
+        }
         let flushed = Pin::new(&mut self.transport).poll_flush(cx);
         self.pace(cx, flushed)
     }

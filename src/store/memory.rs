@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use super::{Change, Entry, Partial, Progress, ReadAt, Store, StoreError, Usage};
 use crate::types::{BlobId, CacheKey, Digest};
@@ -47,6 +47,11 @@ impl MemoryStore {
     /// Loses the bytes of a blob behind the index's back, as a disk does. False when there were none.
     pub fn lose_blob(&self, blob: BlobId) -> bool {
         self.lock().blobs.remove(&blob).is_some()
+    }
+
+    /// Replaces the bytes of a blob, as a disk does. False when there were none.
+    pub fn spoil_blob(&self, blob: BlobId, bytes: Bytes) -> bool {
+        self.lock().blobs.insert(blob, bytes).is_some()
     }
 
     /// Whether `blob` was asked for ([`Store::touch`]) since the store was made.
@@ -99,6 +104,15 @@ impl Store for MemoryStore {
     fn open(&self, blob: BlobId) -> Result<Option<Arc<dyn ReadAt>>, StoreError> {
         let bytes = self.lock().blobs.get(&blob).cloned();
         Ok(bytes.map(|bytes| self.reader(bytes)))
+    }
+
+    fn suspect(&self, blob: BlobId) -> BoxFuture<'static, ()> {
+        let mut shelf = self.lock();
+        if shelf.blobs.get(&blob).is_some_and(|bytes| BlobId::of(bytes) != blob) {
+            shelf.blobs.remove(&blob);
+            shelf.entries.retain(|_, entry| entry.body.blob() != Some(blob));
+        }
+        ready(()).boxed()
     }
 
     fn resolve(&self, digest: &Digest) -> Result<Option<BlobId>, StoreError> {

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,6 +50,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Opens a sealed blob; `None` when it is not there (any row naming it is then a miss). Open readers survive eviction.
     fn open(&self, blob: BlobId) -> Result<Option<Arc<dyn ReadAt>>, StoreError>;
 
+    /// Somebody has read bytes of a blob that are not its own. Looks at it, and sets it aside if that is so: from then on every entry that names
+    /// it is a miss that heals.
+    fn suspect(&self, blob: BlobId) -> BoxFuture<'static, ()>;
+
     /// The blob that has this digest, of whatever algorithm, if one is kept.
     fn resolve(&self, digest: &Digest) -> Result<Option<BlobId>, StoreError>;
 
@@ -68,6 +73,11 @@ pub trait ReadAt: Send + Sync + fmt::Debug + 'static {
 
     /// Up to `length` bytes at `offset`, waiting for the disk. Blocking; call off the async workers.
     fn read(&self, offset: u64, length: usize) -> io::Result<Bytes>;
+
+    /// The open file that holds these bytes at the same offsets, where one does; the kernel can send it by itself.
+    fn descriptor(self: Arc<Self>) -> Option<Arc<dyn AsFd + Send + Sync>> {
+        None
+    }
 }
 
 /// A body in the making: bytes written at any offset, a progress note that survives a restart, and in the end a blob.
@@ -191,6 +201,9 @@ pub struct Usage {
     /// The budget, when one is set.
     pub budget_bytes: Option<u64>,
     pub evicted_blobs: u64,
+    /// Blobs read again since the start, to see whether they are still right, and those that were not.
+    pub checked_blobs: u64,
+    pub damaged_blobs: u64,
     /// False while the index refuses writes: what is kept is served, nothing new is kept.
     pub writable: bool,
 }

@@ -197,6 +197,10 @@ impl Scripted {
                             gate.passed().await;
                             None
                         }
+                        Segment::Pause(pause) => {
+                            tokio::time::sleep(pause).await;
+                            None
+                        }
                         Segment::Break(detail) => {
                             Some(Err(UpstreamError::Broken { host, detail: detail.to_owned() }))
                         }

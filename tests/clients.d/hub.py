@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -137,10 +138,11 @@ class Row:
                 **self.environment,
             }
             seconds, said = clients.run(self.command(place, repository), place, environment)
-        told = [line for line in said.splitlines() if line.startswith("got ")]
+        # Not at the beginning of a line: a progress bar may have left one unfinished.
+        told = re.findall(r"got (\{.*\})$", said, re.MULTILINE)
         if not told:
             raise clients.Failed(f"{self.name} said nothing of what it got:\n{said[-4000:]}")
-        return seconds, json.loads(told[-1].removeprefix("got "))
+        return seconds, json.loads(told[-1])
 
 
 def every_row():

@@ -1,8 +1,10 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
 
+mod attack;
 mod cache;
 mod crash;
 mod fakes;
+mod faults;
 mod generic;
 mod huggingface;
 mod layers;

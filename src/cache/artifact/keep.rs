@@ -47,6 +47,7 @@ pub(crate) async fn keep(parts: &Parts, artifact: &Artifact, fill: &Fill, comple
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
     parts.artifacts.absent.invalidate(key);
+    parts.edition.turn();
     match committed {
         Ok(()) => tracing::debug!(cache.key = %key, "kept"),
         Err(error) => {

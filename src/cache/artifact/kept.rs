@@ -141,6 +141,12 @@ impl Parts {
             return Kept::Right(Box::new(self.hit(&entry, Source::Blob { reader, size })));
         }
         match read_whole(reader, size).await {
+            // It may be served from memory for long, so it is worth a look.
+            Ok(body) if BlobId::of(&body) != blob => {
+                tracing::error!(cache.key = %artifact.lookup.key, blob = %blob, "a blob is damaged");
+                self.store.suspect(blob).await;
+                Kept::Missing
+            }
             Ok(body) => Kept::Right(Box::new(self.warm(artifact, &entry, body))),
             Err(error) => {
                 tracing::warn!(cache.key = %artifact.lookup.key, %error, "a blob could not be read");
@@ -175,6 +181,7 @@ impl Parts {
             "upstream names another digest than that of what is kept; it is fetched again"
         );
         self.artifacts.hot.invalidate(&artifact.lookup.key);
+        self.edition.turn();
         Kept::Mutated
     }
 

@@ -157,7 +157,10 @@ impl Cache {
         let parts = &self.parts;
         let now = parts.clock.now();
         let Some(loaded) = self.load(document).await? else {
-            return self.fetch(document, now).await;
+            return match document.demand {
+                Demand::Prompt => self.fetch_promptly(document, now).await,
+                _ => self.fetch(document, now).await,
+            };
         };
         match parts.currency(document, &loaded, now) {
             Currency::Fresh => Ok(parts.got(loaded, CacheStatus::hit(), now)),
@@ -189,7 +192,7 @@ impl Cache {
         seat.answer().await.unwrap_or(Ok(None))
     }
 
-    /// Nothing is kept: waits for upstream, whose own time-outs bound the wait.
+    /// Nothing is kept: waits for upstream, whose own time-outs bound the wait, unless the demand does.
     async fn fetch(&self, document: &Document, now: Timestamp) -> Result<Got, Failure> {
         let documents = &self.parts.documents;
         if documents.absent.get(&document.lookup.key).is_some_and(|until| now < until) {
@@ -210,6 +213,16 @@ impl Cache {
         let mut got = self.parts.got(loaded, status, now);
         got.trace.upstream_ms = Some(millis(started));
         Ok(got)
+    }
+
+    /// As [`Cache::fetch`], within the time budget.
+    async fn fetch_promptly(&self, document: &Document, now: Timestamp) -> Result<Got, Failure> {
+        let parts = &self.parts;
+        let fetched = timeout(parts.config.revalidate_budget, self.fetch(document, now)).await;
+        fetched.unwrap_or_else(|_| {
+            parts.upstream.report_slow(&document.lookup.origins[0]);
+            Err(Failure::NotKept)
+        })
     }
 
     /// Something stale is kept: asks upstream, within the time budget when the answer may be served stale.
@@ -272,7 +285,9 @@ impl Parts {
     fn currency(&self, document: &Document, loaded: &Loaded, now: Timestamp) -> Currency {
         let entry = &loaded.entry;
         let fresh = match document.demand {
-            Demand::AnyAge => document.lookup.stale == Stale::Always || now < entry.fresh_until,
+            Demand::AnyAge | Demand::Prompt => {
+                document.lookup.stale == Stale::Always || now < entry.fresh_until
+            }
             Demand::Fresh => now < entry.fresh_until,
             Demand::Revalidated => now.since(entry.validated) < self.config.revalidate_interval,
         };

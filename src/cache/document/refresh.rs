@@ -123,6 +123,7 @@ impl Refresh {
                 self.parts.documents.absent.invalidate(&key);
                 let beside = self.beside(&loaded);
                 self.parts.documents.remember(&key, &loaded);
+                self.parts.edition.turn();
                 pilot.publish(Refreshed { outcome: Ok(Arc::clone(&loaded)), status });
                 self.write_down(&loaded, body, beside).await;
                 follow::start(&self.parts, follow);
@@ -412,6 +413,7 @@ impl Refresh {
     fn note_failure(&self, failure: &Failure) {
         if let Some(previous) = &self.previous {
             previous.failed_now(self.parts.clock.now());
+            self.parts.edition.turn();
         }
         if !matches!(failure, Failure::Absent) {
             let cause = std::error::Error::source(failure).map(ToString::to_string);

@@ -289,6 +289,21 @@ async fn a_slow_upstream_costs_the_budget_once_and_is_then_left_alone() {
     assert_eq!(bench.told(&document()).await.0, "late", "the refresh went on without its client");
 }
 
+/// There is something else to give to the client, who does not wait; whoever comes later gets what has arrived meanwhile.
+#[tokio::test]
+async fn what_is_demanded_promptly_is_waited_for_no_longer_than_the_budget() {
+    let bench = Bench::new();
+    let gate = Gate::new();
+    bench.upstream.always(FIRST, Reply::file("late".to_owned(), "\"l\"").pause_head(&gate));
+    let prompt = Document { demand: Demand::Prompt, ..document() };
+    assert!(matches!(bench.get(&prompt).await, Err(Failure::NotKept)));
+    assert_eq!(bench.upstream.slow_reports().len(), 1);
+    gate.open();
+    bench.settle().await;
+    assert_eq!(bench.told(&prompt).await.0, "late");
+    assert_eq!(bench.upstream.count(FIRST), 1);
+}
+
 #[tokio::test]
 async fn many_clients_ask_once() {
     let bench = Bench::new();

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::cache::edition::Edition;
 use crate::cache::exchange::capture::Arriving;
 use crate::cache::exchange::kept::Kept;
 use crate::cache::exchange::origin::{Answered, Landing};
@@ -61,10 +62,10 @@ pub(crate) struct Exchanges {
 }
 
 impl Exchanges {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(edition: Edition) -> Self {
         Self {
             flights: Flights::new(),
-            shelf: Shelf::new(),
+            shelf: Shelf::new(edition),
             unshared: moka::sync::Cache::new(MEMOS),
             resting: moka::sync::Cache::new(MEMOS),
         }

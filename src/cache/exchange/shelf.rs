@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::cache::edition::Edition;
 use crate::cache::exchange::kept::Kept;
 use crate::cache::exchange::record::{Note, row_of, varies_entry};
 use crate::semantics::vary::Selection;
@@ -31,6 +32,7 @@ pub(super) struct Shelf {
     pending: Mutex<BTreeMap<CacheKey, Pending>>,
     serial: AtomicU64,
     invalidated: moka::sync::Cache<CacheKey, u64>,
+    edition: Edition,
 }
 
 /// When a question was sent, in the order of invalidations.
@@ -71,11 +73,12 @@ struct Pending {
 }
 
 impl Shelf {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(edition: Edition) -> Self {
         Self {
             pending: Mutex::default(),
             serial: AtomicU64::new(0),
             invalidated: moka::sync::Cache::new(INVALIDATIONS_REMEMBERED),
+            edition,
         }
     }
 
@@ -180,6 +183,7 @@ impl Shelf {
         let row = Row::Response(Arc::clone(&kept));
         pending.insert(kept.row.clone(), Pending { row, serial });
         drop(pending);
+        self.edition.turn();
         let replaces_variants = kept.selection.is_empty() && matches!(before, Some(Row::Varies(_)));
         Ok(Some(Placed { kept, target: target.clone(), serial, lists, replaces_variants }))
     }
@@ -208,6 +212,7 @@ impl Shelf {
     /// Takes back what was placed and turned out not to be whole.
     pub(super) fn withdraw(&self, placed: &Placed) {
         self.settle(placed);
+        self.edition.turn();
     }
 
     /// Throws away every response of a target. Answers to questions sent before are not kept either.
@@ -232,12 +237,14 @@ impl Shelf {
                 pending.remove(row);
             }
         }
-        match rows.is_empty() {
+        let removed = match rows.is_empty() {
             true => Ok(()),
             false => {
                 store.commit(rows.into_iter().map(|key| Change::Remove { key }).collect()).await
             }
-        }
+        };
+        self.edition.turn();
+        removed
     }
 
     /// Throws away one response.
@@ -247,7 +254,9 @@ impl Shelf {
             self.invalidated.insert(row.clone(), self.next_serial());
             pending.remove(row);
         }
-        store.commit(vec![Change::Remove { key: row.clone() }]).await
+        let removed = store.commit(vec![Change::Remove { key: row.clone() }]).await;
+        self.edition.turn();
+        removed
     }
 
     fn row(&self, store: &dyn Store, key: &CacheKey) -> Result<Option<Row>, StoreError> {

@@ -82,7 +82,14 @@ pub(crate) async fn adopt(parts: &Arc<Parts>, adoption: Adoption) -> Adopted {
     let opened = Opened { head, status, elapsed, opened: parts.clock.now() };
     let map = Map::new(identity.total, 0);
     fill.change(|state| state.open(opened, partial, map, Promise::None));
-    let source = Source { request, identity, ranges, promise: Promise::None, start: 0 };
+    let source = Source {
+        request,
+        shortcut: Arc::default(),
+        identity,
+        ranges,
+        promise: Promise::None,
+        start: 0,
+    };
     let pump = Pump::new(Arc::clone(parts), Arc::clone(&sink), source);
     let stored = bring(Arc::clone(parts), pump, sink, body).boxed();
     Adopted::Filling { fill, stored }

@@ -1,22 +1,31 @@
 //! A lane: one upstream body, gathered into batches and put where it belongs.
 //!
-//! While one batch is written and hashed off the async workers, the next is gathered. A batch never waits for more bytes than
-//! are there already, so that the first byte leaves at once.
+//! While one batch is written and hashed off the async workers, the next is gathered. The first one waits for nothing, so that the first byte
+//! leaves at once; a later one waits a moment to become worth a write, a hop between threads and the waking of every reader.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
+use http::header::RANGE;
+use tokio::time::{self, Instant};
+use url::Url;
 
 use crate::cache::fill::identity::{Continuation, Identity};
 use crate::cache::fill::map::LaneId;
 use crate::cache::fill::sink::{Refused, Sink};
 use crate::upstream::{OriginBody, OriginRequest, Upstream, UpstreamError};
 
-/// A batch is put when it is this large, or when nothing more is there.
-const BATCH_BYTES: usize = 1 << 20;
+/// A batch is put when it is this large, and grows no larger than [`MOST_BATCH_BYTES`] while the one before it is put. More gains nothing: a
+/// batch is hashed while the processor still has it at hand.
+const BATCH_BYTES: usize = 256 << 10;
+const MOST_BATCH_BYTES: usize = 512 << 10;
+
+/// How long a smaller batch waits. Fifty readers of a slow origin would otherwise be woken for every packet.
+const LINGER: Duration = Duration::from_millis(4);
 
 /// One upstream body on its way into a sink.
 pub(super) struct Lane {
@@ -28,10 +37,14 @@ pub(super) struct Lane {
     pub(super) skip: u64,
 }
 
+/// Where redirects led, while that is good: asked first for further parts, so that whoever redirects is not asked for each.
+pub(super) type Shortcut = Arc<Mutex<Option<Url>>>;
+
 /// A further request for a part of the body.
 pub(super) struct Errand {
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) request: OriginRequest,
+    pub(super) shortcut: Shortcut,
     pub(super) identity: Identity,
     pub(super) promised: bool,
     /// Where the part ends, when it is not the end of the body.
@@ -87,14 +100,30 @@ impl Lane {
     }
 
     async fn ask(&mut self, errand: Errand) -> Result<OriginBody, Outcome> {
-        let Errand { upstream, mut request, identity, promised, last, pause, why } = errand;
+        let Errand { upstream, mut request, shortcut, identity, promised, last, pause, why } =
+            errand;
         if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            time::sleep(pause).await;
         }
         if self.at > 0 || last.is_some() {
             identity.ask_for(&mut request, self.at, last);
         }
+        let direct = known(&shortcut).clone().filter(|_| request.headers.contains_key(RANGE));
+        if let Some(url) = direct {
+            let asked = upstream.send(OriginRequest { url, ..request.clone() }).await;
+            if let Ok(response) = asked
+                && identity.continues(&response.head, self.at, promised) == Continuation::Part
+            {
+                return Ok(response.body);
+            }
+            // It does not lead there any more: the way begins at the front door again.
+            known(&shortcut).take();
+        }
+        let front = request.url.clone();
         let response = upstream.send(request).await.map_err(Outcome::Broken)?;
+        if response.url != front {
+            *known(&shortcut) = Some(response.url);
+        }
         match identity.continues(&response.head, self.at, promised) {
             Continuation::Part => Ok(response.body),
             Continuation::Whole if self.at == 0 => Ok(response.body),
@@ -124,24 +153,32 @@ impl Lane {
         let mut batch = Batch::default();
         let mut putting: Option<Putting> = None;
         let mut last: Option<Outcome> = None;
+        let mut is_first = true;
+        let mut lingering = pin!(time::sleep(Duration::ZERO));
         while last.is_none() {
+            let is_new = batch.bytes == 0;
             tokio::select! {
                 biased;
                 put = finished(&mut putting), if putting.is_some() => {
                     putting = None;
                     put.map_err(Outcome::Refused)?;
                 }
-                item = body.next(), if batch.bytes < BATCH_BYTES => {
+                item = body.next(), if batch.bytes < MOST_BATCH_BYTES => {
                     last = self.take(item, &mut batch);
                 }
+                () = lingering.as_mut(), if putting.is_none() && !is_new => batch.is_due = true,
             }
-            if putting.is_none() && batch.bytes > 0 {
-                while last.is_none()
-                    && batch.bytes < BATCH_BYTES
-                    && let Some(item) = body.next().now_or_never()
-                {
-                    last = self.take(item, &mut batch);
-                }
+            while last.is_none()
+                && batch.bytes < BATCH_BYTES
+                && let Some(item) = body.next().now_or_never()
+            {
+                last = self.take(item, &mut batch);
+            }
+            if is_new && batch.bytes > 0 {
+                batch.is_due = std::mem::take(&mut is_first);
+                lingering.as_mut().reset(Instant::now() + LINGER);
+            }
+            if putting.is_none() && batch.is_ready() {
                 putting = Some(self.put(&mut batch));
             }
         }
@@ -190,11 +227,15 @@ impl Lane {
     }
 
     fn put(&mut self, batch: &mut Batch) -> Putting {
-        let Batch { chunks, bytes } = std::mem::take(batch);
+        let Batch { chunks, bytes, .. } = std::mem::take(batch);
         let offset = self.at;
         self.at += bytes as u64;
         Arc::clone(&self.sink).put(self.id, offset, chunks).boxed()
     }
+}
+
+fn known(shortcut: &Shortcut) -> MutexGuard<'_, Option<Url>> {
+    shortcut.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether something follows the last byte that was announced. Only what is there already is looked at: a digest or the framing has the
@@ -217,6 +258,8 @@ type Putting = BoxFuture<'static, Result<(), Refused>>;
 struct Batch {
     chunks: Vec<Bytes>,
     bytes: usize,
+    /// It has waited long enough.
+    is_due: bool,
 }
 
 impl Batch {
@@ -225,5 +268,9 @@ impl Batch {
             self.bytes += chunk.len();
             self.chunks.push(chunk);
         }
+    }
+
+    const fn is_ready(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.is_due
     }
 }

@@ -119,6 +119,13 @@ impl Map {
         id
     }
 
+    /// Lets a lane stop `length` bytes from where it is; what it had claimed beyond is a gap again.
+    pub(super) fn shorten(&mut self, lane: LaneId, length: u64) {
+        if let Some(claim) = self.claims.get_mut(&lane) {
+            claim.end = claim.end.min(claim.start.saturating_add(length));
+        }
+    }
+
     /// What the lane has to bring. Its end moves towards the start when a reader ahead takes a block out of the lane's way.
     pub(super) fn claim_of(&self, lane: LaneId) -> Claim {
         let end = self.claims.get(&lane).map_or(0, |claim| claim.end);
@@ -267,6 +274,16 @@ mod tests {
         let second = map.claim(map.block_for(&(50 * MIB..51 * MIB)).expect("far ahead"));
         map.release(second);
         assert_eq!((map.claim_of(first).end, map.gap()), (100 * MIB, None));
+    }
+
+    #[test]
+    fn a_lane_that_is_shortened_leaves_a_gap() {
+        let mut map = Map::new(Some(100 * MIB), 0);
+        let first = map.claim(0..100 * MIB);
+        map.bring(first, 0..MIB);
+        map.shorten(first, 2 * MIB);
+        assert_eq!((map.claim_of(first).end, map.gap()), (3 * MIB, Some(3 * MIB..100 * MIB)));
+        assert!(!map.claim_of(first).is_last);
     }
 
     #[test]

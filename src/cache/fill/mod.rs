@@ -6,8 +6,8 @@
 //! ```text
 //! adopt      a fill of an answer that somebody else asked for (exchanges), in place of registry and transfer
 //! registry   at most one fill per key; a fill leaves when it has ended
-//! transfer   the task that drives a fill: asks, reads the answer, starts lanes, verifies, keeps
-//! lane       one upstream body, written where it belongs; several may run, none brings a byte twice (map)
+//! transfer   the task that drives a fill: asks, reads the answer (answer), starts lanes, verifies, keeps
+//! lane       one upstream body, written where it belongs; several may run, none brings a byte twice (map), as many as pay (width)
 //! sink       where lanes put bytes: the partial and the verifier, or a ring in memory when the disk is full
 //! state      what has come, who reads, how it ended; readers sleep here (release says how far they may see)
 //! ```
@@ -25,6 +25,7 @@ use crate::store::ReadAt;
 use crate::types::CacheKey;
 
 mod adopt;
+mod answer;
 mod identity;
 mod lane;
 mod map;
@@ -36,6 +37,7 @@ mod sink;
 pub(crate) mod state;
 mod transfer;
 mod verify;
+mod width;
 
 pub(crate) use adopt::{Adopted, Adoption, adopt};
 pub(crate) use identity::as_whole;

@@ -1,5 +1,6 @@
 //! Lanes at work: which are started, what becomes of those that end, until every byte of a body has come.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,15 +8,18 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{self, Instant};
 
 use crate::cache::failure::Failure;
 use crate::cache::fill::identity::{Identity, Ranges};
-use crate::cache::fill::lane::{Ended, Errand, Lane, Outcome, Why};
+use crate::cache::fill::lane::{Ended, Errand, Lane, Outcome, Shortcut, Why};
 use crate::cache::fill::map::{BLOCK_BYTES, LaneId};
+use crate::cache::fill::registry::LanePermit;
 use crate::cache::fill::release::Promise;
 use crate::cache::fill::sink::{Refused, Sink, off_worker};
 use crate::cache::fill::state::Ending;
 use crate::cache::fill::transfer::{Break, Fault, changed};
+use crate::cache::fill::width::{self, Standing, Width};
 use crate::cache::{Config, Parts};
 use crate::upstream::{OriginBody, OriginRequest, UpstreamError};
 
@@ -25,15 +29,31 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A circuit that says how long it stays open is waited for, up to this long.
 const LONGEST_CIRCUIT_PAUSE: Duration = Duration::from_secs(30);
 
+/// Pieces in the window for each lane: one that it brings, and one that it can begin while a slower one holds up what is hashed.
+const PIECES_PER_LANE: u64 = 2;
+
 /// Where a body comes from.
 pub(super) struct Source {
     /// The request that was accepted.
     pub(super) request: OriginRequest,
+    pub(super) shortcut: Shortcut,
     pub(super) identity: Identity,
     pub(super) promise: Promise,
     pub(super) ranges: Ranges,
     /// Where the first answer's bytes begin.
     pub(super) start: u64,
+}
+
+impl Source {
+    /// Whether parts of the body may be fetched side by side: it is large, the origin gives ranges, and something proves in the end, or tells at
+    /// once, that all of them are of one body.
+    fn may_spread(&self, config: &Config) -> bool {
+        let window = config.read_ahead.bytes();
+        window > 0
+            && self.ranges == Ranges::Announced
+            && (self.identity.etag.is_some() || self.promise == Promise::Digest)
+            && self.identity.total.is_some_and(|total| total.saturating_sub(self.start) > window)
+    }
 }
 
 /// Drives the lanes of one attempt.
@@ -43,6 +63,11 @@ pub(super) struct Pump {
     source: Source,
     lanes: FuturesUnordered<BoxFuture<'static, Ended>>,
     hashing: Option<BoxFuture<'static, io::Result<()>>>,
+    noting: Option<BoxFuture<'static, ()>>,
+    began: Instant,
+    width: Width,
+    /// The lanes that fetch what comes next beside the first.
+    beside: HashMap<LaneId, LanePermit>,
     /// The lane that brings the first bytes that are missing.
     front: Option<LaneId>,
     failures: u32,
@@ -52,12 +77,17 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new(parts: Arc<Parts>, sink: Arc<Sink>, source: Source) -> Self {
+        let most = if source.may_spread(&parts.config) { parts.config.lanes } else { 1 };
         Self {
             parts,
             sink,
             source,
             lanes: FuturesUnordered::new(),
             hashing: None,
+            noting: None,
+            began: Instant::now(),
+            width: Width::new(most),
+            beside: HashMap::new(),
             front: None,
             failures: 0,
             arrived_at_failure: 0,
@@ -68,17 +98,21 @@ impl Pump {
     /// Brings the whole body, beginning with the answer at hand. `Ok` means that every byte has come.
     pub(super) async fn run(mut self, body: OriginBody) -> Result<(), Break> {
         self.take_up(body);
+        let mut beat = time::interval(width::INTERVAL);
         while !self.sink.fill.lock().map.is_complete() {
             self.close_gap()?;
             self.send_ahead();
             self.hash();
+            self.note();
             tokio::select! {
                 Some(ended) = self.lanes.next() => self.ended(ended)?,
                 read = done(&mut self.hashing), if self.hashing.is_some() => {
                     self.hashing = None;
                     read.map_err(disk)?;
                 }
+                () = done(&mut self.noting), if self.noting.is_some() => self.noting = None,
                 () = self.sink.fill.wanted.notified() => {}
+                _ = beat.tick(), if self.width.is_open() => self.spread(),
             }
         }
         Ok(())
@@ -100,19 +134,31 @@ impl Pump {
         Some(gap.start..end)
     }
 
-    /// Whether free lanes fetch ahead of the front: a body larger than the window, of an origin with ranges, on a disk with room.
+    /// Whether several lanes fetch what comes next, each a piece of it.
     fn is_parallel(&self) -> bool {
-        let window = self.parts.config.read_ahead.bytes();
-        window > 0
-            && self.can_send_ahead()
+        self.width.lanes() > 1
             && self.source.ranges == Ranges::Announced
-            && self.source.identity.total.is_some_and(|total| total > window)
             && !self.sink.fill.lock().has_overflowed()
     }
 
     fn piece(&self) -> u64 {
         let Config { read_ahead, lanes, .. } = &self.parts.config;
-        (read_ahead.bytes() / (*lanes).max(1) as u64).next_multiple_of(BLOCK_BYTES)
+        let pieces = PIECES_PER_LANE * (*lanes).max(1) as u64;
+        (read_ahead.bytes() / pieces).next_multiple_of(BLOCK_BYTES)
+    }
+
+    /// Looks whether further lanes would pay, or have paid. The lane that was to bring everything then leaves the rest to them.
+    fn spread(&mut self) {
+        let piece = self.piece();
+        let was_parallel = self.is_parallel();
+        let mut state = self.sink.fill.lock();
+        let (at, arrived) = (self.began.elapsed(), state.map.arrived().bytes());
+        let left = state.map.total.unwrap_or_default().saturating_sub(arrived);
+        let awaited = state.is_followed();
+        self.width.look(Standing { at, arrived, left, awaited });
+        if let Some(front) = self.front.filter(|_| !was_parallel && self.width.lanes() > 1) {
+            state.map.shorten(front, PIECES_PER_LANE * piece);
+        }
     }
 
     fn can_send_ahead(&self) -> bool {
@@ -129,16 +175,23 @@ impl Pump {
         }
     }
 
-    fn claim_next(&self) -> Option<(LaneId, Range<u64>)> {
-        let gap = self.gap().filter(|_| self.is_parallel())?;
-        let mut state = self.sink.fill.lock();
-        let window = state.map.prefix() + self.parts.config.read_ahead.bytes();
-        (gap.start < window).then(|| (state.map.claim(gap.clone()), gap))
+    fn claim_next(&mut self) -> Option<(LaneId, Range<u64>)> {
+        if !self.is_parallel() || self.lanes.len() >= self.width.lanes() {
+            return None;
+        }
+        let gap = self.gap()?;
+        if gap.start >= self.sink.hashed() + self.parts.config.read_ahead.bytes() {
+            return None;
+        }
+        let permit = self.parts.fills.lane(&self.source.request.origin.id)?;
+        let id = self.sink.fill.lock().map.claim(gap.clone());
+        self.beside.insert(id, permit);
+        Some((id, gap))
     }
 
     /// Fetches the first bytes that nobody brings: behind a block that was fetched ahead, or where a lane broke.
     fn close_gap(&mut self) -> Result<(), Break> {
-        if self.front.is_some() {
+        if self.front.is_some() || !self.beside.is_empty() {
             return Ok(());
         }
         let Some(gap) = self.gap() else { return Ok(()) };
@@ -157,6 +210,7 @@ impl Pump {
         let errand = Errand {
             upstream: Arc::clone(&self.parts.upstream),
             request: self.source.request.clone(),
+            shortcut: Arc::clone(&self.source.shortcut),
             identity: self.source.identity.clone(),
             promised: self.source.promise == Promise::Digest,
             last: end.map(|end| end - 1),
@@ -175,11 +229,20 @@ impl Pump {
         }
     }
 
+    /// Leaves a note of how far the file has got.
+    fn note(&mut self) {
+        if self.noting.is_none() && self.sink.is_note_due() {
+            let sink = Arc::clone(&self.sink);
+            self.noting = Some(off_worker(move || sink.checkpoint()).boxed());
+        }
+    }
+
     fn ended(&mut self, ended: Ended) -> Result<(), Break> {
         let Ended { lane, outcome } = ended;
         if self.front == Some(lane) {
             self.front = None;
         }
+        let was_beside = self.beside.remove(&lane).is_some();
         let total = self.sink.fill.change(|state| {
             state.map.release(lane);
             if let (None, Outcome::Ended(at)) = (state.map.total, &outcome) {
@@ -190,6 +253,10 @@ impl Pump {
         match outcome {
             Outcome::Filled | Outcome::Refused(Refused::OutOfTurn) => Ok(()),
             Outcome::Ended(at) if total == Some(at) => Ok(()),
+            Outcome::Broken(_) | Outcome::Status(_) if was_beside => {
+                self.width.retreat();
+                Ok(())
+            }
             Outcome::Ended(at) => self.failed(Failure::BadAnswer(format!(
                 "it ended at byte {at} of {}",
                 total.unwrap_or_default()
@@ -242,9 +309,9 @@ fn disk(error: io::Error) -> Break {
     Break::Wrong(Fault::Store, Failure::Store(format!("reading back: {error}")))
 }
 
-async fn done(hashing: &mut Option<BoxFuture<'static, io::Result<()>>>) -> io::Result<()> {
-    match hashing {
-        Some(hashing) => hashing.await,
+async fn done<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
+    match work {
+        Some(work) => work.await,
         None => std::future::pending().await,
     }
 }

@@ -16,6 +16,9 @@ use crate::types::CacheKey;
 pub(crate) struct Fills {
     running: Running,
     permits: Arc<Semaphore>,
+    /// Lanes beyond the first, by the origin that they are for.
+    spare: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
+    lanes_per_origin: usize,
     verify_before_range: bool,
     waiting: Gauge,
     transferring: Gauge,
@@ -40,6 +43,9 @@ pub(crate) struct Registration {
     pub(super) fill: Arc<Fill>,
 }
 
+/// The right to a lane that fetches in parallel. Origins are declared, so there are few of them.
+pub(super) type LanePermit = OwnedSemaphorePermit;
+
 /// The right to transfer, counted while it is held.
 pub(super) struct Permit {
     _counted: Counted,
@@ -51,6 +57,8 @@ impl Fills {
         Self {
             running: Running::default(),
             permits: Arc::new(Semaphore::new(config.fills.max(1))),
+            spare: Mutex::default(),
+            lanes_per_origin: config.lanes_per_origin,
             verify_before_range: config.verify_before_range,
             waiting: metrics::gauge!("larder_fills", "state" => "waiting"),
             transferring: metrics::gauge!("larder_fills", "state" => "running"),
@@ -90,6 +98,14 @@ impl Fills {
             _counted: Counted::new(&self.transferring),
             _right: right.expect("the semaphore is never closed"),
         }
+    }
+
+    /// The right to one lane more for a body of `origin`; `None` while its bodies have all that they may have together.
+    pub(super) fn lane(&self, origin: &Arc<str>) -> Option<LanePermit> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(Semaphore::new(self.lanes_per_origin));
+        let lanes = spare.entry(Arc::clone(origin)).or_insert_with(fresh);
+        Arc::clone(lanes).try_acquire_owned().ok()
     }
 
     /// Whether this is the first time since [`Fills::disk_has_room`] that the disk is full: then it is worth a line in the log.

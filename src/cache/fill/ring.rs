@@ -1,4 +1,5 @@
-//! Bytes that found no room on the disk, held in memory until the readers under way have taken them.
+//! A stretch of a body in memory: what has just come, for readers close behind it, and what found no room on the disk, until the readers
+//! under way have taken it.
 
 use std::collections::VecDeque;
 
@@ -7,7 +8,8 @@ use bytes::{Buf, Bytes};
 /// A window of a body in memory, without gaps: bytes enter at its end and leave at its start.
 #[derive(Debug)]
 pub(super) struct Ring {
-    chunks: VecDeque<Bytes>,
+    /// Each with the offset at which it begins.
+    chunks: VecDeque<(u64, Bytes)>,
     start: u64,
     end: u64,
     capacity: u64,
@@ -34,8 +36,20 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, chunk: Bytes) {
+        let offset = self.end;
         self.end += chunk.len() as u64;
-        self.chunks.push_back(chunk);
+        self.chunks.push_back((offset, chunk));
+    }
+
+    /// Remembers `chunks`, which belong at `offset`, and forgets what came longest ago. What does not continue the ring takes its place.
+    pub(super) fn remember(&mut self, offset: u64, chunks: &[Bytes]) {
+        if self.end != offset {
+            *self = self.at(offset);
+        }
+        for chunk in chunks {
+            self.push(chunk.clone());
+        }
+        self.trim(self.end.saturating_sub(self.capacity));
     }
 
     /// An empty ring of the same capacity at `offset`: behind bytes that are in the file already.
@@ -45,22 +59,19 @@ impl Ring {
 
     /// What is held from `offset` on, as far as one chunk reaches; `None` outside the window.
     pub(super) fn get(&self, offset: u64) -> Option<Bytes> {
-        let mut ahead = offset.checked_sub(self.start)?;
-        for chunk in &self.chunks {
-            let length = chunk.len() as u64;
-            if ahead < length {
-                return Some(chunk.slice(usize::try_from(ahead).unwrap_or(usize::MAX)..));
-            }
-            ahead -= length;
+        if !(self.start..self.end).contains(&offset) {
+            return None;
         }
-        None
+        let behind = self.chunks.partition_point(|(start, _)| *start <= offset);
+        let (start, chunk) = self.chunks.get(behind.checked_sub(1)?)?;
+        Some(chunk.slice(usize::try_from(offset - start).ok()?..))
     }
 
     /// Lets go of everything before `offset`. True when that made room.
     pub(super) fn trim(&mut self, offset: u64) -> bool {
         let start = self.start;
         while self.start < offset.min(self.end) {
-            let Some(first) = self.chunks.front_mut() else { break };
+            let Some((at, first)) = self.chunks.front_mut() else { break };
             let surplus = offset - self.start;
             if first.len() as u64 <= surplus {
                 self.start += first.len() as u64;
@@ -68,6 +79,7 @@ impl Ring {
             } else {
                 first.advance(usize::try_from(surplus).unwrap_or(usize::MAX));
                 self.start = offset;
+                *at = offset;
             }
         }
         self.start > start
@@ -92,5 +104,16 @@ mod tests {
         assert!(ring.has_room(5) && !ring.has_room(6));
         ring.trim(200);
         assert!(ring.has_room(1_000) && ring.end() == 108);
+    }
+
+    #[test]
+    fn what_has_just_come_is_remembered() {
+        let mut ring = Ring::new(0, 6);
+        ring.remember(0, &[Bytes::from_static(b"abcd"), Bytes::from_static(b"efgh")]);
+        assert_eq!((ring.get(1), ring.get(3).as_deref()), (None, Some(&b"d"[..])));
+        ring.remember(8, &[Bytes::from_static(b"ij")]);
+        assert_eq!((ring.get(3), ring.get(5).as_deref()), (None, Some(&b"fgh"[..])));
+        ring.remember(50, &[Bytes::from_static(b"xy")]);
+        assert_eq!((ring.get(8), ring.get(51).as_deref()), (None, Some(&b"y"[..])));
     }
 }

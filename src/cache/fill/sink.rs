@@ -26,7 +26,12 @@ pub(super) struct Sink {
     promise: Promise,
     /// The note, but for the prefix.
     note: Progress,
-    checkpointed: AtomicU64,
+    /// The prefix that was noted last.
+    noted: AtomicU64,
+    /// Held while a note is written, so that no older one comes after it.
+    noting: Mutex<()>,
+    /// How far the body is hashed.
+    hashed: AtomicU64,
     limits: Limits,
     received: Counter,
 }
@@ -62,7 +67,9 @@ impl Sink {
             partial,
             verifier: Mutex::new(verifier),
             promise,
-            checkpointed: AtomicU64::new(note.prefix),
+            noted: AtomicU64::new(note.prefix),
+            noting: Mutex::default(),
+            hashed: AtomicU64::new(0),
             note,
             limits,
             received: metrics::counter!("larder_fill_bytes_total"),
@@ -102,7 +109,13 @@ impl Sink {
                 return Ok(());
             }
             verifier.catch_up(self.partial.as_ref(), end)?;
+            self.hashed.store(verifier.at(), Ordering::Relaxed);
         }
+    }
+
+    /// How far the body is hashed.
+    pub(super) fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
     }
 
     /// Compares the digests of the complete body of `length` bytes. Blocking.
@@ -113,32 +126,42 @@ impl Sink {
         verifier.finish(self.partial.as_ref(), length)
     }
 
-    /// Leaves a note for the next fill of this key. Blocking.
-    pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
+    /// Whether the file has got so much further since the last note that the next one is due.
+    pub(super) fn is_note_due(&self) -> bool {
+        let prefix = self.fill.lock().in_file_prefix();
+        prefix >= self.noted.load(Ordering::Relaxed) + CHECKPOINT_BYTES
+    }
+
+    /// Leaves a note for the next fill of this key. Blocking, at times until the disk has taken everything so far: never in the way of a lane.
+    pub(super) fn checkpoint(&self) {
+        let _turn = self.noting.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.fill.lock();
         let (prefix, total) = (state.in_file_prefix(), state.map.total);
         drop(state);
-        self.checkpointed.store(prefix, Ordering::Relaxed);
-        self.partial.checkpoint(&Progress { prefix, total, ..self.note.clone() })
+        self.noted.store(prefix, Ordering::Relaxed);
+        let noted = self.partial.checkpoint(&Progress { prefix, total, ..self.note.clone() });
+        if let Err(error) = noted {
+            tracing::debug!(cache.key = %self.fill.key, %error, "a fill's progress was not noted");
+        }
     }
 
     /// Writes, shows, hashes. Readers need not wait for the hasher: `release` holds back what must be verified first.
     fn write(&self, lane: LaneId, offset: u64, chunks: &[Bytes]) -> Result<(), StoreError> {
         self.partial.write(offset, chunks)?;
         let end = offset + chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        let prefix = self.fill.change(|state| {
-            state.map.bring(lane, offset..end);
-            state.map.prefix()
-        });
-        match self.verifier.try_lock() {
-            Ok(mut verifier) if verifier.at() == offset => verifier.feed(offset, chunks),
-            // Somebody reads back for hashing, or these bytes lie ahead: the driver sees to them.
-            _ => self.fill.wanted.notify_one(),
-        }
-        if prefix >= self.checkpointed.load(Ordering::Relaxed) + CHECKPOINT_BYTES
-            && let Err(error) = self.checkpoint()
-        {
-            tracing::debug!(cache.key = %self.fill.key, %error, "a fill's progress was not noted");
+        self.fill.change(|state| state.bring(lane, offset..end, chunks));
+        let fed = match self.verifier.try_lock() {
+            Ok(mut verifier) if verifier.at() == offset => {
+                verifier.feed(offset, chunks);
+                self.hashed.store(verifier.at(), Ordering::Relaxed);
+                true
+            }
+            // Somebody reads back for hashing, or these bytes lie ahead.
+            _ => false,
+        };
+        if !fed || self.is_note_due() {
+            // The driver sees to it.
+            self.fill.wanted.notify_one();
         }
         Ok(())
     }

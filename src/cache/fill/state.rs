@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::cache::ask::Answered;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Patience;
-use crate::cache::fill::map::{LaneId, Map, Runs};
+use crate::cache::fill::map::{LaneId, Map, NEAR_BYTES, Runs};
 use crate::cache::fill::release::{self, Promise, View};
 use crate::cache::fill::ring::Ring;
 use crate::store::ReadAt;
@@ -41,11 +41,14 @@ pub(crate) enum Ending {
     Failed(Failure),
 }
 
+/// What has just come stays in memory up to this many bytes, for all who follow closely: they need not read it back from the file.
+const RECENT_BYTES: u64 = 1 << 20;
+
 /// What a reader finds at an offset.
 pub(crate) enum Look {
     /// The bytes up to this offset are in the file.
     File(Arc<dyn ReadAt>, u64),
-    /// These bytes, held in memory because the disk is full.
+    /// These bytes, in memory because they have just come, or because the disk is full.
     Memory(Bytes),
     End,
     /// The reader must be cut off.
@@ -53,7 +56,6 @@ pub(crate) enum Look {
 }
 
 /// The shared state of a fill.
-#[derive(Default)]
 pub(super) struct State {
     pub(super) opened: Option<Arc<Opened>>,
     pub(super) map: Map,
@@ -62,6 +64,7 @@ pub(super) struct State {
     pub(super) unkept: Option<Answered>,
     ending: Option<Ending>,
     file: Option<Arc<dyn ReadAt>>,
+    recent: Ring,
     overflow: Option<Overflow>,
     seats: BTreeMap<u64, Seat>,
     seats_named: u64,
@@ -88,6 +91,24 @@ struct Seat {
     too_slow: bool,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            opened: None,
+            map: Map::default(),
+            promise: Promise::default(),
+            unkept: None,
+            ending: None,
+            file: None,
+            recent: Ring::new(0, RECENT_BYTES),
+            overflow: None,
+            seats: BTreeMap::new(),
+            seats_named: 0,
+            given: false,
+        }
+    }
+}
+
 impl State {
     /// Takes a place; tells whether it is the only one.
     pub(super) fn sit(&mut self) -> (u64, bool) {
@@ -106,6 +127,13 @@ impl State {
 
     pub(super) fn has_readers(&self) -> bool {
         !self.seats.is_empty()
+    }
+
+    /// Whether a reader follows closely, so that it would have the rest sooner if it came sooner.
+    pub(super) fn is_followed(&self) -> bool {
+        let close = self.map.prefix().saturating_sub(NEAR_BYTES);
+        let mut readings = self.seats.values().filter_map(|seat| seat.reading.as_ref());
+        readings.any(|reading| reading.start >= close && !reading.is_empty())
     }
 
     pub(super) fn wait<T>(&mut self, seat: u64, waker: &Waker) -> Poll<T> {
@@ -140,14 +168,25 @@ impl State {
         }
         self.opened = None;
         self.file = None;
+        self.recent = Ring::new(0, RECENT_BYTES);
         self.map = Map::default();
         true
+    }
+
+    /// Notes chunks that a lane has written to `range` of the file.
+    pub(super) fn bring(&mut self, lane: LaneId, range: Range<u64>, chunks: &[Bytes]) {
+        self.map.bring(lane, range.clone());
+        // Those who read in order are here; what came ahead of them will be old when they get there.
+        if self.map.prefix() == range.end {
+            self.recent.remember(range.start, chunks);
+        }
     }
 
     pub(super) fn end(&mut self, ending: Ending) {
         if !matches!(ending, Ending::Verified) {
             self.file = None;
             self.overflow = None;
+            self.recent = Ring::new(0, RECENT_BYTES);
         }
         self.ending = Some(ending);
     }
@@ -155,6 +194,7 @@ impl State {
     /// Readers go on in the sealed blob.
     pub(super) fn swap_file(&mut self, file: Arc<dyn ReadAt>) {
         self.file = Some(file);
+        self.recent = Ring::new(0, RECENT_BYTES);
     }
 
     /// Whether somebody who joins may go on, or how the fill ended without a body. Who goes on was given the head.
@@ -224,6 +264,9 @@ impl State {
         if at >= until {
             return None;
         }
+        if let Some(chunk) = self.recent.get(at) {
+            return Some(Look::memory(chunk, until - at));
+        }
         let in_file =
             self.overflow.as_ref().map_or_else(|| self.map.arrived(), |over| &over.in_file);
         let file_end = in_file.end_of(at).min(until);
@@ -231,9 +274,8 @@ impl State {
             return self.file.as_ref().map(|file| Look::File(Arc::clone(file), file_end));
         }
         let overflow = self.overflow.as_ref()?;
-        if let Some(mut chunk) = overflow.ring.get(at) {
-            chunk.truncate(usize::try_from(until - at).unwrap_or(usize::MAX));
-            return Some(Look::Memory(chunk));
+        if let Some(chunk) = overflow.ring.get(at) {
+            return Some(Look::memory(chunk, until - at));
         }
         // It came and went: this reader was too late for it.
         (self.map.arrived().end_of(at) > at).then(|| Look::Cut(slow()))
@@ -346,6 +388,14 @@ pub(super) enum Push {
     OutOfTurn,
     /// Nobody reads, and nothing can be stored.
     Deserted,
+}
+
+impl Look {
+    /// At most `most` bytes of `chunk`.
+    fn memory(mut chunk: Bytes, most: u64) -> Self {
+        chunk.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        Self::Memory(chunk)
+    }
 }
 
 fn given_up() -> Failure {

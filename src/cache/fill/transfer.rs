@@ -12,6 +12,7 @@ use crate::cache::artifact;
 use crate::cache::ask::{Answered, ask};
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fill;
+use crate::cache::fill::answer::{self, Answer, Framing};
 use crate::cache::fill::identity::{Identity, Ranges};
 use crate::cache::fill::map::Map;
 use crate::cache::fill::pump::{Pump, Source};
@@ -72,23 +73,6 @@ pub(super) enum Fault {
     Store,
 }
 
-/// What upstream's answer led to.
-struct Answer {
-    identity: Identity,
-    /// Where its first byte belongs.
-    start: u64,
-    total: Option<u64>,
-    promised: Vec<Digest>,
-    framing: Framing,
-}
-
-/// Whether the end of a body can be told from a connection that closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    Known,
-    Unknown,
-}
-
 /// Which attempt it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
@@ -134,10 +118,7 @@ impl Transfer {
     async fn close(&self, registration: Registration, ending: Ending) {
         let sink = self.sink().take();
         if let Some(sink) = sink {
-            let noted = off_worker(move || sink.checkpoint()).await;
-            if let Err(error) = noted {
-                tracing::debug!(cache.key = %self.fill.key, %error, "a fill's progress was not noted");
-            }
+            off_worker(move || sink.checkpoint()).await;
         }
         drop(registration);
         if let Ending::Failed(failure) = &ending {
@@ -187,7 +168,7 @@ impl Transfer {
     async fn fetch(&self, attempt: Attempt) -> Result<Complete, Break> {
         let partial = self.open_partial().await?;
         let noted = match attempt {
-            Attempt::First => self.usable(partial.progress()),
+            Attempt::First => answer::usable(partial.progress(), &self.artifact.digests),
             Attempt::Anew => None,
         };
         let answered = ask(&self.parts, &self.artifact.lookup, |request| {
@@ -197,7 +178,7 @@ impl Transfer {
             Ok(answered) => answered,
             Err(failure) => return Err(Break::End(Ending::Failed(failure))),
         };
-        let answer = match self.read(&response.head, &accepted, noted.as_ref()) {
+        let answer = match Answer::read(&self.artifact, &response.head, &accepted, noted.as_ref()) {
             Ok(answer) => answer,
             Err(Break::Wrong(fault, failure)) => {
                 off_worker(move || partial.discard()).await;
@@ -215,9 +196,11 @@ impl Transfer {
         let Answered { response, accepted, request } = answered;
         let origin = (response.url != request.url)
             .then(|| crate::upstream::request::display_address(&response.url).into());
+        let shortcut = (response.url != request.url).then(|| response.url.clone());
         let sink = self.open(partial, &response, &accepted, &request, &answer);
         let source = Source {
             request,
+            shortcut: Arc::new(Mutex::new(shortcut)),
             identity: answer.identity,
             promise: promise_of(&answer.promised),
             ranges: Ranges::of(&response.head),
@@ -242,14 +225,6 @@ impl Transfer {
         Err(Break::End(Ending::Through("busy")))
     }
 
-    /// Notes of an earlier fill, when its bytes can be continued.
-    fn usable(&self, noted: Option<Progress>) -> Option<Progress> {
-        let noted = noted.filter(|noted| noted.prefix > 0)?;
-        let digests = &self.artifact.digests;
-        let fits = agrees(&noted.promised, digests);
-        (fits && Identity::noted(&noted).can_continue(!digests.is_empty())).then_some(noted)
-    }
-
     fn prepare(&self, request: &mut OriginRequest, noted: Option<&Progress>, attempt: Attempt) {
         let headers = &mut request.headers;
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -257,61 +232,7 @@ impl Transfer {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         if let Some(noted) = noted {
-            Identity::noted(noted).ask_for(request, resume_at(noted), None);
-        }
-    }
-
-    /// Reads upstream's head against what was promised, asked and noted.
-    fn read(
-        &self,
-        head: &Head,
-        accepted: &Accepted,
-        noted: Option<&Progress>,
-    ) -> Result<Answer, Break> {
-        let bad = |reason: String| Break::End(Ending::Failed(Failure::BadAnswer(reason)));
-        let mut promised = self.artifact.digests.clone();
-        promised
-            .extend(accepted.promised.iter().filter(|new| !self.artifact.digests.contains(new)));
-        if let Some((one, other)) = conflict(&promised) {
-            return Err(bad(format!("two digests are promised, {one} and {other}")));
-        }
-        if let Some(coding) = coding(head) {
-            return Err(bad(format!("it is encoded as {coding:?}, which was not asked for")));
-        }
-        let identity = Identity::of(head);
-        let start = match (head.status, noted) {
-            (StatusCode::PARTIAL_CONTENT, Some(noted)) => {
-                self.resumed(head, noted, &promised)?;
-                resume_at(noted)
-            }
-            (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, _) => 0,
-            (status, _) => return Err(bad(format!("{status} in answer to a plain request"))),
-        };
-        if let (Some(is), Some(named)) = (identity.total, self.artifact.size)
-            && is != named
-        {
-            return Err(bad(format!("it has {is} bytes where the index names {named}")));
-        }
-        let total = identity.total.or(self.artifact.size);
-        let framing = match total {
-            None if promised.is_empty() && !is_framed(head) => Framing::Unknown,
-            _ => Framing::Known,
-        };
-        let identity = Identity { total, ..identity };
-        Ok(Answer { identity, start, total, promised, framing })
-    }
-
-    /// Checks that a part continues what an earlier fill left.
-    fn resumed(&self, head: &Head, noted: &Progress, promised: &[Digest]) -> Result<(), Break> {
-        use crate::cache::fill::identity::Continuation;
-        let first = resume_at(noted);
-        match Identity::noted(noted).continues(head, first, !promised.is_empty()) {
-            Continuation::Part if agrees(&noted.promised, promised) => {
-                metrics::counter!("larder_fill_resumed_total").increment(1);
-                Ok(())
-            }
-            Continuation::Changed(how) => Err(changed(how)),
-            _ => Err(changed("another digest is promised than before".to_owned())),
+            Identity::noted(noted).ask_for(request, answer::resume_at(noted), None);
         }
     }
 
@@ -443,39 +364,4 @@ pub(super) fn changed(how: String) -> Break {
 
 const fn promise_of(promised: &[Digest]) -> Promise {
     if promised.is_empty() { Promise::None } else { Promise::Digest }
-}
-
-/// Where to go on. A body of which every byte is there still needs a head: its last byte is asked for again.
-fn resume_at(noted: &Progress) -> u64 {
-    match noted.total {
-        Some(total) if noted.prefix >= total => total.saturating_sub(1),
-        _ => noted.prefix,
-    }
-}
-
-/// Whether noted digests contradict none of `digests`.
-fn agrees(noted: &[String], digests: &[Digest]) -> bool {
-    let noted = noted.iter().filter_map(|text| text.parse::<Digest>().ok());
-    noted
-        .into_iter()
-        .all(|old| digests.iter().all(|new| new.algorithm() != old.algorithm() || *new == old))
-}
-
-fn conflict(promised: &[Digest]) -> Option<(Digest, Digest)> {
-    promised.iter().find_map(|one| {
-        let other =
-            promised.iter().find(|other| other.algorithm() == one.algorithm() && *other != one)?;
-        Some((*one, *other))
-    })
-}
-
-fn coding(head: &Head) -> Option<String> {
-    let codings: Vec<_> = head.headers.get_all(header::CONTENT_ENCODING).iter().collect();
-    let plain = codings.iter().all(|value| value.is_empty() || *value == "identity");
-    (!plain).then(|| format!("{codings:?}"))
-}
-
-/// Whether a body without a length has an end of its own.
-fn is_framed(head: &Head) -> bool {
-    head.headers.contains_key(header::TRANSFER_ENCODING)
 }

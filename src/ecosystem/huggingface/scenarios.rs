@@ -201,7 +201,9 @@ impl Stage {
         let key = &document.lookup.key;
         let row = self.kept.get(key).cloned();
         let is_fresh = |row: &Row| match document.demand {
-            Demand::AnyAge => document.lookup.stale == Stale::Always || self.now < row.fresh_until,
+            Demand::AnyAge | Demand::Prompt => {
+                document.lookup.stale == Stale::Always || self.now < row.fresh_until
+            }
             Demand::Fresh | Demand::Revalidated => self.now < row.fresh_until,
         };
         if let Some(row) = row.as_ref().filter(|row| is_fresh(row)) {

@@ -43,6 +43,12 @@ struct Tagged {
     reader: Reader,
 }
 
+impl Tagged {
+    fn has_moved(&self) -> bool {
+        self.pointer.history.len() > 1
+    }
+}
+
 impl Pull {
     /// Plans what `what` asks for.
     pub fn plan(self, what: What) -> Step {
@@ -93,6 +99,8 @@ impl Pull {
         let described = self.described(&tagged);
         let looked_for = match &described {
             Some(_) => kept_only(document.clone()),
+            // What the tag stood for before is there to be served instead.
+            None if tagged.has_moved() => Document { demand: Demand::Prompt, ..document.clone() },
             None => document.clone(),
         };
         Step::Need {
@@ -116,8 +124,7 @@ impl Pull {
             return None;
         };
         // Once it has moved, its new manifest must be had before anybody is told of it: the old one is there to be served instead.
-        let has_moved = tagged.pointer.history.len() > 1;
-        if self.ask.method != Method::HEAD || has_moved {
+        if self.ask.method != Method::HEAD || tagged.has_moved() {
             return None;
         }
         let digest = tagged.pointer.digest;
@@ -171,6 +178,12 @@ impl Pull {
                         let mut tagged = tagged;
                         tagged.standing.offline = true;
                         self.serve_tagged(&tagged, *digest, document.clone())
+                    }
+                    // It only took long, and there is nothing to serve instead: that is worth waiting for.
+                    None if matches!(failure, Failure::NotKept) => {
+                        let document =
+                            self.manifest_document(tagged.pointer.digest, &tagged.reader);
+                        self.serve_tagged(&tagged, tagged.pointer.digest, document)
                     }
                     None => self.failed(&failure),
                 }

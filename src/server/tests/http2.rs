@@ -6,9 +6,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
 
-type Sender = http2::SendRequest<Full<Bytes>>;
+pub(super) type Sender = http2::SendRequest<Full<Bytes>>;
 
-async fn handshake(server: &Running) -> Sender {
+pub(super) async fn handshake(server: &Running) -> Sender {
     let client = server.connect().await;
     let builder = http2::Builder::new(TokioExecutor::new());
     let (sender, connection) = builder.handshake(TokioIo::new(client)).await.unwrap();
@@ -20,7 +20,7 @@ fn request(method: Method, uri: &str) -> http::request::Builder {
     Request::builder().method(method).uri(uri)
 }
 
-async fn text(response: Response<hyper::body::Incoming>) -> (u16, String) {
+pub(super) async fn text(response: Response<hyper::body::Incoming>) -> (u16, String) {
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), 1 << 20);
     #[expect(clippy::disallowed_methods, reason = "it is limited")]

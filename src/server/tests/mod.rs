@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::{AccessNote, Body, BodyError, Config, Handler, Peer, RequestBody, Server, TlsConfig};
 
 mod ending;
+mod files;
 mod framing;
 mod http2;
 mod limits;
@@ -134,12 +135,13 @@ impl Handler for Front {
                 "/noted" => {
                     let mut response = full("noted");
                     response.extensions_mut().insert(AccessNote {
-                        cache: "larder; hit".to_owned(),
-                        mount: "generic/a".to_owned(),
+                        cache: "larder; hit".into(),
+                        mount: "generic/a".into(),
                         upstream_ms: Some(7),
                     });
                     response
                 }
+                path if path.starts_with("/file") => files::served(path),
                 "/panics" => panic!("on purpose"),
                 _ => full(format!("{order} host={}\n", host(request.headers()))),
             }

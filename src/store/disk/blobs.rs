@@ -3,16 +3,19 @@
 //! A file gets its name only when its bytes are durable, and loses it before its bytes go. Left out: which blobs are named by entries
 //! (`index`), and when one has to go (`evict`, `sweep`).
 
-use std::collections::HashMap;
-use std::fs::{self, File};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::device::Device;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::device::{Device, make_directories, remove_if_there, sync_directory};
 use super::read::{Buffers, FileReader};
 use crate::store::StoreError;
 use crate::types::{BlobId, Timestamp};
@@ -27,12 +30,15 @@ pub(super) const LAST_SHARD: u8 = u8::MAX;
 pub(super) struct Blobs {
     directory: PathBuf,
     trash: PathBuf,
+    quarantine: PathBuf,
     device: Arc<dyn Device>,
     /// Open files of hot blobs. Entries time out, so that the room of an evicted blob comes back.
     open: moka::sync::Cache<BlobId, Arc<FileReader>>,
     buffers: Arc<Buffers>,
     /// Blobs sealed whose commit has not come yet: how many seals, and when the last was.
     awaited: Mutex<HashMap<BlobId, (usize, Timestamp)>>,
+    /// Blobs whose files were found damaged: not to be read, whether or not they could be moved away.
+    damaged: Mutex<HashSet<BlobId>>,
     /// Number of the next file in the trash.
     next_trash: AtomicU64,
 }
@@ -47,30 +53,48 @@ impl Blobs {
     ) -> io::Result<Self> {
         let directory = root.join("blobs");
         let trash = root.join("trash");
-        fs::create_dir_all(&trash)?;
-        if !directory.join(format!("{LAST_SHARD:02x}")).is_dir() {
-            for shard in 0..=LAST_SHARD {
-                fs::create_dir_all(directory.join(format!("{shard:02x}")))?;
+        make_directories(&*device, &trash)?;
+        make_directories(&*device, &directory)?;
+        for shard in 0..=LAST_SHARD {
+            let shard = directory.join(format!("{shard:02x}"));
+            if !shard.is_dir() {
+                device.make_directory(&shard)?;
             }
-            device.sync(&File::open(&directory)?)?;
-            device.sync(&File::open(root)?)?;
         }
+        // Each time: whoever made them may have been killed before it came to this.
+        sync_directory(&*device, &directory)?;
+        sync_directory(&*device, root)?;
         let open = moka::sync::Cache::builder()
             .max_capacity(open_files)
             .time_to_idle(Duration::from_secs(60))
             .build();
         let next_trash = AtomicU64::new(u64::from(std::process::id()) << 32);
         let awaited = Mutex::default();
-        Ok(Self { directory, trash, device, open, buffers, awaited, next_trash })
+        let quarantine = root.join("quarantine");
+        let damaged = Mutex::default();
+        Ok(Self {
+            directory,
+            trash,
+            quarantine,
+            device,
+            open,
+            buffers,
+            awaited,
+            damaged,
+            next_trash,
+        })
     }
 
     pub(super) fn open(&self, blob: BlobId) -> Result<Option<Arc<FileReader>>, StoreError> {
         if let Some(reader) = self.open.get(&blob) {
             return Ok(Some(reader));
         }
-        match File::open(self.path(blob)) {
+        if self.damaged().contains(&blob) {
+            return Ok(None);
+        }
+        match open_itself(&self.path(blob)) {
             Ok(file) => Ok(Some(self.remember(blob, file))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_link(&error) => {
                 self.check_present(blob)?;
                 Ok(None)
             }
@@ -80,7 +104,8 @@ impl Blobs {
 
     /// Length of the blob's file; `None` when there is none.
     pub(super) fn length(&self, blob: BlobId) -> Option<u64> {
-        fs::metadata(self.path(blob)).ok().map(|metadata| metadata.len())
+        let metadata = fs::symlink_metadata(self.path(blob)).ok()?;
+        metadata.is_file().then_some(metadata.len())
     }
 
     /// Takes the durable file at `from` as `blob`: names it, makes the name durable, and keeps it safe until [`Blobs::named`]. A blob that
@@ -100,14 +125,24 @@ impl Blobs {
             *since = now;
         }
         let path = self.path(blob);
-        fs::rename(from, &path)?;
-        let shard = path.parent().expect("a blob is in a directory");
-        if let Err(error) = self.device.sync(&File::open(shard)?) {
-            // The name may be gone after a crash, so no row may rely on it.
-            fs::remove_file(&path)?;
+        let replaces = path.exists();
+        self.device.rename(from, &path)?;
+        if let Err(error) = self.sync_name(blob) {
+            // The name may be gone after a crash, so no row may rely on it. A name that was there before is not lost: it leads to the
+            // one copy or the other, and both are whole.
+            if !replaces {
+                self.device.remove(&path)?;
+            }
             return Err(error);
         }
+        self.damaged().remove(&blob);
         Ok(self.remember(blob, file))
+    }
+
+    /// Makes a blob's name durable. Its bytes were before it had one.
+    pub(super) fn sync_name(&self, blob: BlobId) -> io::Result<()> {
+        let path = self.path(blob);
+        sync_directory(&*self.device, path.parent().expect("a blob is in a directory"))
     }
 
     /// The commit that one seal was waiting for is durable.
@@ -129,12 +164,39 @@ impl Blobs {
             return Ok(false);
         }
         let number = self.next_trash.fetch_add(1, Ordering::Relaxed);
-        match fs::rename(self.path(blob), self.trash.join(number.to_string())) {
+        match self.device.rename(&self.path(blob), &self.trash.join(number.to_string())) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         self.open.invalidate(&blob);
         Ok(true)
+    }
+
+    /// Lets nobody read a blob any more, unless its file is not the one with this inode number.
+    pub(super) fn distrust(&self, blob: BlobId, inode: u64) {
+        self.damaged().insert(blob);
+        if self.inode(blob) != Some(inode) {
+            self.damaged().remove(&blob);
+        }
+        self.open.invalidate(&blob);
+    }
+
+    /// Moves a damaged blob to where nothing is served from, unless a seal awaits its commit.
+    pub(super) fn quarantine(&self, blob: BlobId, now: Timestamp) -> io::Result<()> {
+        let awaited = self.awaited();
+        if awaited.get(&blob).is_some_and(|(_, since)| now.since(*since) < GRACE) {
+            return Ok(());
+        }
+        self.open.invalidate(&blob);
+        make_directories(&*self.device, &self.quarantine)?;
+        self.device.rename(&self.path(blob), &self.quarantine.join(blob.to_hex()))?;
+        self.damaged().remove(&blob);
+        Ok(())
+    }
+
+    /// Which file a blob has now.
+    pub(super) fn inode(&self, blob: BlobId) -> Option<u64> {
+        fs::metadata(self.path(blob)).ok().map(|metadata| metadata.ino())
     }
 
     /// Whether a seal awaits its commit.
@@ -145,7 +207,7 @@ impl Blobs {
     /// Frees the room of removed blobs.
     pub(super) fn empty_trash(&self) -> io::Result<()> {
         for file in fs::read_dir(&self.trash)? {
-            remove_if_there(&file?.path())?;
+            remove_if_there(&*self.device, &file?.path())?;
         }
         Ok(())
     }
@@ -198,16 +260,22 @@ impl Blobs {
         self.directory.join(&name[..2]).join(name)
     }
 
+    fn damaged(&self) -> MutexGuard<'_, HashSet<BlobId>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn awaited(&self) -> MutexGuard<'_, HashMap<BlobId, (usize, Timestamp)>> {
         // Each change is one insertion or removal, so a panic elsewhere leaves the map whole.
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Removes a file that somebody else may be removing too.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// Opens a file to read, and never what a link in its place leads to: that was not verified, and may be anything of this machine's.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(no_follow).open(path)
+}
+
+fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }

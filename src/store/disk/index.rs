@@ -118,7 +118,7 @@ pub(super) enum Retire {
     Evict,
     /// No entry is known to name it: never what one names after all.
     Sweep,
-    /// Its file is gone: always.
+    /// Its file is gone, or has other bytes: always.
     Lost,
 }
 
@@ -284,8 +284,13 @@ impl<'t> Tables<'t> {
         Ok(true)
     }
 
+    /// Whether a row leads from `blob` to an entry.
+    pub(super) fn is_referred_to(&self, blob: BlobId) -> Result<bool, redb::Error> {
+        Ok(self.first_ref(blob)?.is_some())
+    }
+
     /// Removes an entry and what links to it, except its key.
-    fn remove_entry(&mut self, id: u64) -> Result<(), redb::Error> {
+    pub(super) fn remove_entry(&mut self, id: u64) -> Result<(), redb::Error> {
         let Some(links) = self.links(id)? else { return Ok(()) };
         self.entries.remove(id)?;
         self.counters.entries = self.counters.entries.saturating_sub(1);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::check::Damage;
 use super::index::Counters;
 
 /// One look-up in this many is timed.
@@ -21,6 +22,9 @@ pub(super) struct Meters {
     entries: Gauge,
     blobs: Gauge,
     blob_bytes: Gauge,
+    scrubbed_blobs: Counter,
+    scrubbed_bytes: Counter,
+    scrub_rounds: Counter,
     gets: AtomicU64,
 }
 
@@ -36,6 +40,9 @@ impl Meters {
             entries: gauge!("larder_store_entries"),
             blobs: gauge!("larder_store_blobs"),
             blob_bytes: gauge!("larder_store_blob_bytes"),
+            scrubbed_blobs: counter!("larder_scrub_blobs_total"),
+            scrubbed_bytes: counter!("larder_scrub_bytes_total"),
+            scrub_rounds: counter!("larder_scrub_rounds_total"),
             gets: AtomicU64::new(0),
         }
     }
@@ -62,6 +69,20 @@ impl Meters {
         self.entries.set(counters.entries as f64);
         self.blobs.set(counters.blobs as f64);
         self.blob_bytes.set(counters.blob_bytes as f64);
+    }
+
+    pub(super) fn scrubbed(&self, bytes: u64) {
+        self.scrubbed_blobs.increment(1);
+        self.scrubbed_bytes.increment(bytes);
+    }
+
+    pub(super) fn scrubbed_round(&self) {
+        self.scrub_rounds.increment(1);
+    }
+
+    /// Rare, so it is looked up by name.
+    pub(super) fn damaged(&self, damage: Damage) {
+        counter!("larder_scrub_damaged_total", "kind" => damage.name()).increment(1);
     }
 
     pub(super) fn evicted(&self, blobs: u64, bytes: u64) {

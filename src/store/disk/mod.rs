@@ -1,9 +1,10 @@
 //! The store on a disk: a redb index over content-addressed files.
 //!
 //! - `record`: the disk format, described before it is written; `head` is a part of it
-//! - `index`: changes to the tables; `view`: looking things up; `writer`: the one thread that commits
+//! - `index`: changes to the tables; `view`: looking things up; `writer`: the one thread that commits; `standby`: reading while the disk takes no writes
 //! - `partials`: bodies in the making; `blobs`: sealed bodies; `read`: reading both
 //! - `room`, `evict`: space; `sweep`: tidying up after crashes
+//! - `scrub`: reading everything again, slowly; `verify`: the same at once, offline; `check`: how
 //! - `device`: the calls by which disks fail, as a seam
 //!
 //! No memory is held per entry, and opening reads a few pages whatever the store holds and however its last process ended.
@@ -33,6 +34,7 @@ use self::partials::Partials;
 use self::read::Buffers;
 use self::record::Links;
 use self::room::Room;
+use self::scrub::{Scrubber, Suspects};
 use self::sweep::Sweeper;
 use self::view::{Found, View};
 use self::writer::{Job, Writer};
@@ -40,6 +42,7 @@ use crate::store::{Change, Entry, INLINE_LIMIT_BYTES, Partial, ReadAt, Store, St
 use crate::types::{BlobId, ByteSize, CacheKey, Digest, Timestamp};
 
 mod blobs;
+mod check;
 mod device;
 mod evict;
 mod head;
@@ -49,9 +52,15 @@ mod partials;
 mod read;
 mod record;
 mod room;
+mod scrub;
+mod standby;
 mod sweep;
+mod verify;
 mod view;
 mod writer;
+
+pub use check::Damage;
+pub use verify::{Damaged, Repair, Report, verify};
 
 /// Most blobs whose being asked for is remembered until the next commit; more are forgotten.
 const MOST_TOUCHED: usize = 1 << 16;
@@ -75,6 +84,11 @@ pub struct Config {
     pub sweep_round: Duration,
     /// Files of hot blobs held open. Default 256.
     pub open_files: u32,
+    /// Bytes a second that are read again to see whether they are still right. Default 10 MiB; 0: none.
+    pub scrub_rate: ByteSize,
+    /// Time from the beginning of one round over all blobs to that of the next. Default 30 days.
+    #[serde(with = "humantime_serde")]
+    pub scrub_interval: Duration,
 }
 
 impl Default for Config {
@@ -86,6 +100,8 @@ impl Default for Config {
             partial_ttl: Duration::from_secs(7 * 24 * 3600),
             sweep_round: Duration::from_secs(3600),
             open_files: 256,
+            scrub_rate: ByteSize::mib(10),
+            scrub_interval: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }
@@ -130,12 +146,13 @@ impl DiskStore {
         let unusable = |error: std::io::Error| {
             StoreError::Unusable(format!("the data directory {}: {error}", directory.display()))
         };
-        let partials_directory = directory.join("partials");
-        fs::create_dir_all(&partials_directory).map_err(unusable)?;
+        device::make_directories(&*device, directory).map_err(unusable)?;
         let index_cache = usize::try_from(config.index_cache.bytes()).unwrap_or(usize::MAX);
         // First, because its lock says whether the directory is ours.
         let database = index::open(directory, index_cache, &device)?;
         let buffers = Arc::new(Buffers::default());
+        let partials_directory = directory.join("partials");
+        device::make_directories(&*device, &partials_directory).map_err(unusable)?;
         let open_files = u64::from(config.open_files);
         let blobs = Blobs::prepare(directory, device.clone(), open_files, buffers.clone());
         let blobs = Arc::new(blobs.map_err(unusable)?);
@@ -152,6 +169,7 @@ impl DiskStore {
             room: Arc::new(room),
             writable: AtomicBool::new(true),
             touched: Mutex::default(),
+            suspects: Suspects::default(),
             evicted: AtomicU64::new(0),
             meters: Meters::new(),
             now: now.clone(),
@@ -170,6 +188,7 @@ impl DiskStore {
         let writer = Writer {
             jobs: queue,
             database: Some(database),
+            standby: None,
             shared: shared.clone(),
             last_touches: Instant::now(),
         };
@@ -195,6 +214,8 @@ impl DiskStore {
             .map_err(|error| StoreError::io("start the writer's thread", error))?;
         tasks.spawn(writer::tend(self.jobs.downgrade(), self.shared.clone(), stop.clone()));
         tasks.spawn(self.sweeper(config, tasks).run(config.sweep_round, stop.clone()));
+        tasks.spawn(self.scrubber(config, tasks).go_round(stop.clone()));
+        tasks.spawn(self.scrubber(config, tasks).look_at_suspects(stop.clone()));
         if config.budget.is_some() {
             tasks.spawn(self.evictor(tasks).run(stop.clone()));
         }
@@ -207,6 +228,17 @@ impl DiskStore {
             jobs: self.jobs.downgrade(),
             tasks: tasks.clone(),
             hand: BlobId([0; 32]),
+        }
+    }
+
+    fn scrubber(&self, config: &Config, tasks: &TaskTracker) -> Scrubber {
+        Scrubber {
+            shared: self.shared.clone(),
+            buffers: self.partials.buffers.clone(),
+            jobs: self.jobs.downgrade(),
+            tasks: tasks.clone(),
+            rate: config.scrub_rate.bytes(),
+            interval: config.scrub_interval,
         }
     }
 
@@ -286,6 +318,15 @@ impl Store for DiskStore {
         self.shared.read(|view| view.resolve(digest))
     }
 
+    fn suspect(&self, blob: BlobId) -> BoxFuture<'static, ()> {
+        let looked = self.shared.suspects.add(blob);
+        async move {
+            // Without an answer the store is being closed.
+            let _ = looked.await;
+        }
+        .boxed()
+    }
+
     fn partial(&self, key: &CacheKey) -> Result<Arc<dyn Partial>, StoreError> {
         Ok(self.partials.open(key)?)
     }
@@ -301,6 +342,8 @@ impl Store for DiskStore {
             index_bytes: index.map_or(0, |metadata| metadata.blocks() * 512),
             budget_bytes: self.shared.room.budget(),
             evicted_blobs: self.shared.evicted.load(Ordering::Relaxed),
+            checked_blobs: self.shared.suspects.checked.load(Ordering::Relaxed),
+            damaged_blobs: self.shared.suspects.damaged.load(Ordering::Relaxed),
             writable: self.shared.is_writable(),
         }
     }
@@ -339,6 +382,7 @@ struct Shared {
     writable: AtomicBool,
     /// Blobs asked for since access times were last written.
     touched: Mutex<HashSet<BlobId>>,
+    suspects: Suspects,
     evicted: AtomicU64,
     meters: Meters,
     now: Now,
@@ -383,6 +427,12 @@ impl Shared {
 
     fn open_index(&self) -> Result<Database, StoreError> {
         index::open(&self.directory, self.index_cache, &self.device)
+    }
+
+    /// The index for reading alone, whatever its disk still does.
+    fn open_standby(&self) -> Result<Database, StoreError> {
+        let opened = standby::open(&self.directory.join(index::FILE), self.index_cache);
+        opened.map_err(StoreError::index)
     }
 
     fn touched(&self) -> MutexGuard<'_, HashSet<BlobId>> {

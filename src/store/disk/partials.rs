@@ -9,8 +9,9 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,8 +20,8 @@ use rustix::fs::Advice;
 use serde::{Deserialize, Serialize};
 
 use super::Now;
-use super::blobs::{Blobs, remove_if_there};
-use super::device::Device;
+use super::blobs::Blobs;
+use super::device::{Device, remove_if_there, sync_directory};
 use super::read::{Buffers, FileReader};
 use super::room::Room;
 use crate::store::{Partial, Progress, ReadAt, StoreError};
@@ -58,14 +59,7 @@ impl Partials {
         // From here on, dropping the claim frees the key.
         let claim = Claim { partials: self.clone(), name };
         let action = || format!("open the partial body of {key}");
-        let path = claim.body();
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|error| StoreError::io(action(), error))?;
+        let file = claim.open().map_err(|error| StoreError::io(action(), error))?;
         let trusted = claim.trusted(key, &file);
         if trusted.is_none() {
             claim.forget(&file).map_err(|error| StoreError::io(action(), error))?;
@@ -96,7 +90,7 @@ impl Partials {
             // The lock is held over the removal, so that nobody opens the partial in between.
             let filling = self.filling();
             if changed < before && !filling.contains(stem.as_ref()) {
-                remove_if_there(&path)?;
+                remove_if_there(&*self.device, &path)?;
             }
         }
         Ok(())
@@ -115,6 +109,18 @@ struct Claim {
 }
 
 impl Claim {
+    /// Opens the file of the body. One that has another name was sealed: a file system that does not rename at one stroke may leave it both
+    /// names when the machine stops, and a blob must not be written to.
+    fn open(&self) -> io::Result<File> {
+        let device = &*self.partials.device;
+        let file = device.open(&self.body())?;
+        if file.metadata()?.nlink() < 2 {
+            return Ok(file);
+        }
+        self.remove(Lasting::PowerLoss)?;
+        device.open(&self.body())
+    }
+
     fn body(&self) -> PathBuf {
         self.partials.directory.join(&self.name)
     }
@@ -126,7 +132,7 @@ impl Claim {
     /// The progress that can be relied on, and how much of it is durable.
     fn trusted(&self, key: &CacheKey, file: &File) -> Option<(Progress, u64)> {
         let note: Note = serde_json::from_slice(&fs::read(self.note()).ok()?).ok()?;
-        let same_boot = boot_id().is_some_and(|boot| boot == note.boot);
+        let same_boot = self.partials.device.boot().is_some_and(|boot| boot == note.boot);
         let prefix = if same_boot { note.progress.prefix } else { note.durable };
         let whole = file.metadata().is_ok_and(|metadata| metadata.len() >= prefix);
         let ours = note.version == NOTE_VERSION && note.key == key.as_str();
@@ -134,28 +140,43 @@ impl Claim {
             .then(|| (Progress { prefix, ..note.progress }, note.durable.min(prefix)))
     }
 
-    /// Starts from nothing. The note goes first: a note without bytes is noticed, bytes under a foreign note are not.
+    /// Starts from nothing.
     fn forget(&self, file: &File) -> io::Result<()> {
-        remove_if_there(&self.note())?;
-        file.set_len(0)
+        self.remove_note(Lasting::PowerLoss)?;
+        self.partials.device.set_len(file, 0)
     }
 
-    fn remove(&self) -> io::Result<()> {
-        remove_if_there(&self.note())?;
-        remove_if_there(&self.body())
+    fn remove(&self, note: Lasting) -> io::Result<()> {
+        self.remove_note(note)?;
+        remove_if_there(&*self.partials.device, &self.body())
+    }
+
+    /// Always before the body goes: a note without bytes is noticed, bytes under a foreign note are not. So one that was to outlive the
+    /// machine's end must not come back after it either.
+    fn remove_note(&self, lasting: Lasting) -> io::Result<()> {
+        let device = &*self.partials.device;
+        match device.remove(&self.note()) {
+            Ok(()) if lasting == Lasting::PowerLoss => {
+                sync_directory(device, &self.partials.directory)
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn write_note(&self, note: &Note, lasting: Lasting) -> io::Result<()> {
+        let device = &*self.partials.device;
         let path = self.note();
         let fresh = path.with_extension("fresh");
-        let mut file = File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec(note)?)?;
+        let file = device.open(&fresh)?;
+        device.set_len(&file, 0)?;
+        write_all(device, &file, 0, &[Bytes::from(serde_json::to_vec(note)?)])?;
         if lasting == Lasting::PowerLoss {
-            self.partials.device.sync(&file)?;
+            device.sync(&file)?;
         }
-        fs::rename(fresh, path)?;
+        device.rename(&fresh, &path)?;
         if lasting == Lasting::PowerLoss {
-            self.partials.device.sync(&File::open(&self.partials.directory)?)?;
+            sync_directory(device, &self.partials.directory)?;
         }
         Ok(())
     }
@@ -182,12 +203,6 @@ struct Note {
     /// Bytes `0..durable` were synced before this note was written.
     durable: u64,
     progress: Progress,
-}
-
-/// Differs after each start of the machine. `None` where the kernel does not tell: then nothing undurable is trusted.
-fn boot_id() -> Option<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().to_owned())
 }
 
 /// One partial body on disk.
@@ -239,26 +254,6 @@ impl FilePartial {
         StoreError::io(format!("{verb} the partial body of {}", self.key), error)
     }
 
-    fn write_all(&self, device: &dyn Device, offset: u64, chunks: &[Bytes]) -> io::Result<u64> {
-        let mut position = offset;
-        for chunks in chunks.chunks(MOST_SLICES) {
-            let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-            let mut rest = slices.as_mut_slice();
-            IoSlice::advance_slices(&mut rest, 0);
-            while !rest.is_empty() {
-                let count = match device.write(self.file(), rest, position) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(error),
-                };
-                position += count as u64;
-                IoSlice::advance_slices(&mut rest, count);
-            }
-        }
-        Ok(position)
-    }
-
     /// Tells the kernel to start writing what has gathered. Pages that are dirty stay in memory for those who follow the file.
     fn pace(&self, span: &mut Span) {
         if span.written >= PACE {
@@ -282,8 +277,9 @@ impl FilePartial {
     /// Throws the files away and frees the key.
     fn abandon(&self, state: &mut State) {
         state.progress = None;
+        let note = if state.durable > 0 { Lasting::PowerLoss } else { Lasting::ProcessEnd };
         if let Some(claim) = state.claim.take()
-            && let Err(error) = claim.remove()
+            && let Err(error) = claim.remove(note)
         {
             // What stays behind is overwritten by the next fill or swept.
             tracing::warn!(cache.key = %self.key, error = %error, "a partial body is not removed");
@@ -316,8 +312,7 @@ impl Partial for FilePartial {
         if offset.saturating_add(length) > state.reserved {
             claim.partials.room.check(offset.saturating_add(length), length)?;
         }
-        let end = self
-            .write_all(&*claim.partials.device, offset, chunks)
+        let end = write_all(&*claim.partials.device, self.file(), offset, chunks)
             .map_err(|error| self.error("write", error))?;
         state.unpaced.add(offset, end);
         self.pace(&mut state.unpaced);
@@ -343,7 +338,7 @@ impl Partial for FilePartial {
         let note = Note {
             version: NOTE_VERSION,
             key: self.key.as_str().to_owned(),
-            boot: boot_id().unwrap_or_default(),
+            boot: claim.partials.device.boot().unwrap_or_default(),
             durable: state.durable,
             progress: progress.clone(),
         };
@@ -362,7 +357,9 @@ impl Partial for FilePartial {
             return Err(self.error("seal", io::ErrorKind::UnexpectedEof.into()));
         }
         // Also gives back room that was reserved and not needed.
-        self.file().set_len(length).map_err(|error| self.error("cut", error))?;
+        let cut =
+            state.claim.as_ref().map(|claim| claim.partials.device.set_len(self.file(), length));
+        cut.transpose().map_err(|error| self.error("cut", error))?;
         self.sync(&mut state)?;
         let Some(claim) = &state.claim else { return Err(StoreError::used_up(&self.key)) };
         let file = self.file().try_clone().map_err(|error| self.error("seal", error))?;
@@ -387,4 +384,25 @@ impl ReadAt for FilePartial {
     fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
         self.reader.read(offset, length)
     }
+}
+
+/// Writes all `chunks` at `offset` and says where they end.
+fn write_all(device: &dyn Device, file: &File, offset: u64, chunks: &[Bytes]) -> io::Result<u64> {
+    let mut position = offset;
+    for chunks in chunks.chunks(MOST_SLICES) {
+        let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+        let mut rest = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let count = match device.write(file, rest, position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            position += count as u64;
+            IoSlice::advance_slices(&mut rest, count);
+        }
+    }
+    Ok(position)
 }

@@ -8,6 +8,7 @@
 //! partials/<hex>      a body in the making; <hex> is the SHA-256 of its encoded key (`partials`)
 //! partials/<hex>.note how far it is, as JSON (`partials`)
 //! trash/<n>           blobs on their way out
+//! quarantine/<hex>    blobs that were found damaged; nothing reads them
 //! ```
 //!
 //! All 256 blob directories are made with the data directory. One level is enough: ten million blobs are 40,000 names a directory, which
@@ -51,7 +52,7 @@ use serde::{Deserialize, Serialize};
 
 use super::head;
 use crate::store::{Entry, Stored};
-use crate::types::{Algorithm, BlobId, Digest, Presence, Timestamp};
+use crate::types::{Algorithm, BlobId, CacheKey, Digest, Presence, Timestamp};
 
 /// Version of the data directory that this program writes.
 pub(super) const VERSION: u64 = 1;
@@ -238,6 +239,11 @@ pub(super) fn ref_key(blob: BlobId, id: u64) -> [u8; 24] {
 pub(super) fn id_of(key: &[u8]) -> u64 {
     let (_, id) = key.split_last_chunk().expect("these keys end in the eight bytes of an id");
     u64::from_be_bytes(*id)
+}
+
+/// A key of `keys` as people read it.
+pub(super) fn display_key(text: &str) -> String {
+    CacheKey::from_encoded(text).map_or_else(|| text.to_owned(), |key| key.to_string())
 }
 
 /// Key of `aliases`.

@@ -13,6 +13,10 @@ use super::*;
 use crate::store::conformance::{self, entry, entry_of, keep, key, progress, put, seal};
 use crate::store::{Progress, Stored};
 
+mod crashes;
+mod damage;
+mod simulated;
+
 /// Before any time that a file system under test shows.
 const START: Timestamp = Timestamp(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,10 +39,6 @@ impl Device for Flaky {
         // Half of a chunk at a time, so that short writes are met in every test.
         let first = chunks.iter().find(|chunk| !chunk.is_empty()).expect("something to write");
         Machine.write(file, &[IoSlice::new(&first[..1 + first.len() / 2])], offset)
-    }
-
-    fn reserve(&self, file: &File, length: u64) -> io::Result<()> {
-        Machine.reserve(file, length)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
@@ -147,7 +147,7 @@ impl Rig {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (store, writer) = DiskStore::prepare(directory.path(), &config, clock, device.clone())?;
         // Making room is left to the tests.
-        let idle = Config { budget: None, ..config };
+        let idle = Config { budget: None, scrub_rate: ByteSize(0), ..config };
         store.start(writer, &idle, &tasks, &stop)?;
         Ok(Self { directory, config, device, now, tasks, stop, store })
     }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redb::{Database, ReadOnlyTable, ReadableDatabase};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
 
 use super::record::{self, ALIASES, Access, ENTRIES, KEYS, REFS};
 use crate::store::Entry;
@@ -129,6 +129,66 @@ impl View {
             }
         }
         Ok((found, None))
+    }
+
+    /// The size of a blob by the first entry that names it.
+    pub(super) fn size_of(&self, blob: BlobId) -> Result<Option<u64>, redb::Error> {
+        for id in self.ids_of(blob)? {
+            let named = self.links(id)?.and_then(|links| links.blob);
+            if let Some((_, size)) = named.filter(|(named, _)| *named == blob) {
+                return Ok(Some(size));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the bytes of a blob came from, by the first entry that names it and says so.
+    pub(super) fn origin_of(&self, blob: BlobId) -> Result<Option<String>, redb::Error> {
+        for id in self.ids_of(blob)? {
+            let Some(record) = self.entries.get(id)? else { continue };
+            let entry = record::decode(record.value()).ok();
+            if let Some(origin) = entry.and_then(|entry| entry.origin.clone()) {
+                return Ok(Some(origin.into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the rows that belong to an entry are there.
+    pub(super) fn is_linked(&self, id: u64, entry: &Entry) -> Result<bool, redb::Error> {
+        if let Some(blob) = entry.body.blob()
+            && self.refs.get(&record::ref_key(blob, id))?.is_none()
+        {
+            return Ok(false);
+        }
+        for digest in &entry.digests {
+            if self.aliases.get(&record::alias_key(digest, id))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Keys of entries that name `blob`, at most `most`. There is no way back from an entry to its key, so this may read all of them.
+    pub(super) fn names_of(&self, blob: BlobId, most: usize) -> Result<Vec<String>, redb::Error> {
+        let ids = self.ids_of(blob)?;
+        let mut names = Vec::new();
+        for row in self.keys.iter()? {
+            if names.len() == ids.len().min(most) {
+                break;
+            }
+            let (key, id) = row?;
+            if ids.contains(&id.value()) {
+                names.push(record::display_key(key.value()));
+            }
+        }
+        Ok(names)
+    }
+
+    fn ids_of(&self, blob: BlobId) -> Result<Vec<u64>, redb::Error> {
+        let range = record::ref_key(blob, 0)..=record::ref_key(blob, u64::MAX);
+        let rows = self.refs.range::<&[u8; 24]>(&range.start()..=&range.end())?;
+        rows.map(|row| Ok(record::id_of(row?.0.value()))).collect()
     }
 
     /// Those of the `limit` keys from `from` on that have no entry; and where to go on, unless that was the end.

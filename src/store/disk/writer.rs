@@ -53,6 +53,13 @@ pub(super) enum Job {
     Heal(CacheKey),
     /// A blob whose file was not found.
     Lost(BlobId),
+    /// A blob whose file, the one with this inode number, has other bytes: removes its rows and sets the file aside. False when it has been sealed
+    /// anew meanwhile.
+    Quarantine {
+        blob: BlobId,
+        inode: u64,
+        done: oneshot::Sender<bool>,
+    },
     /// Keys that have no entry.
     Forget(Vec<String>),
     /// Writes access times now.
@@ -73,6 +80,8 @@ pub(super) struct Retired {
 pub(super) struct Writer {
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) database: Option<Database>,
+    /// What is read from while the index cannot be opened for writing.
+    pub(super) standby: Option<Database>,
     pub(super) shared: Arc<Shared>,
     pub(super) last_touches: Instant,
 }
@@ -118,8 +127,9 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(error = %error, "the index failed and refuses writes until it is reopened");
-                batch.into_iter().for_each(refuse);
+                // First, so that whoever is refused can read what is kept.
                 self.reopen();
+                batch.into_iter().for_each(refuse);
             }
         }
     }
@@ -133,6 +143,11 @@ impl Writer {
         for blob in outcome.retired {
             if let Err(error) = self.shared.blobs.remove(blob, now) {
                 tracing::warn!(blob = %blob, error = %error, "a blob is not removed; the sweep will try again");
+            }
+        }
+        for blob in outcome.quarantined {
+            if let Err(error) = self.shared.blobs.quarantine(blob, now) {
+                tracing::warn!(blob = %blob, error = %error, "a damaged blob is not set aside");
             }
         }
         for (job, verdict) in batch.into_iter().zip(outcome.verdicts) {
@@ -154,6 +169,9 @@ impl Writer {
                 (Job::Retire { done, .. }, Verdict::Retired(retired)) => {
                     let _ = done.send(retired);
                 }
+                (Job::Quarantine { done, .. }, Verdict::Quarantined(is_so)) => {
+                    let _ = done.send(is_so);
+                }
                 _ => {}
             }
         }
@@ -164,14 +182,11 @@ impl Writer {
         self.shared.writable.store(false, Ordering::Release);
         // Whoever looks something up meanwhile waits for the new view.
         let mut view = self.shared.view.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(database) = self.database.take() {
+        for database in self.database.take().into_iter().chain(self.standby.take()) {
             // It has failed already; what matters is that the file is free again.
             let _ = database.close();
         }
-        match self.shared.open_index().and_then(|database| {
-            let fresh = View::of(&database).map_err(StoreError::index)?;
-            Ok((database, fresh))
-        }) {
+        match self.shared.open_index().and_then(seen) {
             Ok((database, fresh)) => {
                 *view = Arc::new(fresh);
                 drop(view);
@@ -184,7 +199,16 @@ impl Writer {
                 }
                 self.database = Some(database);
             }
-            Err(error) => tracing::warn!(error = %error, "the index cannot be reopened"),
+            Err(error) => {
+                tracing::warn!(error = %error, "the index cannot be reopened for writing");
+                match self.shared.open_standby().and_then(seen) {
+                    Ok((database, fresh)) => {
+                        *view = Arc::new(fresh);
+                        self.standby = Some(database);
+                    }
+                    Err(error) => tracing::error!(error = %error, "the index cannot be read"),
+                }
+            }
         }
     }
 }
@@ -192,6 +216,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.writable.store(false, Ordering::Release);
+        drop(self.standby.take());
         if let Some(database) = self.database.take()
             && let Err(error) = database.close()
         {
@@ -228,6 +253,7 @@ struct Outcome {
     /// `None` when nothing changed.
     view: Option<View>,
     retired: HashSet<BlobId>,
+    quarantined: HashSet<BlobId>,
     verdicts: Vec<Verdict>,
     touched: bool,
 }
@@ -236,6 +262,7 @@ enum Verdict {
     Done,
     Missing(BlobId),
     Retired(Retired),
+    Quarantined(bool),
 }
 
 /// Applies a batch in one transaction and commits it.
@@ -247,7 +274,8 @@ fn transact(
 ) -> Result<Outcome, redb::Error> {
     let transaction = index::begin(database)?;
     let tables = Tables::open(&transaction, shared.now.get())?;
-    let work = Work { tables, shared, retired: HashSet::new(), changed: false };
+    let (retired, quarantined) = (HashSet::new(), HashSet::new());
+    let work = Work { tables, shared, retired, quarantined, changed: false };
     let (mut outcome, changed) = work.apply(batch, touches)?;
     if changed {
         transaction.commit()?;
@@ -264,6 +292,8 @@ struct Work<'t> {
     shared: &'t Shared,
     /// Blobs whose file goes after the commit.
     retired: HashSet<BlobId>,
+    /// Blobs whose file is set aside after the commit.
+    quarantined: HashSet<BlobId>,
     changed: bool,
 }
 
@@ -280,10 +310,9 @@ impl Work<'_> {
         }
         let verdicts = batch.iter_mut().map(|job| self.run(job)).collect::<Result<_, _>>()?;
         let counters = self.tables.close()?;
-        Ok((
-            Outcome { counters, view: None, retired: self.retired, verdicts, touched },
-            self.changed,
-        ))
+        let Self { retired, quarantined, changed, .. } = self;
+        let outcome = Outcome { counters, view: None, retired, quarantined, verdicts, touched };
+        Ok((outcome, changed))
     }
 
     fn run(&mut self, job: &mut Job) -> Result<Verdict, redb::Error> {
@@ -309,6 +338,9 @@ impl Work<'_> {
             Job::Lost(blob) => {
                 self.retire(*blob, Retire::Lost)?;
             }
+            Job::Quarantine { blob, inode, .. } => {
+                return Ok(Verdict::Quarantined(self.quarantine(*blob, *inode)?));
+            }
             Job::Forget(keys) => {
                 self.changed = true;
                 for key in keys {
@@ -324,7 +356,7 @@ impl Work<'_> {
         for step in &*steps {
             if let Step::Put { links, .. } = step
                 && let Some((blob, size)) = links.blob
-                && self.shared.blobs.length(blob) != Some(size)
+                && !(self.shared.blobs.length(blob) == Some(size) && self.is_lasting(blob)?)
             {
                 return Ok(Verdict::Missing(blob));
             }
@@ -335,11 +367,32 @@ impl Work<'_> {
             {
                 // Its file is still there, so it can stay.
                 self.retired.remove(&blob);
+                self.quarantined.remove(&blob);
             }
             self.changed = true;
             self.tables.apply(step)?;
         }
         Ok(Verdict::Done)
+    }
+
+    /// Whether the name of a blob's file outlives a power loss. Those of sealed and of named blobs do; that of one which a killed process
+    /// left behind is made to.
+    fn is_lasting(&self, blob: BlobId) -> Result<bool, redb::Error> {
+        let blobs = &self.shared.blobs;
+        Ok(blobs.is_awaited(blob, self.shared.now.get())
+            || self.tables.is_referred_to(blob)?
+            || blobs.sync_name(blob).is_ok())
+    }
+
+    fn quarantine(&mut self, blob: BlobId, inode: u64) -> Result<bool, redb::Error> {
+        let blobs = &self.shared.blobs;
+        if blobs.inode(blob) != Some(inode) || blobs.is_awaited(blob, self.shared.now.get()) {
+            return Ok(false);
+        }
+        self.tables.retire(blob, blobs.length(blob).unwrap_or(0), Retire::Lost)?;
+        self.changed = true;
+        self.quarantined.insert(blob);
+        Ok(true)
     }
 
     fn retire(&mut self, blob: BlobId, why: Retire) -> Result<Option<u64>, redb::Error> {
@@ -368,6 +421,12 @@ fn refuse(job: Job) {
         // Who asked may have gone.
         let _ = done.send(Err(StoreError::Refusing));
     }
+}
+
+/// A database and what can be looked up in it.
+fn seen(database: Database) -> Result<(Database, View), StoreError> {
+    let view = View::of(&database).map_err(StoreError::index)?;
+    Ok((database, view))
 }
 
 /// A durable commit that changes nothing.

@@ -1,6 +1,7 @@
 //! One answer of the script: what it says, how it arrives, where it breaks.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -20,6 +21,7 @@ pub struct Reply {
     head_gate: Option<Gate>,
     gates: Vec<(usize, Gate)>,
     chunk_bytes: usize,
+    pause: Duration,
     cut_after: Option<usize>,
     failure: Option<UpstreamError>,
     length: Length,
@@ -61,6 +63,7 @@ pub(super) struct Answer {
 pub(super) enum Segment {
     Bytes(Bytes),
     Wait(Gate),
+    Pause(Duration),
     Break(&'static str),
     Fail(UpstreamError),
 }
@@ -130,6 +133,13 @@ impl Reply {
         self
     }
 
+    /// Lets this much time pass before each part of the body.
+    #[must_use]
+    pub const fn every(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
     /// Breaks the connection after this many bytes of what is sent.
     #[must_use]
     pub fn cut_after(mut self, bytes: usize) -> Self {
@@ -172,6 +182,7 @@ impl Reply {
             head_gate: None,
             gates: Vec::new(),
             chunk_bytes: usize::MAX,
+            pause: Duration::ZERO,
             cut_after: None,
             failure: None,
             length: Length::Right,
@@ -207,6 +218,10 @@ impl Reply {
                 let cut = self.cut_after.filter(|cut| *cut <= body.len());
                 body.truncate(cut.unwrap_or(usize::MAX));
                 let mut segments = segments(&body, self.chunk_bytes, &self.gates);
+                if !self.pause.is_zero() {
+                    let slow = |segment| [Segment::Pause(self.pause), segment];
+                    segments = segments.into_iter().flat_map(slow).collect();
+                }
                 match (cut, self.failure) {
                     (Some(_), Some(error)) => segments.push(Segment::Fail(error)),
                     (Some(_), None) => segments.push(Segment::Break("reset")),

@@ -12,6 +12,8 @@ use crate::support::larder::{link_on, over, page_path};
 use crate::support::origin::{Content, Fault, Gate, Pattern};
 use crate::support::wait::{eventually, soon};
 
+mod disk;
+
 /// How far a transfer is gets noted every few mebibytes.
 const LARGE: u64 = 48 << 20;
 const LENGTH: u64 = 8 << 20;

@@ -260,6 +260,11 @@ async fn nothing_is_seen_while_the_hub_refuses_connections() {
 }
 
 #[tokio::test]
+async fn nothing_is_seen_while_the_hub_is_silent() {
+    table(World::BlackHoled).await;
+}
+
+#[tokio::test]
 async fn nothing_is_seen_while_the_hub_answers_503() {
     table(World::Unavailable).await;
 }
@@ -272,7 +277,7 @@ async fn nothing_is_seen_while_the_hub_answers_429() {
 /// Without an offline grant rights end when the hub cannot confirm them: for the one who has them, too.
 #[tokio::test]
 async fn rights_that_cannot_be_confirmed_are_none() {
-    for world in [World::Refused, World::Unavailable, World::RateLimited] {
+    for world in [World::Refused, World::BlackHoled, World::Unavailable, World::RateLimited] {
         let (hub, larder, sha) = stand("").await;
         assert_none(&read_by_alice(&larder, &sha).await);
         hub.turn(world, Kind::Model, SECRET, Files::new()).await;

@@ -4,7 +4,7 @@ use http::Method;
 
 use super::pull::Source;
 use crate::support::client::Reply;
-use crate::support::larder::{Larder, QUICK};
+use crate::support::larder::{Larder, QUICK, impatient};
 use crate::support::registry::{FakeRegistry, Family, Image};
 
 /// The name that the registry goes by.
@@ -31,6 +31,13 @@ impl Setting {
     pub async fn with(more: &str) -> Self {
         let registry = FakeRegistry::start().await;
         let larder = Larder::start(&over(&registry, more)).await;
+        Self { registry, larder }
+    }
+
+    /// One that does not wait for an upstream that is slow.
+    pub async fn impatient() -> Self {
+        let registry = FakeRegistry::start().await;
+        let larder = Larder::start(&impatient(&over(&registry, ""))).await;
         Self { registry, larder }
     }
 

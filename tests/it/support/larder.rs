@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use larder::app::App;
 use larder::clock::Clock;
 use larder::config::{Config, Flags, Loaded, Sources};
 use larder::types::Timestamp;
+use larder::upstream::{Resolve, System};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -43,18 +45,31 @@ pub struct Larder {
     pub address: SocketAddr,
     pub clock: Clock,
     pub client: Client,
-    settings: String,
-    data: Arc<TempDir>,
+    begin: Begin,
     stop: CancellationToken,
     running: JoinSet<()>,
+}
+
+/// What a Larder is started from, the same after a restart.
+#[derive(Clone)]
+struct Begin {
+    settings: String,
+    data: Arc<TempDir>,
+    names: Arc<dyn Resolve>,
 }
 
 impl Larder {
     /// Starts one with `settings` in TOML.
     pub async fn start(settings: &str) -> Self {
+        Self::start_with_names(settings, Arc::new(System)).await
+    }
+
+    /// Starts one that looks up upstream's names in `names`.
+    pub async fn start_with_names(settings: &str, names: Arc<dyn Resolve>) -> Self {
         let data = Arc::new(TempDir::new().expect("a temporary folder can be made"));
         let start = Timestamp::from_secs(1_800_000_000);
-        Self::start_on(settings.to_owned(), data, Clock::manual(start))
+        let begin = Begin { settings: settings.to_owned(), data, names };
+        Self::start_on(begin, Clock::manual(start))
     }
 
     /// Starts one whose default Python index is `index`.
@@ -64,25 +79,28 @@ impl Larder {
 
     /// Ends it and starts it again on the same data, as another process would.
     pub async fn restart(self) -> Self {
-        let (settings, data, clock) =
-            (self.settings.clone(), Arc::clone(&self.data), self.clock.clone());
+        let (begin, clock) = (self.begin.clone(), self.clock.clone());
         self.stop().await;
-        Self::start_on(settings, data, clock)
+        Self::start_on(begin, clock)
     }
 
     /// Ends it, has something done with its settings and its data, and starts it again.
     pub async fn while_away(self, errand: impl AsyncFnOnce(Config, Clock)) -> Self {
-        let (settings, data, clock) =
-            (self.settings.clone(), Arc::clone(&self.data), self.clock.clone());
+        let (begin, clock) = (self.begin.clone(), self.clock.clone());
         let config = self.config();
         self.stop().await;
         errand(config, clock.clone()).await;
-        Self::start_on(settings, data, clock)
+        Self::start_on(begin, clock)
     }
 
     /// The settings that it runs with.
     pub fn config(&self) -> Config {
-        config(&self.settings, &self.data)
+        config(&self.begin.settings, &self.begin.data)
+    }
+
+    /// The folder in which its data folder and its settings are.
+    pub fn folder(&self) -> &Path {
+        self.begin.data.path()
     }
 
     /// Lets it finish what is under way.
@@ -94,14 +112,16 @@ impl Larder {
             .expect("it ends well");
     }
 
-    fn start_on(settings: String, data: Arc<TempDir>, clock: Clock) -> Self {
-        let app = App::build(config(&settings, &data), clock.clone()).expect("it starts");
+    fn start_on(begin: Begin, clock: Clock) -> Self {
+        let config = config(&begin.settings, &begin.data);
+        let names = Arc::clone(&begin.names);
+        let app = App::build_with_names(config, clock.clone(), names).expect("it starts");
         let address = app.addresses()[0];
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
         let token = stop.clone();
         running.spawn(async move { app.run(token).await });
-        Self { address, clock, client: Client::new(), settings, data, stop, running }
+        Self { address, clock, client: Client::new(), begin, stop, running }
     }
 
     pub fn url(&self, path: &str) -> String {

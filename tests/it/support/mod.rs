@@ -3,10 +3,12 @@
 
 pub mod child;
 pub mod client;
+pub mod disk;
 pub mod hub;
 pub mod index;
 pub mod installer;
 pub mod larder;
+pub mod names;
 pub mod origin;
 pub mod raw;
 pub mod registry;

@@ -48,6 +48,21 @@ async fn a_lost_blob_is_a_miss_that_heals() {
     assert_eq!(bench.status(&found), "larder; hit");
 }
 
+/// What is small enough for memory is looked at when it is read into it; a flipped bit is never served from there.
+#[tokio::test(start_paused = true)]
+async fn a_small_blob_that_is_damaged_is_a_miss_that_heals() {
+    let bench = Bench::new();
+    let bytes = content(100_000, 2);
+    fill(&bench, &promised(&bytes), &bytes).await;
+    let mut damaged = bytes.to_vec();
+    damaged[50_000] ^= 1;
+    assert!(bench.store.spoil_blob(BlobId::of(&bytes), damaged.into()));
+    fill(&bench, &promised(&bytes), &bytes).await;
+    let found = bench.get(&promised(&bytes)).await.expect("healed");
+    assert_eq!(bench.status(&found), "larder; hit");
+    assert!(whole(found.source.body(None)).await == bytes);
+}
+
 #[tokio::test(start_paused = true)]
 async fn all_promised_digests_are_checked_and_filed() {
     for algorithm in [Algorithm::GitSha1, Algorithm::Sha512, Algorithm::Blake2b256, Algorithm::Md5]

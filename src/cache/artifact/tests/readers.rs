@@ -144,51 +144,6 @@ async fn a_range_at_the_end_is_fetched_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn free_lanes_fetch_ahead_within_the_window() {
-    let config = Config { read_ahead: crate::types::ByteSize::mib(8), ..Config::default() };
-    let (bench, gate) = (Bench::with(config), Gate::new());
-    let bytes = content(30 * MIB + 77, 11);
-    let file = || Reply::file(bytes.clone(), "\"v1\"").chunks_of(90_000);
-    bench.upstream.once(FILE, file().pause_at(MIB, &gate));
-    bench.upstream.always(FILE, file());
-    let found = bench.get(&promised(&bytes)).await.expect("started");
-    let mut body = found.source.body(None);
-    read_some(&mut body, MIB).await;
-    let mib = MIB as u64;
-    for part in [2, 4, 6] {
-        let ahead = found.source.body(Some(part * mib..part * mib + 10));
-        assert_eq!(whole(ahead).await.len(), 10, "the window is fetched while the front stands");
-    }
-    let ranges: Vec<_> = bench
-        .upstream
-        .requests()
-        .iter()
-        .skip(1)
-        .map(|request| request.headers[header::RANGE].to_str().expect("text").to_owned())
-        .collect();
-    let piece = |start: u64| format!("bytes={}-{}", start * mib, (start + 2) * mib - 1);
-    assert_eq!(ranges[..3], [piece(2), piece(4), piece(6)]);
-    gate.open();
-    assert!(bytes.ends_with(&whole(body).await));
-    bench.settled().await;
-    assert_eq!(bench.entry(&promised(&bytes)).expect("kept").body.blob(), Some(BlobId::of(&bytes)));
-    let delivered = bench.upstream.delivered_bytes();
-    assert!(delivered <= bytes.len() as u64 + 90_000, "{delivered} bytes crossed");
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_fetched_in_parallel_where_there_are_no_ranges() {
-    let config = Config { read_ahead: crate::types::ByteSize::mib(8), ..Config::default() };
-    let bench = Bench::with(config);
-    let bytes = content(30 * MIB, 12);
-    let plain = Reply::new(StatusCode::OK).header("etag", "\"v1\"").body(bytes.clone());
-    bench.upstream.always(FILE, plain.chunks_of(90_000));
-    let found = bench.get(&promised(&bytes)).await.expect("started");
-    assert!(whole(found.source.body(None)).await == bytes);
-    assert_eq!(bench.upstream.count(FILE), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_reader_ahead_waits_where_the_origin_has_no_ranges() {
     let (bench, gate) = (Bench::new(), Gate::new());
     let bytes = content(20 * MIB, 8);

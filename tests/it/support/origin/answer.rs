@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
@@ -143,6 +143,23 @@ impl<T: Into<Bytes>> From<T> for Content {
 impl From<Pattern> for Content {
     fn from(pattern: Pattern) -> Self {
         Self::Pattern(pattern)
+    }
+}
+
+impl Content {
+    /// The same with so many bytes more or fewer at its end.
+    pub fn resized(&self, change: i64) -> Self {
+        let length = self.length().expect("what is sent in chunks has no length to change");
+        let Ok(extra) = usize::try_from(change) else {
+            let length = length.saturating_add_signed(change);
+            return Self::Part { of: Box::new(self.clone()), first: 0, length };
+        };
+        let mut bytes = BytesMut::new();
+        while (bytes.len() as u64) < length {
+            bytes.extend_from_slice(&self.at(bytes.len() as u64, 1 << 20));
+        }
+        bytes.resize(bytes.len() + extra, b'x');
+        Self::Bytes(bytes.freeze())
     }
 }
 

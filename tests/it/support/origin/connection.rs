@@ -60,8 +60,18 @@ impl Writer<'_> {
                 return Ok(Afterwards::Close);
             }
             Some(Fault::Wait(None, gate)) => gate.passed().await,
+            Some(Fault::Raw(bytes)) => {
+                self.stream.write_all(bytes).await?;
+                return Ok(Afterwards::Close);
+            }
             _ => {}
         }
+        let answer = match &fault {
+            Some(Fault::Resized(change)) if answer.content.length().is_some() => {
+                Answer { content: answer.content.resized(*change), ..answer }
+            }
+            _ => answer,
+        };
         let length = match fault {
             Some(Fault::ChunkedCut { .. }) => None,
             _ => answer.content.length(),

@@ -27,6 +27,10 @@ pub enum Fault {
     Corrupt,
     /// This many bytes more than `Content-Length` announces.
     Longer(usize),
+    /// This many bytes more or fewer than there should be, and a length that says so.
+    Resized(i64),
+    /// These bytes in place of an answer, and then the end of the connection.
+    Raw(Bytes),
     /// Waits for the gate after this many bytes of the body; with `None` before the head.
     Wait(Option<u64>, Gate),
 }
@@ -63,6 +67,24 @@ impl Fault {
 
     pub fn redirect(location: &str) -> Self {
         Self::Instead(Answer::new(302).with("location", location))
+    }
+
+    /// Stops after this many bytes of the body, and never goes on.
+    pub fn stall(after: u64) -> Self {
+        Self::Wait(Some(after), Gate::closed())
+    }
+
+    /// A head of so many kibibytes.
+    pub fn head_bomb(kibibytes: usize) -> Self {
+        let field = "x".repeat(kibibytes << 10);
+        Self::Raw(format!("HTTP/1.1 200 OK\r\nx: {field}\r\n\r\n").into())
+    }
+
+    /// A 200 whose body never ends.
+    pub fn endless(content_type: &str) -> Self {
+        let blank = Bytes::from(vec![b' '; 64 << 10]);
+        let content = Content::Chunks(Arc::new(move |_| Some(blank.clone())));
+        Self::Instead(Answer::ok(content_type, content))
     }
 
     /// A gzip stream of some kilobytes that inflates to `mebibytes` of spaces inside a JSON page.

@@ -122,6 +122,12 @@ impl Origin {
         tasks.shutdown().await;
     }
 
+    /// Closes every connection and takes new ones.
+    pub async fn hang_up(&self) {
+        self.refuse().await;
+        self.listen();
+    }
+
     /// Takes connections, again after [`Origin::refuse`].
     pub fn listen(&self) {
         let listener =

@@ -1,0 +1,32 @@
+//! What attackers try, and what comes of it. Where an attack concerns one part alone, its test stands beside that part:
+//!
+//! | attack | outcome | where |
+//! | --- | --- | --- |
+//! | request smuggling and splitting, HTTP/1.1 | refused, nothing behind it is answered | `server::framing`, `src/server/tests/framing.rs` |
+//! | the same by way of HTTP/2 | the stream or the connection ends, upstream hears nothing | [`http2`] |
+//! | response splitting by upstream | what follows a body is no answer | `upstream::faults` |
+//! | path traversal | 400 or 404, upstream hears nothing | `server::paths`, `oci::bad_input`, `src/proxy/target.rs` |
+//! | `Host`, `X-Forwarded-*` and their kin | clean requests get what they would have got | [`poisoning`] |
+//! | denial of service by poisoned errors | not kept | [`poisoning`] |
+//! | cache deception | what a credential or cookie brought is not given to others | [`poisoning`] |
+//! | requests forged by redirects, `ns`, realms, links, CAS addresses | the victim hears nothing | [`forgery`], `oci::tokens`, `oci::bad_input`, `pypi::bad_input`, `upstream::redirects` |
+//! | DNS rebinding | no connection | [`forgery`] |
+//! | credentials to other hosts | dropped | `pypi::routing`, `huggingface::replays_privacy`, `oci::tokens`, `upstream::redirects` |
+//! | replayed tokens | opened what they were made for, where, and as long | [`rights`], `oci::leaks`, `huggingface::replays_privacy` |
+//! | timing of existence | what is private costs upstream what is absent costs | [`rights`] |
+//! | decompression bombs | 502, bounded memory | `faults`, `src/ecosystem/huggingface/xet/chunks.rs` |
+//! | symbolic and hard links in the data directory | nothing outside is read, written or removed | [`disk`] |
+//! | rapid reset, floods of CONTINUATION, SETTINGS, PING, empty frames | the connection ends, others are served | [`http2`] |
+//! | slow heads and bodies, clients that do not read | cut in time | `src/server/tests/limits.rs`, `src/server/tests/http2.rs` |
+//! | more connections than places | 503, and the places come back | `src/server/tests/limits.rs`, [`crowds`] |
+//! | 10,000 idle connections | a few KiB each, others are served | [`crowds`] |
+//! | secrets in logs, metrics, the index, errors, `larder config` | none | [`secrets`] |
+
+mod crowds;
+mod disk;
+mod forgery;
+mod frames;
+mod http2;
+mod poisoning;
+mod rights;
+mod secrets;
