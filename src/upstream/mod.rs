@@ -8,7 +8,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 mod address;
-mod auth;
+pub(crate) mod auth;
 mod body;
 mod breaker;
 pub mod client;

@@ -67,11 +67,11 @@ pub(crate) struct Artifacts {
 }
 
 impl Artifacts {
-    /// Takes half of the memory; documents and their rendered forms share the other.
+    /// Takes a quarter of the memory; documents and their rendered forms have the rest.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             hot: Memory::builder()
-                .max_capacity(config.memory.bytes() / 2)
+                .max_capacity(config.memory.bytes() / 4)
                 .weigher(|key: &CacheKey, hot: &Arc<Hot>| {
                     u32::try_from(key.as_str().len() + hot.weight()).unwrap_or(u32::MAX)
                 })
