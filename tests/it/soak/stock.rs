@@ -90,7 +90,7 @@ impl Stock {
 
     async fn fill_index(&mut self) {
         for (number, size) in numbered() {
-            let project = format!("project-{number}");
+            let project = format!("project{number}");
             let upload = Upload::blob(&project, "1.0", size);
             self.index.publish(&project, [upload.clone()]);
             self.add(page_path(&project), Right::Names(upload.filename.clone()));
