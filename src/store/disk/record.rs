@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! index.redb          the index, a redb file; its lock keeps a second process out
+//! index.redb.fresh    one in the making, before the first start is through
 //! blobs/<aa>/<hex>    a sealed body; <hex> is its SHA-256, <aa> the first two digits of it
 //! partials/<hex>      a body in the making; <hex> is the SHA-256 of its encoded key (`partials`)
 //! partials/<hex>.note how far it is, as JSON (`partials`)
