@@ -163,7 +163,7 @@ async fn trouble(stage: Arc<Stage>, mut dice: Rng) {
         sleep(Duration::from_millis(dice.u64(100..600))).await;
         let origins = stage.stock.origins();
         let origin: &Origin = origins[dice.usize(0..origins.len())];
-        let fault = match dice.u8(0..12) {
+        let fault = match dice.u8(0..11) {
             0 => Fault::status(500),
             1 => Fault::status(503),
             2 => Fault::status(429),
@@ -174,8 +174,8 @@ async fn trouble(stage: Arc<Stage>, mut dice: Rng) {
             7 => Fault::error_page(),
             8 => Fault::stall(dice.u64(0..5000)),
             9 => Fault::Silence,
-            10 => Fault::head_bomb(200),
-            _ => Fault::redirect("/loop"),
+            // No redirect: when its turns are used up, where it leads is honestly absent.
+            _ => Fault::head_bomb(200),
         };
         origin.fault_times("*", dice.usize(1..20), fault);
         Tally::add(&stage.tally.faults, 1);
