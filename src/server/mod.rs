@@ -37,7 +37,7 @@ mod listen;
 mod refusal;
 mod sendfile;
 mod stream;
-mod strict;
+pub(crate) mod strict;
 pub mod tls;
 mod wire;
 

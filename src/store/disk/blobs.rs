@@ -169,6 +169,8 @@ impl Blobs {
             _ => {}
         }
         self.open.invalidate(&blob);
+        // Until this is done the file stays open, and its room taken, for as long as nothing else is asked for.
+        self.open.run_pending_tasks();
         Ok(true)
     }
 
@@ -271,11 +273,11 @@ impl Blobs {
 }
 
 /// Opens a file to read, and never what a link in its place leads to: that was not verified, and may be anything of this machine's.
-fn open_itself(path: &Path) -> io::Result<File> {
+pub(super) fn open_itself(path: &Path) -> io::Result<File> {
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(no_follow).open(path)
 }
 
-fn is_link(error: &io::Error) -> bool {
+pub(super) fn is_link(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }

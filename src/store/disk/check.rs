@@ -3,7 +3,6 @@
 //! What the page cache does not have yet is read and given back to it at once, so that looking at everything does not push out what is in use.
 //! Left out: which blobs and when (`scrub`, `verify`), and what becomes of wrong ones (`writer`).
 
-use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use rustix::fs::Advice;
 use serde::Serialize;
 
-use super::blobs::Blobs;
+use super::blobs::{Blobs, is_link, open_itself};
 use super::read::{Buffers, FileReader};
 use crate::store::ReadAt;
 use crate::types::{Algorithm, BlobId, Hasher};
@@ -76,8 +75,9 @@ impl Check {
         blob: BlobId,
         size: u64,
     ) -> Result<(Self, Progress), Damage> {
-        let file = File::open(blobs.path(blob)).map_err(|error| match error.kind() {
+        let file = open_itself(&blobs.path(blob)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Damage::Missing,
+            _ if is_link(&error) => Damage::Missing,
             _ => Damage::Unreadable,
         })?;
         let metadata = file.metadata().map_err(|_| Damage::Unreadable)?;

@@ -98,7 +98,7 @@ pub(super) fn make_directories(device: &dyn Device, path: &Path) -> io::Result<(
             _ => {}
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync_directory(device, parent.unwrap_or(Path::new(".")))?;
+        sync_directory(device, parent.unwrap_or_else(|| Path::new(".")))?;
     }
     Ok(())
 }

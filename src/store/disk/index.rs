@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, Table, TableError};
 use redb::{ReadableTable, WriteTransaction};
 
-use super::device::Device;
+use super::device::{Device, remove_if_there, sync_directory};
 use super::record::{self, ALIASES, Access, ENTRIES, KEYS, Links, META, REFS, VERSION};
 use crate::store::StoreError;
 use crate::types::{BlobId, CacheKey, Timestamp};
@@ -22,23 +22,10 @@ pub(super) fn open(
     cache_bytes: usize,
     device: &Arc<dyn Device>,
 ) -> Result<Database, StoreError> {
-    let path = directory.join(FILE);
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache_bytes);
-    builder.set_repair_callback(|session| {
-        tracing::warn!(progress = session.progress(), "the index is being repaired");
-    });
-    let database = device.open_index(&mut builder, &path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::Unusable(format!(
-            "another process uses the data directory {}; stop it, or choose another data_dir",
-            directory.display()
-        )),
-        DatabaseError::UpgradeRequired(_) => StoreError::Unusable(format!(
-            "{} has another file format than this program; use the program that wrote it, or choose another data_dir",
-            path.display()
-        )),
-        other => StoreError::Index(Box::new(other)),
-    })?;
+    if !directory.join(FILE).exists() {
+        make(directory, cache_bytes, device)?;
+    }
+    let database = open_file(&directory.join(FILE), directory, cache_bytes, device)?;
     match version(&database).map_err(|error| StoreError::Index(Box::new(error)))? {
         Some(VERSION) => Ok(database),
         Some(other) => Err(StoreError::Unusable(format!(
@@ -51,6 +38,43 @@ pub(super) fn open(
             Ok(database)
         }
     }
+}
+
+/// Makes an index that is there as a whole or not at all: half of one, left by a first start that was cut short, would keep every later start
+/// from opening it.
+fn make(directory: &Path, cache_bytes: usize, device: &Arc<dyn Device>) -> Result<(), StoreError> {
+    let fresh = directory.join(format!("{FILE}.fresh"));
+    let io = |error| StoreError::io(format!("make {}", fresh.display()), error);
+    remove_if_there(&**device, &fresh).map_err(io)?;
+    let database = open_file(&fresh, directory, cache_bytes, device)?;
+    initialise(&database).map_err(|error| StoreError::Index(Box::new(error)))?;
+    database.close().map_err(|error| StoreError::Index(Box::new(error)))?;
+    device.rename(&fresh, &directory.join(FILE)).map_err(io)?;
+    sync_directory(&**device, directory).map_err(io)
+}
+
+fn open_file(
+    path: &Path,
+    directory: &Path,
+    cache_bytes: usize,
+    device: &Arc<dyn Device>,
+) -> Result<Database, StoreError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder.set_repair_callback(|session| {
+        tracing::warn!(progress = session.progress(), "the index is being repaired");
+    });
+    device.open_index(&mut builder, path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Unusable(format!(
+            "another process uses the data directory {}; stop it, or choose another data_dir",
+            directory.display()
+        )),
+        DatabaseError::UpgradeRequired(_) => StoreError::Unusable(format!(
+            "{} has another file format than this program; use the program that wrote it, or choose another data_dir",
+            path.display()
+        )),
+        other => StoreError::Index(Box::new(other)),
+    })
 }
 
 fn version(database: &Database) -> Result<Option<u64>, redb::Error> {

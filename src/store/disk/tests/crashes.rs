@@ -13,6 +13,8 @@ const KEYS: u64 = 12;
 const TRANSFERS: u64 = 2;
 /// More than this much of bodies is evicted.
 const BUDGET: u64 = 300 << 10;
+/// Calls in which the index is made.
+const FIRST_START: usize = 40;
 /// Reads of the index that opening it may take, whatever it holds.
 const MOST_READS: u64 = 100;
 
@@ -211,7 +213,7 @@ impl Run {
             _ => (17 << 10) + self.chance.of(50 << 10),
         };
         let salt = self.chance.of(1 << 30);
-        let body: Vec<u8> = (0..length).map(|at| (at * salt >> 7) as u8 ^ at as u8).collect();
+        let body: Vec<u8> = (0..length).map(|at| ((at * salt) >> 7) as u8 ^ at as u8).collect();
         self.bodies.push(body.clone());
         body
     }
@@ -434,21 +436,20 @@ async fn crash_everywhere(run: Run, mut platter: Platter, seed: u64, most: u64) 
     let Run { world, model, mut chance, .. } = run;
     let ops = world.disk.ops();
     world.close().await;
-    let stride = match most {
-        0 => 1,
-        most => (ops.len() as u64 / most).max(1),
-    };
-    let offset = chance.of(stride);
+    let stride = (ops.len() as u64).checked_div(most).unwrap_or(1).max(1);
+    let (offset, is_new) = (chance.of(stride), platter.is_new());
     let mut faults = Chance(seed ^ 0xf417);
     for point in 0..=ops.len() {
         if point > 0 {
             platter.apply(&ops[point - 1], &mut faults);
         }
-        if point as u64 % stride != offset {
+        // The first start is short, and every point of it counts.
+        let is_first = is_new && point < FIRST_START;
+        if point as u64 % stride != offset && !is_first {
             continue;
         }
         let lucks = [Luck::Some, Luck::Nothing, Luck::Some, Luck::Everything];
-        let luck = lucks[(point as u64 / stride % 4) as usize];
+        let luck = lucks[if is_first { point % 4 } else { point / stride as usize % 4 }];
         let image = directory();
         platter.crash(image.path(), luck, &mut chance);
         eprintln!("LARDER_SEED={seed}: after {point} of {} calls, {luck:?}", ops.len());
@@ -513,7 +514,7 @@ async fn a_call_that_fails_is_told_and_never_believed() {
     healthy.run(25).await;
     let last = healthy.world.disk.calls();
     healthy.world.close().await;
-    let stride = if points == 0 { 1 } else { ((last - first) / points).max(1) };
+    let stride = (last - first).checked_div(points).unwrap_or(1).max(1);
     for (round, call) in (first..last).step_by(stride as usize).enumerate() {
         let (many, how) = match round % 4 {
             0 => (1, Failure::Error),

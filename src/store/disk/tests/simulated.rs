@@ -396,6 +396,11 @@ pub(super) enum Luck {
 }
 
 impl Platter {
+    /// Whether there is nothing on it.
+    pub(super) fn is_new(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Goes on by one call.
     pub(super) fn apply(&mut self, op: &Op, chance: &mut Chance) {
         match op {
@@ -474,7 +479,7 @@ impl Platter {
 
 fn split(path: &Path) -> (PathBuf, String) {
     let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
-    (path.parent().unwrap_or(Path::new("")).to_owned(), name)
+    (path.parent().map(Path::to_owned).unwrap_or_default(), name)
 }
 
 impl Name {
