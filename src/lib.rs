@@ -29,6 +29,7 @@
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
+//! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
 //! | [`banner`], [`show`], [`verify`] | what people are told: at the start, of what is kept, and of what is damaged | everything |
 //!
@@ -76,6 +77,8 @@ pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod ecosystem;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod import;
 pub mod policy;
 pub mod proxy;

@@ -5,6 +5,7 @@ It serves the files that `FOLDER/routes.json` names, with strong validators and 
 
     total      bytes a second of all connections together; 0 is no limit
     each       bytes a second of one connection; 0 is no limit
+    silent     whether it takes requests and says nothing
     delay      seconds between a request and the first byte of its answer, and once more for a new connection: a round trip
 
 `GET /-/counts` answers how many requests and bytes of bodies there were. Routes may end in `*`, so that one file has any number of addresses. A thread for each
@@ -22,12 +23,13 @@ import time
 import urllib.parse
 
 PIECE = 1 << 18
+MANNERS = {"total": 0, "each": 0, "delay": 0.0, "silent": False}
 
 
 class Origin:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.manners = {"total": 0, "each": 0, "delay": 0.0}
+        self.manners = dict(MANNERS)
         self.lock = threading.Lock()
         self.requests = 0
         self.bytes = 0
@@ -73,6 +75,8 @@ class Origin:
     def answer(self, connection, method, path, fields, body):
         if path.startswith("/-/"):
             return self.told(connection, path, body)
+        while self.manners["silent"]:
+            time.sleep(0.05)
         time.sleep(self.manners["delay"])
         with self.lock:
             self.requests += 1
@@ -132,7 +136,7 @@ class Origin:
     def told(self, connection, path, body):
         answer = {}
         if path == "/-/manners":
-            self.manners = {"total": 0, "each": 0, "delay": 0.0, **json.loads(body)}
+            self.manners = {**MANNERS, **json.loads(body)}
         elif path == "/-/routes":
             self.load()
         elif path == "/-/counts":

@@ -13,9 +13,11 @@ BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 HEADER = ["", "Larder", "peer", "ratio", "target", "CPU, Larder", "CPU, peer", "memory, Larder", "memory, peer", "turns", "run"]
 
 
-def tell(title, rows):
+def tell(title, rows, judge):
     """Prints a work's rows, a line for each peer."""
     print(f"\n{title}")
+    if not judge:
+        rows = [{key: value for key, value in row.items() if key not in ("target", "cpu_target")} for row in rows]
     lines = [cells[:-1] for row in rows for cells in lines_of(row, "")]
     table = [HEADER[:-1], *lines]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]

@@ -133,7 +133,7 @@ class Stage:
         }
         tree = [
             {"type": "file", "oid": oid, "size": size, "path": path}
-            | ({"lfs": {"oid": digest, "size": size, "pointerSize": 134}} if digest else {})
+            | ({"lfs": {"oid": digest, "size": size, "pointerSize": 134}, "xetHash": xet_hash(digest)} if digest else {})
             for path, (size, digest, oid) in sorted(files.items())
         ]
         commit = {"X-Repo-Commit": COMMIT}
@@ -147,7 +147,7 @@ class Stage:
         """A file of a model, answered where it is asked for."""
         fields = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest or oid}"'}
         if digest:
-            fields.update({"X-Linked-Size": str(size), "X-Linked-Etag": f'"{digest}"'})
+            fields.update({"X-Linked-Size": str(size), "X-Linked-Etag": f'"{digest}"', "X-Xet-Hash": xet_hash(digest)})
         for revision in ("main", COMMIT):
             self.route(f"/{id}/resolve/{revision}/{path}", file, size, digest or oid, "application/octet-stream", fields)
 
@@ -178,6 +178,11 @@ class Stage:
             self.bytes(f"/v2/{name}/manifests/{reference}", manifest, OCI_MANIFEST, Docker_Content_Digest=f"sha256:{whole}")
         self.bytes("/v2/", b"{}", "application/json", Docker_Distribution_Api_Version="registry/2.0")
         return f"sha256:{whole}", paths
+
+
+def xet_hash(digest):
+    """What Xet is to call a file. Clients believe any name, as long as somebody can describe the file under it."""
+    return hashlib.sha256(f"xet {digest}".encode()).hexdigest()
 
 
 def git_oid(content):

@@ -24,6 +24,8 @@ use crate::upstream::{OriginBody, UpstreamError};
 
 /// What is read at once where memory has it: more gains nothing, and every slow reader holds this much.
 const CHUNK_BYTES: usize = 128 << 10;
+/// A body in a file is taken into memory up to this size where it is given again and again.
+const SMALL_BYTES: usize = 64 << 10;
 /// What is read at once at most where the disk is waited for.
 const MOST_CHUNK_BYTES: usize = 1 << 20;
 
@@ -166,11 +168,14 @@ impl From<Bytes> for Body {
 }
 
 impl Body {
-    /// How to have what is left of this body once more, where it is at rest.
+    /// How to have what is left of this body once more, where it is at rest. A small one is taken into memory, if it need not be waited for.
     pub fn again(&self) -> Option<Again> {
         match &self.0 {
             Kind::Memory(bytes) => Some(Again::Memory(bytes.clone())),
-            Kind::Blob(slice) => Some(Again::Blob(Arc::downgrade(&slice.file), slice.left.clone())),
+            Kind::Blob(slice) => Some(match slice.small() {
+                Some(bytes) => Again::Memory(bytes),
+                None => Again::Blob(Arc::downgrade(&slice.file), slice.left.clone()),
+            }),
             _ => None,
         }
     }
@@ -207,6 +212,17 @@ struct BlobSlice {
 }
 
 impl BlobSlice {
+    /// All of it, when it is small and the page cache has it.
+    fn small(&self) -> Option<Bytes> {
+        let length = usize::try_from(self.left.end - self.left.start).ok()?;
+        if length > SMALL_BYTES {
+            return None;
+        }
+        let bytes = self.file.try_read(self.left.start, length).ok()??;
+        // A copy, because what was read lies in a buffer that is larger and wanted back.
+        (bytes.len() == length).then(|| Bytes::copy_from_slice(&bytes))
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Chunk {
         if self.left.is_empty() {
             return Poll::Ready(None);

@@ -109,7 +109,7 @@ impl Default for Config {
             resume_attempts: 5,
             overflow: ByteSize::mib(8),
             overflow_stall: Duration::from_secs(30),
-            memory: ByteSize::mib(64),
+            memory: ByteSize::mib(256),
         }
     }
 }

@@ -171,7 +171,20 @@ impl Flags {
 impl Loaded {
     /// Reads and checks all layers.
     pub fn read(sources: &Sources) -> Result<Self, Faults> {
-        let (layers, mut faults) = sources.layers();
+        let (layers, faults) = sources.layers();
+        Self::of(layers, faults)
+    }
+
+    /// Reads and checks one text over the defaults, as if it were the only file.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn of_text(text: &str) -> Result<Self, Faults> {
+        let layers = [Layer::text(DEFAULT, DEFAULT_TOML), Layer::text("text", text)];
+        let (layers, faults): (Vec<_>, Vec<_>) = layers.into_iter().partition(Result::is_ok);
+        let layers = layers.into_iter().filter_map(Result::ok).collect();
+        Self::of(layers, faults.into_iter().filter_map(Result::err).collect())
+    }
+
+    fn of(layers: Vec<Layer>, mut faults: Vec<Fault>) -> Result<Self, Faults> {
         let settings = Settings::merge(layers);
         let (config, mut found) = extract::extract::<Config>(&settings);
         faults.append(&mut found);

@@ -265,6 +265,13 @@ impl Access {
         if admitted.client.is_some() { Ok(admitted) } else { Err(Refused::Token) }
     }
 
+    /// What a peer's address has to do with the answers that it gets: peers of the same class are admitted, and their words taken, alike.
+    pub fn class(&self, peer: IpAddr) -> u64 {
+        let peer = peer.to_canonical();
+        let is_within = self.open || covers(&self.networks, peer);
+        u64::from(is_within) | u64::from(covers(&self.trusted_proxies, peer)) << 1
+    }
+
     /// The last address on the way here that is not a trusted proxy's.
     fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Refused> {
         let mut address = peer;

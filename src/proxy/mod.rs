@@ -33,11 +33,11 @@ use crate::proxy::access::Access;
 use crate::proxy::deliver::Content;
 use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
-use crate::proxy::repeat::{Chance, Moment, Question, Repeats};
+use crate::proxy::repeat::{Chance, Question, Repeats};
 use crate::proxy::routes::Routes;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
-use crate::server::{AccessNote, Body, Handler, Peer, RequestBody};
+use crate::server::{AccessNote, Body, Handler, Moment, Peer, RequestBody};
 use crate::types::{ByteSize, CacheKey};
 
 pub mod access;
@@ -130,6 +130,18 @@ impl Handler for Proxy {
         let pipeline = Arc::clone(&self.pipeline);
         async move { deliver::finished(pipeline.answer(request, peer, chance).await) }.boxed()
     }
+
+    fn moment(&self) -> Option<Moment> {
+        Some(self.pipeline.moment())
+    }
+
+    fn class(&self, peer: &Peer) -> Option<u64> {
+        Some(self.pipeline.access.class(peer.address.ip()))
+    }
+
+    fn note_repeat(&self) {
+        self.pipeline.cache.count_repeat();
+    }
 }
 
 impl Pipeline {
@@ -145,11 +157,15 @@ impl Pipeline {
         let admitted = self.access.admit(peer.address.ip(), request.headers(), uri.path());
         let Some(admitted) = admitted.ok().filter(|_| is_fit) else { return Err(None) };
         // Before anything is looked up: what is learnt from here on makes another answer.
-        let moment = Moment { edition: self.cache.edition(), second: self.clock.now().secs() };
+        let moment = self.moment();
         let question = Question::new(request.method(), uri, request.headers(), &admitted, peer);
         let response = self.repeats.recall(&question, moment)?;
         self.cache.count_repeat();
         Ok(response)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { edition: self.cache.edition(), second: self.clock.now().secs() }
     }
 
     /// One request from top to bottom.
@@ -185,7 +201,7 @@ impl Pipeline {
         let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
         let ask = self.identity.ask(&request, &arrival, &found);
         let mut seen = Seen { documents: Documents::new(), settled: true };
-        let response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
+        let mut response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
             Ok(response) => response,
             Err(reply) => return replied(reply, &ask.method, mount.id()),
         };
@@ -194,7 +210,7 @@ impl Pipeline {
         {
             let question =
                 Question::new(&ask.method, request.uri(), &ask.headers, &admitted, &peer);
-            self.repeats.remember(chance, &question, &response);
+            self.repeats.remember(chance, &question, &mut response);
         }
         response
     }

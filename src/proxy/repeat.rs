@@ -20,13 +20,13 @@ use subtle::ConstantTimeEq;
 use crate::cache::body::Again;
 use crate::proxy::access::{Admitted, Forwarded};
 use crate::proxy::deliver::Content;
-use crate::server::{AccessNote, Peer};
+use crate::server::{AccessNote, Moment, Peer, Repeatable};
 
 /// Parts that are locked apart from each other.
 const SHARDS: u64 = 16;
 
 /// What the answers of one part may cost. Mostly they share their bodies with the caches that they came from.
-const SHARD_BYTES: usize = 1 << 20;
+const SHARD_BYTES: usize = 4 << 20;
 
 /// Questions of one part that are noted as asked once.
 const MOST_MET: usize = 8 << 10;
@@ -36,22 +36,6 @@ const MOST_ALIKE: usize = 8;
 
 /// The largest body in memory.
 const MOST_BODY_BYTES: usize = 256 << 10;
-
-/// A span in which the same question has the same answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Moment {
-    /// What the cache has learnt.
-    pub(crate) edition: u64,
-    pub(crate) second: u64,
-}
-
-impl Moment {
-    /// Whether this one came after `other`. A clock that was set back makes a new moment, too.
-    const fn supersedes(self, other: Self) -> bool {
-        self.edition > other.edition
-            || (self.edition == other.edition && self.second != other.second)
-    }
-}
 
 /// A request that was let in: all of it that can shape an answer.
 #[derive(Clone, Copy)]
@@ -145,7 +129,7 @@ impl Repeats {
         }
         let mut alike = shard.answers.get(&name).into_iter().flatten();
         if let Some(answer) = alike.find(|answer| answer.asked.is(question)) {
-            return answer.response().ok_or(None);
+            return answer.response(moment).ok_or(None);
         }
         let was_met = shard.met.contains(&name);
         if !was_met && shard.met.len() < MOST_MET {
@@ -154,14 +138,15 @@ impl Repeats {
         Err(was_met.then_some(Chance { name, moment }))
     }
 
-    /// Remembers the answer to a question, if it is one that can be given again and there is room.
+    /// Remembers the answer to a question, if it is one that can be given again and there is room; and tells the server, which has a shorter way for it.
     pub(crate) fn remember(
         &self,
         chance: Chance,
         question: &Question<'_>,
-        response: &Response<Content>,
+        response: &mut Response<Content>,
     ) {
         let Some(answer) = Answer::new(question, response) else { return };
+        answer.mark(response, chance.moment);
         let cost = answer.cost();
         let mut shard = self.shard(chance.name);
         if shard.moment != chance.moment || shard.bytes + cost > SHARD_BYTES {
@@ -204,12 +189,20 @@ impl Answer {
     }
 
     /// `None`: its file has been let go of.
-    fn response(&self) -> Option<Response<Content>> {
+    fn response(&self, moment: Moment) -> Option<Response<Content>> {
         let mut response = Response::new(Content::Cached(self.body.body()?));
         *response.status_mut() = self.status;
         response.headers_mut().clone_from(&self.headers);
         response.extensions_mut().insert(self.note.clone());
+        self.mark(&mut response, moment);
         Some(response)
+    }
+
+    /// Says that a response with this answer's body may be given again.
+    fn mark(&self, response: &mut Response<Content>, moment: Moment) {
+        if let Again::Memory(body) = &self.body {
+            response.extensions_mut().insert(Repeatable { moment, body: body.clone() });
+        }
     }
 
     /// Bytes of memory, about.
@@ -317,7 +310,7 @@ mod tests {
     fn remembered(repeats: &Repeats, question: &Question<'_>, body: &'static str) {
         assert!(matches!(repeats.recall(question, NOW), Err(None)), "the first time");
         let chance = repeats.recall(question, NOW).err().flatten().expect("the second time");
-        repeats.remember(chance, question, &answer(body.into()));
+        repeats.remember(chance, question, &mut answer(body.into()));
     }
 
     #[test]
@@ -380,7 +373,7 @@ mod tests {
         let late = repeats.recall(&question, NOW).err().flatten().expect("the second time");
         let next = Moment { edition: NOW.edition + 1, ..NOW };
         assert!(repeats.recall(&question, next).is_err());
-        repeats.remember(late, &question, &answer(Bytes::from_static(b"old")));
+        repeats.remember(late, &question, &mut answer(Bytes::from_static(b"old")));
         assert_eq!(recalled(&repeats, &question, next), None);
         assert!(matches!(repeats.recall(&question, NOW), Err(None)), "it is over");
     }
@@ -392,15 +385,15 @@ mod tests {
         let large = question(&Method::GET, &asked, None);
         assert!(repeats.recall(&large, NOW).is_err());
         let chance = repeats.recall(&large, NOW).err().flatten().expect("the second time");
-        repeats.remember(chance, &large, &answer(vec![0; MOST_BODY_BYTES + 1].into()));
+        repeats.remember(chance, &large, &mut answer(vec![0; MOST_BODY_BYTES + 1].into()));
         assert_eq!(recalled(&repeats, &large, NOW), None, "too large");
-        for length in 0..10_u8 {
+        for length in 0..30_u8 {
             let mut other = request("/a", &[]);
             other.1.insert("accept", HeaderValue::from(u16::from(length)));
             repeats.remember(
                 chance,
                 &question(&Method::GET, &other, None),
-                &answer(vec![0; MOST_BODY_BYTES].into()),
+                &mut answer(vec![0; MOST_BODY_BYTES].into()),
             );
         }
         let held: usize = repeats.shards.iter().map(|shard| shard.lock().expect("").bytes).sum();

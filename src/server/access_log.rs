@@ -96,6 +96,17 @@ impl Exchange {
         self.refusal = Some(refusal);
     }
 
+    /// Notes that a response which was kept as bytes is sent again.
+    pub(crate) fn repeat(&mut self, status: StatusCode, note: AccessNote) {
+        (self.status, self.note) = (Some(status), Some(note));
+    }
+
+    /// Notes that all of it was written, with a body of so many bytes.
+    pub(crate) fn repeated(&mut self, bytes: usize) {
+        self.sent(bytes);
+        self.ending = Ending::Reached;
+    }
+
     /// Follows the response to its end.
     pub(crate) fn follow(mut self, mut response: Response<Body>) -> Response<Followed> {
         let status = response.status();

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use super::access_log::{Exchange, Followed, Metrics, mask_token};
 use super::body::RequestBody;
 use super::drain::Activity;
+use super::echo::{Audience, Echoes};
 use super::inspect::refusal_of;
 use super::limits::Admission;
 use super::refusal::Refusal;
@@ -32,6 +34,11 @@ pub(crate) struct Session {
     pub(crate) body_timeout: Duration,
     /// Where the kernel can send files by itself.
     pub(crate) outbox: Option<Outbox>,
+    pub(crate) echoes: Arc<Echoes>,
+    /// Whom answers on this connection are for, if such ones may be given again.
+    pub(crate) audience: Option<Audience>,
+    /// The head that hyper got last, if it came alone.
+    pub(crate) head: Mutex<Option<Bytes>>,
 }
 
 impl Session {
@@ -40,6 +47,7 @@ impl Session {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Followed>, Infallible> {
+        let asked = self.asked(&request);
         let method = request.method().clone();
         let mut exchange = Exchange::begin(Arc::clone(&self), method, request.uri().clone());
         let is_last = is_last_on_connection(&request);
@@ -54,7 +62,12 @@ impl Session {
         if is_last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        self.keep(asked, &mut response);
         Ok(exchange.follow(response))
+    }
+
+    pub(crate) fn last_head(&self) -> MutexGuard<'_, Option<Bytes>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refusal(&self, request: &Request<Incoming>) -> Option<Refusal> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 use super::access_log::Metrics;
 use super::answer::Session;
 use super::drain::{Activity, Spans, drive};
+use super::echo::{Audience, Echo, Echoes};
 use super::inspect::Inspected;
-use super::limits::Place;
+use super::limits::{Admission, Place};
 use super::stream::StreamTasks;
 use super::strict::HeadLimits;
 use super::tls::Tls;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tls: Option<Tls>,
     pub(crate) stop: CancellationToken,
+    echoes: Arc<Echoes>,
     http1: http1::Builder,
     http2: http2::Builder<StreamTasks>,
 }
@@ -54,6 +56,7 @@ impl Shared {
             http1: http1_settings(&config),
             http2: http2_settings(&config, streams),
             metrics: Arc::new(Metrics::new()),
+            echoes: Arc::default(),
             config,
             handler,
             tls,
@@ -85,6 +88,11 @@ impl Shared {
             Protocol::Http1 => wire.take_files(),
             Protocol::Http2 => None,
         };
+        let class = match place.admission {
+            Admission::Admitted => self.handler.class(&peer),
+            Admission::TurnedAway => None,
+        };
+        let audience = class.map(|class| Audience { class, local: peer.local, tls: peer.tls });
         let session = Arc::new(Session {
             handler: Arc::clone(&self.handler),
             metrics: Arc::clone(&self.metrics),
@@ -93,6 +101,9 @@ impl Shared {
             admission: place.admission,
             body_timeout: self.config.body_timeout,
             outbox,
+            echoes: Arc::clone(&self.echoes),
+            audience,
+            head: Mutex::new(None),
         });
         let served = match protocol {
             Protocol::Http1 => Box::pin(self.serve_http1(wire, session)).await,
@@ -116,7 +127,8 @@ impl Shared {
     async fn serve_http1(&self, wire: Wire, session: Arc<Session>) -> Result<(), hyper::Error> {
         let Config { max_header_bytes: bytes, max_headers: fields, .. } = self.config;
         let limits = HeadLimits { bytes, fields };
-        let io = TokioIo::new(Inspected::new(wire, limits, self.config.header_timeout));
+        let echo = Echo::new(&session);
+        let io = TokioIo::new(Inspected::new(wire, limits, self.config.header_timeout, echo));
         let service = service_fn(|request| Arc::clone(&session).answer(request));
         let connection = self.http1.serve_connection(io, service);
         // A child, because every poll of a token takes its lock: that of `stop` is shared by all connections.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Activity {
     opened: Instant,
+    begun: AtomicU64,
     under_way: AtomicUsize,
     /// Milliseconds from `opened` to the last end of an exchange.
     quiet_since_ms: AtomicU64,
@@ -21,6 +22,7 @@ impl Activity {
     pub(crate) fn new() -> Self {
         Self {
             opened: Instant::now(),
+            begun: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
             quiet_since_ms: AtomicU64::new(0),
         }
@@ -29,6 +31,13 @@ impl Activity {
     /// Notes that an exchange begins.
     pub(crate) fn begin(&self) {
         self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether so many exchanges have begun, and all have ended.
+    pub(crate) fn is_done_with(&self, exchanges: u64) -> bool {
+        self.begun.load(Ordering::Relaxed) == exchanges
+            && self.under_way.load(Ordering::Relaxed) == 0
     }
 
     /// Notes that an exchange ended.

@@ -20,6 +20,7 @@ use http::{Method, Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::echo::Echo;
 use super::refusal::Refusal;
 use super::strict::{Framing, HeadLimits, HeadScan};
 
@@ -46,6 +47,10 @@ pub(crate) struct Inspected<S> {
     clock: Option<Pin<Box<Sleep>>>,
     /// How much more is dropped before closing; set once the write side is shut.
     lingering: Option<usize>,
+    /// Heads that have been let through.
+    heads: u64,
+    /// Answers what was answered in the same way a moment ago.
+    echo: Option<Echo>,
 }
 
 /// What the next byte belongs to.
@@ -58,7 +63,12 @@ enum Phase {
 }
 
 impl<S> Inspected<S> {
-    pub(crate) fn new(wire: S, limits: HeadLimits, head_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        wire: S,
+        limits: HeadLimits,
+        head_timeout: Duration,
+        echo: Option<Echo>,
+    ) -> Self {
         Self {
             wire,
             limits,
@@ -69,6 +79,8 @@ impl<S> Inspected<S> {
             cleared: Bytes::new(),
             clock: None,
             lingering: None,
+            heads: 0,
+            echo,
         }
     }
 
@@ -92,6 +104,7 @@ impl<S> Inspected<S> {
                     Ok(None) => break,
                     Ok(Some(head)) => {
                         passed += head.length;
+                        self.heads += 1;
                         self.scan = HeadScan::default();
                         self.phase = match head.body {
                             Framing::Nothing => Phase::Head,
@@ -108,6 +121,7 @@ impl<S> Inspected<S> {
 
     fn refuse(&mut self, refusal: Refusal) {
         self.phase = Phase::Refused;
+        self.heads += 1;
         let number = refusal.number();
         let line = format!("{STAND_IN} /{number} HTTP/1.1\r\nhost: -\r\nconnection: close\r\n\r\n");
         self.cleared = [&self.cleared[..], line.as_bytes()].concat().into();
@@ -117,6 +131,9 @@ impl<S> Inspected<S> {
     fn inspect_held(&mut self) {
         let mut held = mem::take(&mut self.held);
         let passed = self.inspect(&held);
+        if let Some(echo) = &mut self.echo {
+            echo.pass(None, self.heads);
+        }
         if passed > 0 {
             let rest = mem::take(&mut self.cleared);
             let passed = held.split_to(passed).freeze();
@@ -172,7 +189,18 @@ impl<S: AsyncRead + Unpin> Inspected<S> {
         let start = buf.filled().len();
         ready!(Pin::new(&mut self.wire).poll_read(cx, buf))?;
         let read = buf.filled().len() - start;
+        let is_new = self.phase == Phase::Head;
+        if is_new && self.echo.as_mut().is_some_and(|echo| echo.take(&buf.filled()[start..])) {
+            buf.set_filled(start);
+            return Poll::Ready(Ok(read));
+        }
+        let heads = self.heads;
         let passed = self.inspect(&buf.filled()[start..]);
+        if let Some(echo) = &mut self.echo {
+            let is_alone =
+                is_new && (self.phase, self.heads, passed) == (Phase::Head, heads + 1, read);
+            echo.pass(is_alone.then(|| &buf.filled()[start..]), self.heads);
+        }
         if passed < read {
             if self.phase != Phase::Refused {
                 self.held.extend_from_slice(&buf.filled()[start + passed..]);
@@ -204,7 +232,7 @@ impl<S: AsyncRead + Unpin> Inspected<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Inspected<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Inspected<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -213,6 +241,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Inspected<S> {
         let this = &mut *self;
         let start = buf.filled().len();
         loop {
+            if let Some(echo) = &mut this.echo {
+                ready!(echo.poll_write(cx, &mut this.wire))?;
+            }
             if this.cleared.has_remaining() {
                 let length = this.cleared.len().min(buf.remaining());
                 buf.put_slice(&this.cleared.split_to(length));
@@ -258,11 +289,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Inspected<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(cx)
+        ready!(Pin::new(&mut self.wire).poll_flush(cx))?;
+        if let Some(echo) = &mut self.echo {
+            echo.flushed();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if let Some(echo) = &mut this.echo {
+            ready!(echo.poll_write(cx, &mut this.wire))?;
+        }
         let left = match this.lingering {
             Some(left) => left,
             None => {

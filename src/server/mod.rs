@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! listen -> connection: limits -> tls -> inspect (HTTP/1 heads, `strict`) -> hyper -> answer: checks, Handler, access_log
+//!                                           ├─▶ echo: the same request as a moment ago        │
+//!                                         wire ◀─ sendfile: bodies that are files ◀───────────┘
 //! ```
 //!
 //! hyper is lenient where a cache must not be: what two parties can read in two ways poisons a cache. [`inspect`] therefore reads every
@@ -28,17 +30,19 @@ mod answer;
 mod body;
 mod connection;
 mod drain;
+mod echo;
 mod inspect;
 pub mod limits;
 mod listen;
 mod refusal;
 mod sendfile;
 mod stream;
-mod strict;
+pub(crate) mod strict;
 pub mod tls;
 mod wire;
 
 pub use body::RequestBody;
+pub use echo::{Moment, Repeatable};
 pub use listen::{Server, ServerError};
 pub use sendfile::{FileBody, OpenFile};
 pub use tls::TlsConfig;
@@ -61,6 +65,20 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<RequestBody>,
         peer: Peer,
     ) -> BoxFuture<'static, Response<Body>>;
+
+    /// The moment that it is now, for those who mark responses as [`Repeatable`].
+    fn moment(&self) -> Option<Moment> {
+        None
+    }
+
+    /// A number that is the same for peers whose like requests get like answers. `None`: each is to be asked about.
+    fn class(&self, peer: &Peer) -> Option<u64> {
+        let _ = peer;
+        None
+    }
+
+    /// Called whenever a [`Repeatable`] response was given again.
+    fn note_repeat(&self) {}
 }
 
 /// Who is at the other end of the connection.

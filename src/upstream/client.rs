@@ -2,7 +2,8 @@
 //!
 //! A request goes hop by hop (`redirect`), each hop attempt by attempt (`retry`), each attempt with its host's leave (`host`: pause, place,
 //! circuit) over a pooled connection (`connect`). There is one pool for each reach of addresses (`address`): a pooled connection was checked when it
-//! was made, so it may serve only requests that may reach as far.
+//! was made, so it may serve only requests that may reach as far. As many again speak HTTP/1.1 alone, for requests that want a connection to
+//! themselves.
 //!
 //! Around all of it stands the answer to challenges (`auth`), whose questions to token services go the same way.
 
@@ -35,8 +36,8 @@ use super::resolve::{Resolve, System};
 use super::retry::{Attempt, Attempts, Repeat};
 use super::tls::Tls;
 use super::{
-    Availability, Framing, OriginRequest, OriginResponse, Redirects, Upstream, UpstreamError, body,
-    fault, meter,
+    Availability, Connection as Sharing, Framing, OriginRequest, OriginResponse, Redirects,
+    Upstream, UpstreamError, body, fault, meter,
 };
 use crate::types::Head;
 
@@ -49,6 +50,11 @@ const LEAST_HEAD_BYTES: u64 = 8 << 10;
 /// How often an HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an HTTP/2 host may send ahead of what was read: enough for 160 MB a second over 50 ms. Bodies are read as they come, so that it rarely
+/// lies in memory.
+const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Sends requests over real connections. Clones share everything.
 ///
@@ -65,8 +71,14 @@ struct Inner {
     tokens: Tokens,
 }
 
-/// A pool for each reach.
+/// Connections that requests may share, and those that carry one request at a time.
 struct Pools {
+    shared: Reaches,
+    own: Reaches,
+}
+
+/// A pool for each reach.
+struct Reaches {
     global: Pool,
     site: Pool,
     any: Pool,
@@ -109,12 +121,15 @@ impl Client {
         meter::describe();
         let tls = Tls::new(&config)?;
         let proxies = Arc::new(Proxies::new(&config));
-        let connector = |reach| Connector::new(reach, &config, &names, &proxies, &tls);
-        let pools = Pools {
-            global: pool(&config, connector(Reach::Global)),
-            site: pool(&config, connector(Reach::Site)),
-            any: pool(&config, connector(Reach::Any)),
+        let pool = |reach, sharing| {
+            pool(&config, Connector::new(reach, sharing, &config, &names, &proxies, &tls))
         };
+        let reaches = |sharing| Reaches {
+            global: pool(Reach::Global, sharing),
+            site: pool(Reach::Site, sharing),
+            any: pool(Reach::Any, sharing),
+        };
+        let pools = Pools { shared: reaches(Sharing::Shared), own: reaches(Sharing::Own) };
         let hosts = Hosts::new(config.clone());
         Ok(Self(Arc::new(Inner { config, hosts, proxies, pools, tokens: Tokens::new() })))
     }
@@ -239,7 +254,7 @@ impl Inner {
         let flood = Arc::new(Notify::new());
         watch_informational(&mut message, &flood);
         let connection = capture_connection(&mut message);
-        let pool = self.pools.within(Reach::of(&request.origin, &request.url));
+        let pool = self.pools.of(request.connection, Reach::of(&request.origin, &request.url));
         let host = host_of(&request.url);
         let response = tokio::select! {
             // In this order, since a flood may end in a broken connection.
@@ -292,11 +307,15 @@ impl Inner {
 }
 
 impl Pools {
-    const fn within(&self, reach: Reach) -> &Pool {
+    const fn of(&self, sharing: Sharing, reach: Reach) -> &Pool {
+        let reaches = match sharing {
+            Sharing::Shared => &self.shared,
+            Sharing::Own => &self.own,
+        };
         match reach {
-            Reach::Global => &self.global,
-            Reach::Site => &self.site,
-            Reach::Any => &self.any,
+            Reach::Global => &reaches.global,
+            Reach::Site => &reaches.site,
+            Reach::Any => &reaches.any,
         }
     }
 }
@@ -330,6 +349,8 @@ fn pool(config: &Config, connector: Connector) -> Pool {
         .pool_max_idle_per_host(config.per_host_requests)
         .http1_max_buf_size(usize::try_from(head_bytes).unwrap_or(usize::MAX))
         .http2_max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .build(connector)

@@ -22,6 +22,7 @@ use tokio::time;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::Connection as Sharing;
 use super::address::Reach;
 use super::config::Config;
 use super::connection::{Connection, Protocol, Transport, Via};
@@ -39,13 +40,14 @@ pub struct Connector {
     origin: HttpConnector<Filtered>,
     proxy: ProxyDialer,
     proxies: Arc<Proxies>,
-    tls: Tls,
+    tls: Arc<ClientConfig>,
     limit: Duration,
 }
 
 impl Connector {
     pub fn new(
         reach: Reach,
+        sharing: Sharing,
         config: &Config,
         names: &Arc<dyn Resolve>,
         proxies: &Arc<Proxies>,
@@ -57,10 +59,13 @@ impl Connector {
             // The operator names the proxy, so it may be anywhere.
             proxy: ProxyDialer {
                 tcp: dialer(Reach::Any, config, names),
-                tls: Arc::clone(&tls.proxy),
+                tls: Arc::clone(&tls.unshared),
             },
             proxies: Arc::clone(proxies),
-            tls: tls.clone(),
+            tls: match sharing {
+                Sharing::Shared => Arc::clone(&tls.origin),
+                Sharing::Own => Arc::clone(&tls.unshared),
+            },
             limit: config.connect_timeout,
         }
     }
@@ -77,7 +82,7 @@ impl Connector {
             }
             (None, true) => {
                 let tcp = dial(&mut self.origin, target.clone()).await?;
-                secured(tcp, &target, self.tls.origin).await
+                secured(tcp, &target, self.tls).await
             }
             (Some(proxy), false) => {
                 let stream = self.proxy.call(proxy.uri().clone()).await?.into_inner();
@@ -85,7 +90,7 @@ impl Connector {
             }
             (Some(proxy), true) => {
                 let stream = tunnel(self.proxy, &proxy, target.clone()).await?;
-                secured(stream, &target, self.tls.origin).await
+                secured(stream, &target, self.tls).await
             }
         }
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 mod address;
-mod auth;
+pub(crate) mod auth;
 mod body;
 mod breaker;
 pub mod client;
@@ -32,7 +32,7 @@ mod tls;
 pub use client::Client;
 pub use config::{Config, ConfigError, Proxy};
 pub use request::{
-    Availability, Challenged, Credentials, Framing, Hop, HostRule, Origin, OriginBody,
+    Availability, Challenged, Connection, Credentials, Framing, Hop, HostRule, Origin, OriginBody,
     OriginRequest, OriginResponse, OutgoingBody, Redirects, UpstreamError, Who,
 };
 pub use resolve::{Resolve, System};

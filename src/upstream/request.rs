@@ -135,6 +135,17 @@ pub struct OriginRequest {
     pub body: OutgoingBody,
     pub redirects: Redirects,
     pub retries: Retries,
+    pub connection: Connection,
+}
+
+/// Whether a request may share a connection with others under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connection {
+    /// Where the host speaks HTTP/2.
+    #[default]
+    Shared,
+    /// One that carries nothing else meanwhile: what is fetched in parallel gains nothing by sharing one.
+    Own,
 }
 
 /// Who deals with answers that lead elsewhere or call for another attempt.
@@ -170,6 +181,7 @@ impl OriginRequest {
             body: OutgoingBody::Empty,
             redirects: Redirects::Follow,
             retries: Retries::Configured,
+            connection: Connection::Shared,
         }
     }
 

@@ -15,23 +15,24 @@ use super::config::{Config, ConfigError};
 pub struct Tls {
     /// Towards origins: HTTP/2 is offered if the configuration says so.
     pub origin: Arc<ClientConfig>,
-    /// Towards a proxy, which is spoken to in HTTP/1.1.
-    pub proxy: Arc<ClientConfig>,
+    /// HTTP/1.1 alone: towards a proxy, and where a request wants a connection to itself.
+    pub unshared: Arc<ClientConfig>,
 }
 
 impl Tls {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let roots = roots(config.ca_file.as_deref())?;
-        let mut proxy = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        let provider = aws_lc_rs::default_provider().into();
+        let mut unshared = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        proxy.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let mut origin = proxy.clone();
+        unshared.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut origin = unshared.clone();
         if config.http2 {
             origin.alpn_protocols.insert(0, b"h2".to_vec());
         }
-        Ok(Self { origin: origin.into(), proxy: proxy.into() })
+        Ok(Self { origin: origin.into(), unshared: unshared.into() })
     }
 }
 

@@ -9,7 +9,7 @@ from load import fetch
 from machine import Failed, Process, SERVER_CORE, free_port
 from needs import program
 
-PASSWORD = "benches"
+USER, PASSWORD = "root", "benches"
 
 
 class Devpi:
@@ -35,13 +35,13 @@ class Devpi:
         ]
         self.process = Process(command, self.port, SERVER_CORE, self.place, {"NO_PROXY": "*", "no_proxy": "*"}, name="devpi")
         self.mirror(origin)
-        self.index = f"{self.base}/root/mirror/+simple/"
+        self.index = f"{self.base}/{USER}/mirror/+simple/"
 
     def mirror(self, origin):
-        told = self.ask("POST", "/+login", {"user": "root", "password": PASSWORD})
-        token = base64.b64encode(f"root:{told['result']['password']}".encode()).decode()
+        told = self.ask("POST", "/+login", {"user": USER, "password": PASSWORD})
+        token = base64.b64encode(f"{USER}:{told['result']['password']}".encode()).decode()
         settings = {"type": "mirror", "mirror_url": f"{origin}/simple/", "volatile": True}
-        self.ask("PUT", "/root/mirror", settings, {"X-Devpi-Auth": token})
+        self.ask("PUT", f"/{USER}/mirror", settings, {"X-Devpi-Auth": token})
 
     def ask(self, method, path, body, fields=None):
         fields = {"Accept": "application/json", "Content-Type": "application/json", **(fields or {})}

@@ -11,11 +11,11 @@ class Nginx:
 
     name = "nginx"
 
-    def __init__(self, place, origin, static="", tls=None):
+    def __init__(self, place, origin, static="", tls=None, port=None):
         self.place = place / "nginx"
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir(parents=True)
-        self.port = free_port()
+        self.port = port or free_port()
         self.tls_port = free_port()
         config = write_config(
             "nginx.conf", self.place, place=self.place, port=self.port, origin_port=origin.rpartition(":")[2], static=static,

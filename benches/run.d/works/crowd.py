@@ -13,13 +13,13 @@ def run(bench):
     size = SIZE // bench.shrink
     put_on(bench.stage, size)
     rows = []
-    for rate, target in [(30_000_000, Target(at_most=1.1)), (300_000_000, None)]:
-        for name, address in [("index", of_index), ("generic", generic)]:
-            rows += measure(bench, f"{name}, origin at {rate // 1_000_000} MB/s", address, size, rate, target)
-    return rows
+    for name, address in [("index", of_index), ("generic", generic)]:
+        rows += measure(bench, f"{name}, origin at 30 MB/s", address, size, 30_000_000, bench.turns, Target(at_most=1.1))
+    # What 50 clients take from one core is then the limit, so that there is nothing to be judged.
+    return [*rows, *measure(bench, "index, origin at 300 MB/s", of_index, size, 300_000_000, 1, None)]
 
 
-def measure(bench, case, address, size, rate, target):
+def measure(bench, case, address, size, rate, turns, target):
     bench.stage.manners(total=rate)
     crowd = Cold("larder", lambda: larder(bench), address)
     alone = Cold("larder alone", lambda: larder(bench), address)
@@ -31,7 +31,7 @@ def measure(bench, case, address, size, rate, target):
         sample["upstream"] = (bench.stage.counts()["bytes"] - before) / size
         return sample
 
-    told, machine = in_turns(bench.turns, [crowd, alone], one)
+    told, machine = in_turns(turns, [crowd, alone], one)
     crossed = {"larder": [{"value": sample["upstream"]} for sample in told["larder"]]}
     limit = Target(at_most=1.001)
     return [

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use moka::sync::Cache as Memory;
 
-use crate::cache::ask::ask;
+use crate::cache::ask::{Answered, ask};
 use crate::cache::failure::Failure;
 use crate::cache::fill::state::{Ending, Opened};
 use crate::cache::fill::{self, Patience, Place, Reader};
@@ -67,11 +67,11 @@ pub(crate) struct Artifacts {
 }
 
 impl Artifacts {
-    /// Takes half of the memory; documents and their rendered forms share the other.
+    /// Takes a quarter of the memory; documents and their rendered forms have the rest.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             hot: Memory::builder()
-                .max_capacity(config.memory.bytes() / 2)
+                .max_capacity(config.memory.bytes() / 4)
                 .weigher(|key: &CacheKey, hot: &Arc<Hot>| {
                     u32::try_from(key.as_str().len() + hot.weight()).unwrap_or(u32::MAX)
                 })
@@ -161,18 +161,19 @@ impl Parts {
             _ => Patience::Head,
         };
         match reader.opened(patience).await {
-            Ok(opened) => Ok(Some(followed(reader, &opened, collapsed))),
+            Ok(opened) => match (opened.obstacle, &want.ranges, &want.window) {
+                (None, ..) | (_, None, None) => Ok(Some(followed(reader, &opened, collapsed))),
+                (Some(why), ..) => {
+                    // A part of what goes through memory would have to wait for all that is before it.
+                    drop(reader);
+                    self.pass(artifact, want, None, why).await.map(Some)
+                }
+            },
             Err(Ending::Verified | Ending::Again) => Ok(None),
             Err(Ending::Through(_)) if !may_start => Err(Failure::NotKept),
             Err(Ending::Through(why)) => {
-                if let Some(window) = &want.window {
-                    return through::pass_part(self, artifact, window, why).await.map(Some);
-                }
-                let answered = match reader.take_answer() {
-                    Some(answered) => answered,
-                    None => ask(self, &artifact.lookup, through::prepare).await?,
-                };
-                through::pass(self, artifact, answered, why).await.map(Some)
+                let answered = reader.take_answer();
+                self.pass(artifact, want, answered, why).await.map(Some)
             }
             Err(Ending::Failed(failure)) => {
                 if matches!(failure, Failure::Absent) {
@@ -181,6 +182,24 @@ impl Parts {
                 Err(failure)
             }
         }
+    }
+
+    /// Passes through what is not kept, for one client: the answer at hand, or one of its own.
+    async fn pass(
+        self: &Arc<Self>,
+        artifact: &Artifact,
+        want: &Want,
+        answered: Option<Answered>,
+        why: &'static str,
+    ) -> Result<Found, Failure> {
+        if let Some(window) = &want.window {
+            return through::pass_part(self, artifact, window, why).await;
+        }
+        let answered = match answered {
+            Some(answered) => answered,
+            None => ask(self, &artifact.lookup, through::prepare).await?,
+        };
+        through::pass(self, artifact, answered, why).await
     }
 
     /// Answers a `HEAD` for something that is not kept: from a transfer under way, from the size that the plan names, or by asking.
@@ -253,8 +272,9 @@ impl Parts {
 fn followed(reader: Reader, opened: &Opened, collapsed: bool) -> Found {
     let status = CacheStatus {
         forward_status: Some(opened.status),
-        stored: true,
+        stored: opened.obstacle.is_none(),
         collapsed,
+        detail: opened.obstacle,
         ..CacheStatus::forwarded(Forward::UriMiss)
     };
     let mut trace = trace(status, opened.opened);

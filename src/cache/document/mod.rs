@@ -75,9 +75,9 @@ const MOST_ABSENT: u64 = 100_000;
 const PARSED_FACTOR: u64 = 3;
 
 impl Documents {
-    /// Takes a quarter of the memory; rendered pages have another, small files the rest.
+    /// Takes half of the memory, since parsed documents are the largest of what is hot; rendered pages and small files share the other.
     pub(crate) fn new(config: &Config) -> Self {
-        let capacity = config.memory.bytes() / 4;
+        let capacity = config.memory.bytes() / 2;
         Self {
             hot: Memory::builder()
                 .max_capacity(capacity)

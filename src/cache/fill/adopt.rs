@@ -74,12 +74,11 @@ pub(crate) async fn adopt(parts: &Arc<Parts>, adoption: Adoption) -> Adopted {
         origin: request.display_address(),
     };
     let verifier = Verifier::new(Vec::new(), identity.total);
-    let config = &parts.config;
-    let limits = Limits { ring_bytes: config.overflow.bytes(), stall: config.overflow_stall };
+    let limits = Limits::of(&parts.config);
     let sink = Sink::new(&fill, Arc::clone(&partial), verifier, Promise::None, note, limits);
     let ranges = Ranges::of(&head);
     let status = head.status.as_u16();
-    let opened = Opened { head, status, elapsed, opened: parts.clock.now() };
+    let opened = Opened { head, status, elapsed, opened: parts.clock.now(), obstacle: None };
     let map = Map::new(identity.total, 0);
     fill.change(|state| state.open(opened, partial, map, Promise::None));
     let source = Source {

@@ -17,7 +17,7 @@ use url::Url;
 use crate::cache::fill::identity::{Continuation, Identity};
 use crate::cache::fill::map::LaneId;
 use crate::cache::fill::sink::{Refused, Sink};
-use crate::upstream::{OriginBody, OriginRequest, Upstream, UpstreamError};
+use crate::upstream::{Connection, OriginBody, OriginRequest, Upstream, UpstreamError};
 
 /// A batch is put when it is this large, and grows no larger than [`MOST_BATCH_BYTES`] while the one before it is put. More gains nothing: a
 /// batch is hashed while the processor still has it at hand.
@@ -61,6 +61,8 @@ pub(super) enum Why {
     Gap,
     /// A reader is ahead; it can wait when the origin has no ranges.
     Ahead,
+    /// It comes next, and another lane would bring it later.
+    Beside,
 }
 
 /// How a lane ended.
@@ -108,6 +110,9 @@ impl Lane {
         if self.at > 0 || last.is_some() {
             identity.ask_for(&mut request, self.at, last);
         }
+        if why == Why::Beside {
+            request.connection = Connection::Own;
+        }
         let direct = known(&shortcut).clone().filter(|_| request.headers.contains_key(RANGE));
         if let Some(url) = direct {
             let asked = upstream.send(OriginRequest { url, ..request.clone() }).await;
@@ -127,12 +132,12 @@ impl Lane {
         match identity.continues(&response.head, self.at, promised) {
             Continuation::Part => Ok(response.body),
             Continuation::Whole if self.at == 0 => Ok(response.body),
-            Continuation::Whole if why == Why::Ahead => Err(Outcome::NoRanges),
+            Continuation::Whole if why != Why::Gap => Err(Outcome::NoRanges),
             Continuation::Whole => {
                 self.skip = self.at;
                 Ok(response.body)
             }
-            Continuation::Changed(_) if why == Why::Ahead && response.head.status == 200 => {
+            Continuation::Changed(_) if why != Why::Gap && response.head.status == 200 => {
                 Err(Outcome::NoRanges)
             }
             Continuation::Changed(how) => Err(Outcome::Changed(how)),

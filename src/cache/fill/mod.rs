@@ -8,7 +8,7 @@
 //! registry   at most one fill per key; a fill leaves when it has ended
 //! transfer   the task that drives a fill: asks, reads the answer (answer), starts lanes, verifies, keeps
 //! lane       one upstream body, written where it belongs; several may run, none brings a byte twice (map), as many as pay (width)
-//! sink       where lanes put bytes: the partial and the verifier, or a ring in memory when the disk is full
+//! sink       where lanes put bytes: the partial (or nowhere) and the verifier, or a ring in memory when the disk is full
 //! state      what has come, who reads, how it ended; readers sleep here (release says how far they may see)
 //! ```
 //!
@@ -29,6 +29,7 @@ mod answer;
 mod identity;
 mod lane;
 mod map;
+mod nowhere;
 mod pump;
 mod registry;
 mod release;
@@ -106,6 +107,11 @@ impl Fill {
         Reader { fill: Arc::clone(self), seat }
     }
 
+    /// Whether there is something in it for those who come now.
+    pub(super) fn is_open(&self) -> bool {
+        !self.lock().is_gone()
+    }
+
     /// Readers go on in `file`, which holds the same bytes.
     pub(crate) fn swap_file(&self, file: Arc<dyn ReadAt>) {
         self.lock().swap_file(file);
@@ -153,7 +159,7 @@ impl Reader {
     pub(crate) async fn opened(&self, patience: Patience) -> Result<Arc<Opened>, Ending> {
         std::future::poll_fn(|context| {
             let mut state = self.fill.lock();
-            match state.admit(patience) {
+            match state.admit(self.seat, patience) {
                 Some(outcome) => Poll::Ready(outcome),
                 None => state.wait(self.seat, context.waker()),
             }
@@ -197,9 +203,11 @@ impl Reader {
 }
 
 impl Clone for Reader {
-    /// Takes another place.
+    /// Takes another place, which takes over what this one was going to read.
     fn clone(&self) -> Self {
-        self.fill.read()
+        let reader = self.fill.read();
+        self.fill.lock().hand_over(self.seat);
+        reader
     }
 }
 

@@ -152,6 +152,9 @@ impl Pump {
         let piece = self.piece();
         let was_parallel = self.is_parallel();
         let mut state = self.sink.fill.lock();
+        if state.has_overflowed() {
+            return;
+        }
         let (at, arrived) = (self.began.elapsed(), state.map.arrived().bytes());
         let left = state.map.total.unwrap_or_default().saturating_sub(arrived);
         let awaited = state.is_followed();
@@ -170,8 +173,12 @@ impl Pump {
     fn send_ahead(&mut self) {
         while self.can_send_ahead() && self.lanes.len() < self.parts.config.lanes {
             let wanted = self.sink.fill.change(|state| state.claim_wanted());
-            let Some((id, block)) = wanted.or_else(|| self.claim_next()) else { return };
-            self.send(id, block.start, Some(block.end), Why::Ahead);
+            let (why, claim) = match wanted {
+                None => (Why::Beside, self.claim_next()),
+                wanted => (Why::Ahead, wanted),
+            };
+            let Some((id, block)) = claim else { return };
+            self.send(id, block.start, Some(block.end), why);
         }
     }
 

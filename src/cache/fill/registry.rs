@@ -69,7 +69,7 @@ impl Fills {
     /// Joins the fill of `key`, or begins one.
     pub(crate) fn join(&self, key: &CacheKey) -> Place {
         let mut running = lock(&self.running);
-        if let Some(fill) = running.get(key) {
+        if let Some(fill) = running.get(key).filter(|fill| fill.is_open()) {
             return Place::Joined(fill.read());
         }
         let fill = Fill::new(key.clone(), self.verify_before_range);
@@ -81,7 +81,7 @@ impl Fills {
 
     /// The fill of `key`, if one is under way.
     pub(crate) fn find(&self, key: &CacheKey) -> Option<Reader> {
-        lock(&self.running).get(key).map(Fill::read)
+        lock(&self.running).get(key).filter(|fill| fill.is_open()).map(Fill::read)
     }
 
     /// Fills under way.

@@ -21,6 +21,11 @@ impl Ring {
         Self { chunks: VecDeque::new(), start: offset, end: offset, capacity }
     }
 
+    /// Where what is held begins.
+    pub(super) const fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Where the next bytes must belong.
     pub(super) const fn end(&self) -> u64 {
         self.end

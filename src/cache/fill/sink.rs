@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use metrics::Counter;
 
+use crate::cache::Config;
 use crate::cache::fill::Fill;
 use crate::cache::fill::map::LaneId;
-use crate::cache::fill::release::Promise;
+use crate::cache::fill::release::{Promise, SMALL_BYTES};
 use crate::cache::fill::state::Push;
 use crate::cache::fill::verify::{Verified, Verifier, VerifyError};
 use crate::store::{Partial, Progress, StoreError};
@@ -42,6 +43,14 @@ pub(super) struct Limits {
     pub(super) ring_bytes: u64,
     /// Longest that the ring waits for its slowest reader.
     pub(super) stall: Duration,
+}
+
+impl Limits {
+    pub(super) fn of(config: &Config) -> Self {
+        // A small body is seen only as a whole, so all of it must find room.
+        let ring_bytes = config.overflow.bytes().max(SMALL_BYTES);
+        Self { ring_bytes, stall: config.overflow_stall }
+    }
 }
 
 /// Why bytes were not taken.

@@ -27,6 +27,8 @@ pub(crate) struct Opened {
     /// What upstream took to answer.
     pub(crate) elapsed: Duration,
     pub(crate) opened: Timestamp,
+    /// Why the body will not be kept, when that is clear: it goes through memory to those who came in time.
+    pub(crate) obstacle: Option<&'static str>,
 }
 
 /// How a fill ended.
@@ -77,6 +79,8 @@ struct Overflow {
     /// What had reached the file.
     in_file: Runs,
     ring: Ring,
+    /// Where the ring began, when none of its bytes were ever to be kept: who comes once that is gone is too late.
+    begin: Option<u64>,
 }
 
 /// A reader's place.
@@ -110,12 +114,28 @@ impl Default for State {
 }
 
 impl State {
-    /// Takes a place; tells whether it is the only one.
+    /// Takes a place; tells whether it is the only one. Who comes too late for a body that was never to be kept gets nothing of it.
     pub(super) fn sit(&mut self) -> (u64, bool) {
         let seat = self.seats_named;
         self.seats_named += 1;
-        self.seats.insert(seat, Seat::default());
+        let passes = self.overflow.as_ref().is_some_and(|overflow| overflow.begin.is_some());
+        let reading = passes.then_some(0..u64::MAX);
+        let too_slow = self.is_gone();
+        self.seats.insert(seat, Seat { reading, too_slow, ..Seat::default() });
         (seat, self.seats.len() == 1)
+    }
+
+    /// Whether the first bytes of a body that was never to be kept are gone.
+    pub(super) fn is_gone(&self) -> bool {
+        let overflow = self.overflow.as_ref();
+        overflow.is_some_and(|over| over.begin.is_some_and(|begin| over.ring.start() > begin))
+    }
+
+    /// What `from` was going to read, another place will.
+    pub(super) fn hand_over(&mut self, from: u64) {
+        if let Some(seat) = self.seats.get_mut(&from) {
+            seat.reading = None;
+        }
     }
 
     /// Gives a place up; tells whether it was the last.
@@ -198,7 +218,14 @@ impl State {
     }
 
     /// Whether somebody who joins may go on, or how the fill ended without a body. Who goes on was given the head.
-    pub(super) fn admit(&mut self, patience: Patience) -> Option<Result<Arc<Opened>, Ending>> {
+    pub(super) fn admit(
+        &mut self,
+        seat: u64,
+        patience: Patience,
+    ) -> Option<Result<Arc<Opened>, Ending>> {
+        if self.seats.get(&seat).is_some_and(|seat| seat.too_slow) {
+            return Some(Err(Ending::Again));
+        }
         let opened = match &self.ending {
             None => self.opened.as_ref().filter(|_| self.is_visible(patience))?,
             Some(Ending::Verified) => self.opened.as_ref()?,
@@ -304,7 +331,19 @@ impl State {
     pub(super) fn overflow(&mut self, capacity: u64) {
         if self.overflow.is_none() {
             let ring = Ring::new(self.map.prefix(), capacity);
-            self.overflow = Some(Overflow { in_file: self.map.arrived().clone(), ring });
+            let in_file = self.map.arrived().clone();
+            self.overflow = Some(Overflow { in_file, ring, begin: None });
+        }
+    }
+
+    /// As [`State::overflow`], before the first byte: whoever is here will read from the start, and the ring waits for them.
+    pub(super) fn pass_through(&mut self, capacity: u64) {
+        self.overflow(capacity);
+        if let Some(overflow) = &mut self.overflow {
+            overflow.begin = Some(overflow.ring.start());
+        }
+        for seat in self.seats.values_mut() {
+            seat.reading = Some(0..u64::MAX);
         }
     }
 

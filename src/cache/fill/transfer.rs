@@ -15,6 +15,7 @@ use crate::cache::fill::Fill;
 use crate::cache::fill::answer::{self, Answer, Framing};
 use crate::cache::fill::identity::{Identity, Ranges};
 use crate::cache::fill::map::Map;
+use crate::cache::fill::nowhere::nowhere;
 use crate::cache::fill::pump::{Pump, Source};
 use crate::cache::fill::registry::Registration;
 use crate::cache::fill::release::Promise;
@@ -24,7 +25,7 @@ use crate::cache::fill::verify::{Verified, Verifier, VerifyError};
 use crate::cache::lookup::{Accepted, Artifact};
 use crate::store::{Partial, Progress, StoreError};
 use crate::types::{Digest, Head};
-use crate::upstream::{OriginRequest, OriginResponse};
+use crate::upstream::OriginRequest;
 
 /// Drives the fill of `artifact` to its end, on the cache's task set.
 pub(crate) fn start(parts: &Arc<Parts>, artifact: Artifact, registration: Registration) {
@@ -166,7 +167,10 @@ impl Transfer {
     }
 
     async fn fetch(&self, attempt: Attempt) -> Result<Complete, Break> {
-        let partial = self.open_partial().await?;
+        let (partial, closed) = match self.open_partial().await {
+            Ok(partial) => (partial, None),
+            Err(why) => (nowhere(), Some(why)),
+        };
         let noted = match attempt {
             Attempt::First => answer::usable(partial.progress(), &self.artifact.digests),
             Attempt::Anew => None,
@@ -174,11 +178,13 @@ impl Transfer {
         let answered = ask(&self.parts, &self.artifact.lookup, |request| {
             self.prepare(request, noted.as_ref(), attempt);
         });
-        let Answered { response, accepted, request } = match answered.await {
-            Ok(answered) => answered,
-            Err(failure) => return Err(Break::End(Ending::Failed(failure))),
-        };
-        let answer = match Answer::read(&self.artifact, &response.head, &accepted, noted.as_ref()) {
+        let answered = answered.await.map_err(|failure| Break::End(Ending::Failed(failure)))?;
+        let (head, accepted) = (&answered.response.head, &answered.accepted);
+        let answer = match Answer::read(&self.artifact, head, accepted, noted.as_ref()) {
+            Ok(answer) if answer.framing == Framing::Unknown => {
+                self.fill.lock().unkept = Some(answered);
+                return Err(Break::End(Ending::Through("unframed")));
+            }
             Ok(answer) => answer,
             Err(Break::Wrong(fault, failure)) => {
                 off_worker(move || partial.discard()).await;
@@ -186,18 +192,24 @@ impl Transfer {
             }
             Err(other) => return Err(other),
         };
-        let answered = Answered { response, accepted, request };
-        if let Some(why) = self.obstacle(&partial, &answer).await {
-            if answer.start == 0 {
-                self.fill.lock().unkept = Some(answered);
-            }
-            return Err(Break::End(Ending::Through(why)));
-        }
+        let obstacle = match closed {
+            None => self.reserve(&partial, &answer).await,
+            closed => closed,
+        };
+        // What is not to be kept holds no place on the disk, so that the next transfer of the same may look for one.
+        let partial = if obstacle.is_some() && answer.start == 0 { nowhere() } else { partial };
         let Answered { response, accepted, request } = answered;
         let origin = (response.url != request.url)
             .then(|| crate::upstream::request::display_address(&response.url).into());
         let shortcut = (response.url != request.url).then(|| response.url.clone());
-        let sink = self.open(partial, &response, &accepted, &request, &answer);
+        let opened = Opened {
+            head: Head { status: StatusCode::OK, headers: accepted.headers.clone() },
+            status: response.head.status.as_u16(),
+            elapsed: response.elapsed,
+            opened: self.parts.clock.now(),
+            obstacle,
+        };
+        let sink = self.open(partial, opened, request.display_address(), &answer);
         let source = Source {
             request,
             shortcut: Arc::new(Mutex::new(shortcut)),
@@ -212,17 +224,18 @@ impl Transfer {
         Ok(Complete { partial: Arc::clone(&sink.partial), accepted, origin, verified })
     }
 
-    /// Opens the partial body. A fill of the same key that has just ended may still hold it for a moment.
-    async fn open_partial(&self) -> Result<Arc<dyn Partial>, Break> {
+    /// Opens the partial body. A fill of the same key that has just ended may still hold it for a moment. `Err` tells why the body cannot be
+    /// kept.
+    async fn open_partial(&self) -> Result<Arc<dyn Partial>, &'static str> {
         for _ in 0..BUSY_TRIES {
             let (store, key) = (Arc::clone(&self.parts.store), self.fill.key.clone());
             match off_worker(move || store.partial(&key)).await {
                 Ok(partial) => return Ok(partial),
                 Err(StoreError::Busy(_)) => tokio::time::sleep(BUSY_PAUSE).await,
-                Err(error) => return Err(Break::End(Ending::Through(self.complain(&error)))),
+                Err(error) => return Err(self.complain(&error)),
             }
         }
-        Err(Break::End(Ending::Through("busy")))
+        Err("busy")
     }
 
     fn prepare(&self, request: &mut OriginRequest, noted: Option<&Progress>, attempt: Attempt) {
@@ -237,10 +250,7 @@ impl Transfer {
     }
 
     /// Reserves room. `Some` tells why the body cannot be kept.
-    async fn obstacle(&self, partial: &Arc<dyn Partial>, answer: &Answer) -> Option<&'static str> {
-        if answer.framing == Framing::Unknown {
-            return Some("unframed");
-        }
+    async fn reserve(&self, partial: &Arc<dyn Partial>, answer: &Answer) -> Option<&'static str> {
         let length = answer.total?;
         let partial = Arc::clone(partial);
         match off_worker(move || partial.reserve(length)).await {
@@ -273,9 +283,8 @@ impl Transfer {
     fn open(
         &self,
         partial: Arc<dyn Partial>,
-        response: &OriginResponse,
-        accepted: &Accepted,
-        request: &OriginRequest,
+        opened: Opened,
+        origin: String,
         answer: &Answer,
     ) -> Arc<Sink> {
         let note = Progress {
@@ -284,23 +293,22 @@ impl Transfer {
             etag: answer.identity.etag.clone(),
             last_modified: answer.identity.last_modified.clone(),
             promised: answer.promised.iter().map(ToString::to_string).collect(),
-            origin: request.display_address(),
-        };
-        let opened = Opened {
-            head: Head { status: StatusCode::OK, headers: accepted.headers.clone() },
-            status: response.head.status.as_u16(),
-            elapsed: response.elapsed,
-            opened: self.parts.clock.now(),
+            origin,
         };
         let promise = promise_of(&answer.promised);
         let verifier = Verifier::new(answer.promised.clone(), answer.total);
-        let config = &self.parts.config;
-        let limits = Limits { ring_bytes: config.overflow.bytes(), stall: config.overflow_stall };
+        let limits = Limits::of(&self.parts.config);
         let file: Arc<dyn Partial> = Arc::clone(&partial);
         let sink = Sink::new(&self.fill, partial, verifier, promise, note, limits);
         *self.sink() = Some(Arc::clone(&sink));
         let map = Map::new(answer.total, answer.start);
-        self.fill.change(|state| state.open(opened, file, map, promise));
+        let passes = opened.obstacle.is_some();
+        self.fill.change(|state| {
+            state.open(opened, file, map, promise);
+            if passes {
+                state.pass_through(limits.ring_bytes);
+            }
+        });
         sink
     }
 

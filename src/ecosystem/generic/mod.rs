@@ -12,9 +12,7 @@ use crate::cache::failure::Failure;
 use crate::cache::lookup::{Exchange, Mode};
 use crate::ecosystem::{Access, Ask, Ecosystem, Plan, Reply, Serve, Step, Subject};
 use crate::types::Audience;
-use crate::upstream::request::{
-    Credentials, Origin, OriginRequest, OutgoingBody, Redirects, Retries,
-};
+use crate::upstream::request::{Credentials, Origin, OriginRequest, Redirects};
 
 pub mod config;
 pub(super) mod forward;
@@ -48,14 +46,11 @@ impl Ecosystem for Generic {
             return Step::Reply(Reply::problem(status, "Method not allowed", detail));
         }
         let request = OriginRequest {
-            origin: Arc::clone(&self.origin),
             method: ask.method.clone(),
-            url,
             headers: forward::fields(&ask.headers),
             credentials: self.credentials(ask),
-            body: OutgoingBody::Empty,
             redirects: self.redirects,
-            retries: Retries::Configured,
+            ..OriginRequest::get(&self.origin, url)
         };
         let exchange = Exchange::new(&self.id, &self.audience(), request, self.mode);
         Step::Serve(Box::new(Plan {

@@ -24,7 +24,7 @@ mod git;
 mod head;
 mod info;
 mod lfs;
-mod links;
+pub(crate) mod links;
 mod listing;
 mod manifest;
 mod ollama;

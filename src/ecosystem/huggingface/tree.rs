@@ -84,7 +84,7 @@ const XET: u8 = 4;
 
 impl Tree {
     /// Reads the kept form; `Err` when it is not whole.
-    fn read(bytes: Bytes) -> Result<Self, String> {
+    pub(crate) fn read(bytes: Bytes) -> Result<Self, String> {
         let broken = || "a kept tree is broken".to_owned();
         if bytes.first() != Some(&VERSION) {
             return Err("a kept tree is of another version".to_owned());
@@ -298,14 +298,8 @@ impl Keep for KeepTree {
     }
 
     fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
-        let mut entries: Vec<Listed> = Vec::new();
         let pages = std::iter::once(fresh.body).chain(fresh.rest.iter().map(|page| &page.body));
-        for body in pages {
-            let page: Vec<Listed> = serde_json::from_slice(body)
-                .map_err(|error| format!("the hub's list of files cannot be read: {error}"))?;
-            entries.extend(page);
-        }
-        let bytes = packed(entries, fresh.now)?;
+        let bytes = kept_form(pages, fresh.now)?;
         let tree = Tree::read(bytes.clone())?;
         Ok(Kept::alone(bytes, Parsed::new(tree)))
     }
@@ -321,6 +315,20 @@ impl Keep for KeepTree {
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
         None
     }
+}
+
+/// What is kept of the pages of a list.
+pub(crate) fn kept_form<'a>(
+    pages: impl Iterator<Item = &'a Bytes>,
+    now: Timestamp,
+) -> Result<Bytes, String> {
+    let mut entries: Vec<Listed> = Vec::new();
+    for body in pages {
+        let page: Vec<Listed> = serde_json::from_slice(body)
+            .map_err(|error| format!("the hub's list of files cannot be read: {error}"))?;
+        entries.extend(page);
+    }
+    packed(entries, now)
 }
 
 fn packed(mut entries: Vec<Listed>, now: Timestamp) -> Result<Bytes, String> {

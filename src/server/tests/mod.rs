@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{AccessNote, Body, BodyError, Config, Handler, Peer, RequestBody, Server, TlsConfig};
 
+mod echoes;
 mod ending;
 mod files;
 mod framing;

@@ -169,6 +169,8 @@ impl Blobs {
             _ => {}
         }
         self.open.invalidate(&blob);
+        // Until this is done the file stays open, and its room taken, for as long as nothing else is asked for.
+        self.open.run_pending_tasks();
         Ok(true)
     }
 

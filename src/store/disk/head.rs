@@ -105,7 +105,7 @@ static VALUES: [&str; 38] = [
 ];
 
 /// The coded form of a head.
-pub(super) fn encode(head: &Head) -> Vec<u8> {
+pub(crate) fn encode(head: &Head) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     put_varint(&mut out, u64::from(head.status.as_u16()));
     for (name, value) in &head.headers {
@@ -116,7 +116,7 @@ pub(super) fn encode(head: &Head) -> Vec<u8> {
 }
 
 /// Reads a coded head; `None` when it is damaged.
-pub(super) fn decode(mut coded: &[u8]) -> Option<Head> {
+pub(crate) fn decode(mut coded: &[u8]) -> Option<Head> {
     let status = u16::try_from(take_varint(&mut coded)?).ok()?;
     let mut head = Head::new(StatusCode::from_u16(status).ok()?);
     head.headers = HeaderMap::with_capacity(8);

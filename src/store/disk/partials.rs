@@ -68,6 +68,7 @@ impl Partials {
         Ok(Arc::new(FilePartial {
             key: key.clone(),
             reader: FileReader::new(file, self.buffers.clone()),
+            syncing: Mutex::default(),
             state: Mutex::new(State {
                 claim: Some(claim),
                 progress,
@@ -212,6 +213,9 @@ pub(super) struct FilePartial {
     reader: FileReader,
     /// Held over each write, so that none reaches the file once it is sealed.
     state: Mutex<State>,
+    /// Held over each sync, and before `state`. Writes go on meanwhile; another sync must not, since the kernel tells of a failed write-back
+    /// only once, and whoever is told must have thrown the file away before anybody can take it for durable.
+    syncing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -244,6 +248,10 @@ impl Span {
 impl FilePartial {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn_to_sync(&self) -> MutexGuard<'_, ()> {
+        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self) -> &File {
@@ -320,20 +328,26 @@ impl Partial for FilePartial {
     }
 
     fn checkpoint(&self, progress: &Progress) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        let lasting = match progress.prefix.checked_sub(state.durable) {
-            Some(gain) if gain >= DURABLE_STEP => Lasting::PowerLoss,
-            // A prefix that shrank is of another body.
-            None => {
-                state.durable = 0;
-                Lasting::ProcessEnd
+        let _turn = self.turn_to_sync();
+        let device = match &*self.lock() {
+            State { claim: None, .. } => return Err(StoreError::used_up(&self.key)),
+            State { claim: Some(claim), durable, .. } => {
+                let gain = progress.prefix.saturating_sub(*durable);
+                (gain >= DURABLE_STEP).then(|| Arc::clone(&claim.partials.device))
             }
-            Some(_) => Lasting::ProcessEnd,
         };
-        if lasting == Lasting::PowerLoss {
-            self.sync(&mut state)?;
-            state.durable = progress.prefix;
+        let lasting = if device.is_some() { Lasting::PowerLoss } else { Lasting::ProcessEnd };
+        if let Some(Err(error)) = device.map(|device| device.sync(self.file())) {
+            self.abandon(&mut self.lock());
+            return Err(self.error("sync", error));
         }
+        let mut state = self.lock();
+        state.durable = match lasting {
+            Lasting::PowerLoss => progress.prefix,
+            // A prefix that shrank is of another body.
+            Lasting::ProcessEnd if progress.prefix < state.durable => 0,
+            Lasting::ProcessEnd => state.durable,
+        };
         let Some(claim) = &state.claim else { return Err(StoreError::used_up(&self.key)) };
         let note = Note {
             version: NOTE_VERSION,
@@ -348,6 +362,7 @@ impl Partial for FilePartial {
     }
 
     fn seal(&self, blob: BlobId, length: u64) -> Result<Arc<dyn ReadAt>, StoreError> {
+        let _turn = self.turn_to_sync();
         let mut state = self.lock();
         if state.claim.is_none() {
             return Err(StoreError::used_up(&self.key));

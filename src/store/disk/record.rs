@@ -98,7 +98,7 @@ enum Body<'a> {
 
 /// A record that this program cannot read: damaged, or of another format.
 #[derive(Debug)]
-pub(super) struct Undecodable;
+pub(crate) struct Undecodable;
 
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,7 +107,7 @@ impl fmt::Display for Undecodable {
 }
 
 /// The record of `entry`, not pinned.
-pub(super) fn encode(entry: &Entry) -> Vec<u8> {
+pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
     let head = head::encode(&entry.head);
     let row = Row {
         first_kept: entry.first_kept.0,
@@ -133,7 +133,7 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
 }
 
 /// Reads a record back.
-pub(super) fn decode(record: &[u8]) -> Result<Arc<Entry>, Undecodable> {
+pub(crate) fn decode(record: &[u8]) -> Result<Arc<Entry>, Undecodable> {
     let row = row(record)?;
     let validated = row.first_kept.wrapping_add_signed(row.validated);
     Ok(Arc::new(Entry {
@@ -157,7 +157,7 @@ pub(super) fn decode(record: &[u8]) -> Result<Arc<Entry>, Undecodable> {
 
 /// What the index itself needs to know of a record: the rows of other tables that belong to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Links {
+pub(crate) struct Links {
     /// The blob it names and that blob's size.
     pub(super) blob: Option<(BlobId, u64)>,
     pub(super) digests: Vec<Digest>,
@@ -165,7 +165,7 @@ pub(super) struct Links {
 }
 
 /// Reads only the links of a record.
-pub(super) fn links(record: &[u8]) -> Result<Links, Undecodable> {
+pub(crate) fn links(record: &[u8]) -> Result<Links, Undecodable> {
     let row = row(record)?;
     Ok(Links {
         blob: match row.body {

@@ -502,6 +502,26 @@ async fn eviction_takes_every_entry_of_a_blob_and_its_file() {
     assert_eq!(rig.kept(), ["a", "c", "d"]);
 }
 
+/// The room of an evicted blob came back only when somebody asked for another one: its file was still held open.
+#[tokio::test]
+async fn an_evicted_blob_is_not_held_open() {
+    let rig = Rig::new(config(1000));
+    let blob = keep(&rig.store, "a", &body("x", 900)).await;
+    let file = rig.read(blob).and_then(|_| rig.store.shared.blobs.inode(blob)).expect("there");
+    rig.advance(2 * HOUR);
+    rig.keep_all(&["b"], 900).await;
+    rig.make_room().await;
+    assert_eq!(rig.kept(), ["b"]);
+    let open = fs::read_dir("/proc/self/fd").expect("a list of open files");
+    let held = open.flatten().any(|entry| {
+        let is_ours = fs::read_link(entry.path()).is_ok_and(|path| {
+            path.starts_with(rig.directory.path())
+        });
+        is_ours && fs::metadata(entry.path()).is_ok_and(|held| held.ino() == file)
+    });
+    assert!(!held, "the file is gone and its room still taken");
+}
+
 #[tokio::test]
 async fn a_blob_just_sealed_is_not_evicted() {
     let rig = Rig::new(config(1000));

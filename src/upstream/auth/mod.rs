@@ -24,7 +24,7 @@ use super::{
 use challenge::{Bearer, Challenge};
 use token::Token;
 
-mod challenge;
+pub(crate) mod challenge;
 #[cfg(test)]
 mod tests;
 mod token;

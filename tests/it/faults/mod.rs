@@ -136,7 +136,7 @@ impl Cell<'_> {
             // What the hub lists and its storage has not is no absence.
             Class::Absence if self.subject == Subject::Weights => matches!(status, 404 | 502),
             Class::Absence => matches!(status, 404 | 410),
-            Class::Refusal => matches!(status, 401 | 403 | 404 | 502),
+            Class::Refusal => matches!(status, 401 | 403 | 404 | 451 | 502),
             Class::Health => false,
         }
     }

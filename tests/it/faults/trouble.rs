@@ -34,7 +34,7 @@ pub enum Class {
     Outage,
     /// Not there: 404, or upstream's own 410.
     Absence,
-    /// Not for you: 401, 403 or 404; 502 where the client can do nothing about it.
+    /// Not for you: 401, 403, 404 or 451; 502 where the client can do nothing about it.
     Refusal,
     /// No failure to whoever waits.
     Health,
@@ -87,7 +87,7 @@ pub fn rows(document_type: &str) -> Vec<Row> {
         fault("403", Fault::status(403), Class::Refusal),
         fault("404", Fault::status(404), Class::Absence),
         fault("410", Fault::status(410), Class::Absence),
-        outage("451", Fault::status(451)),
+        fault("451", Fault::status(451), Class::Refusal),
         outage("429", Fault::status(429)),
         outage("429 with Retry-After", Fault::retry_after(429, 3600)),
         outage("500", Fault::status(500)),

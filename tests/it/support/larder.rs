@@ -66,7 +66,7 @@ impl Larder {
 
     /// Starts one that looks up upstream's names in `names`.
     pub async fn start_with_names(settings: &str, names: Arc<dyn Resolve>) -> Self {
-        let data = Arc::new(TempDir::new().expect("a temporary folder can be made"));
+        let data = Arc::new(scratch());
         let start = Timestamp::from_secs(1_800_000_000);
         let begin = Begin { settings: settings.to_owned(), data, names };
         Self::start_on(begin, Clock::manual(start))
@@ -152,6 +152,12 @@ impl Larder {
     pub async fn file(&self, project: &str, filename: &str) -> Reply {
         self.client.get(self.link(project, filename).await).send().await
     }
+}
+
+/// A folder in memory where there is such a thing: a thousand tests make 256 folders each, and none of them is about a disk.
+fn scratch() -> TempDir {
+    let made = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+    made.expect("a temporary folder can be made")
 }
 
 /// Settings of a Larder whose default Python index is `index`.

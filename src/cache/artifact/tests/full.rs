@@ -27,6 +27,69 @@ async fn a_full_disk_is_served_past() {
     }
 }
 
+/// A full disk is when an origin must not be asked by everybody.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_before_a_full_disk_shares_one_transfer() {
+    for (size, promise) in [(1_000, true), (20 * MIB, true), (20 * MIB, false)] {
+        let bench = Bench::new();
+        let bytes = content(size, 10);
+        bench.store.suffer(Fault::Full);
+        bench.upstream.always(FILE, Reply::file(bytes.clone(), "\"v1\"").chunks_of(90_000));
+        let asked = if promise { promised(&bytes) } else { trusted() };
+        let readers = futures_util::future::join_all((0..20).map(|_| async {
+            let found = bench.get(&asked).await.expect("served");
+            let status = bench.status(&found);
+            assert!(status.contains("detail=disk-full") && !status.contains("stored"), "{status}");
+            assert!(whole(found.source.body(None)).await == bytes, "other bytes");
+        }));
+        readers.await;
+        assert_eq!(bench.upstream.count(FILE), 1, "{size}");
+        bench.settled().await;
+        assert!(bench.entry(&asked).is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_when_the_start_is_gone_begins_anew() {
+    let bench =
+        Bench::with(Config { overflow: crate::types::ByteSize::mib(2), ..Config::default() });
+    let gate = Gate::new();
+    let bytes = content(20 * MIB, 11);
+    bench.store.suffer(Fault::Full);
+    let file = || Reply::file(bytes.clone(), "\"v1\"").chunks_of(90_000);
+    bench.upstream.once(FILE, file().pause_at(10 * MIB, &gate));
+    bench.upstream.always(FILE, file());
+    let asked = promised(&bytes);
+    let found = bench.get(&asked).await.expect("started");
+    let mut early = found.source.body(None);
+    let mut seen = read_some(&mut early, 9 * MIB).await;
+    let late = bench.get(&asked).await.expect("begun anew");
+    assert!(whole(late.source.body(None)).await == bytes, "other bytes");
+    gate.open();
+    seen.extend(whole(early).await);
+    assert!(seen == bytes, "other bytes");
+    assert_eq!(bench.upstream.count(FILE), 2);
+}
+
+/// What an earlier transfer left is in the file, what comes now in memory.
+#[tokio::test(start_paused = true)]
+async fn a_resumed_transfer_finds_the_disk_full() {
+    let (bench, gate) = (Bench::new(), Gate::new());
+    let bytes = content(20 * MIB, 12);
+    let file = || Reply::file(bytes.clone(), "\"v1\"").chunks_of(90_000);
+    bench.upstream.once(FILE, file().pause_at(5 * MIB, &gate));
+    bench.upstream.always(FILE, file());
+    let asked = promised(&bytes);
+    let found = bench.get(&asked).await.expect("started");
+    read_some(&mut found.source.body(None), 5 * MIB).await;
+    drop(found);
+    bench.settled().await;
+    bench.store.suffer(Fault::Full);
+    let found = bench.get(&asked).await.expect("resumed");
+    assert!(whole(found.source.body(None)).await == bytes, "other bytes");
+    assert_eq!(bench.upstream.delivered_bytes(), bytes.len() as u64);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_passes_through_is_checked_too() {
     for size in [1_000, 3 * MIB] {

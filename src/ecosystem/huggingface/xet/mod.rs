@@ -26,7 +26,7 @@ use crate::ecosystem::huggingface::{Hub, explain};
 use crate::ecosystem::{Access, Ask, Held, Plan, Reply, Serve, Step, Subject};
 use crate::types::{Signer, Timestamp};
 
-mod chunks;
+pub(crate) mod chunks;
 pub mod layout;
 pub mod native;
 pub mod reconstruction;

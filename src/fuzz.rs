@@ -1,0 +1,287 @@
+//! Doors for fuzzers: every parser of what strangers write, as a function of bytes.
+//!
+//! A target must not panic, hang or grow beyond its input, whatever the bytes, and asserts what holds for all of them. `tests/fuzz` gives these targets to
+//! libFuzzer; the test below tries the committed corpora and mutations of them, the same ones in every run. Built for tests alone.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use url::Url;
+
+use crate::config::Loaded;
+use crate::ecosystem::huggingface::xet::chunks;
+use crate::ecosystem::huggingface::{links, route, tree};
+use crate::ecosystem::oci::{manifest, name as image};
+use crate::ecosystem::pypi::{name as project, parse_html, parse_json};
+use crate::proxy::target;
+use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::semantics::range;
+use crate::server::strict::{HeadLimits, HeadScan};
+use crate::store::disk::{head, record};
+use crate::types::Timestamp;
+use crate::upstream::auth::challenge;
+
+/// A parser to be fuzzed.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The name of its corpus, too.
+    pub name: &'static str,
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "simple_json", run: simple_json },
+    Target { name: "simple_html", run: simple_html },
+    Target { name: "tree", run: tree },
+    Target { name: "kept_tree", run: kept_tree },
+    Target { name: "manifest", run: manifest },
+    Target { name: "chunks", run: chunks },
+    Target { name: "names", run: names },
+    Target { name: "range", run: range },
+    Target { name: "link", run: link },
+    Target { name: "www_authenticate", run: www_authenticate },
+    Target { name: "cache_control", run: cache_control },
+    Target { name: "path", run: path },
+    Target { name: "request_head", run: request_head },
+    Target { name: "config", run: config },
+    Target { name: "record", run: record },
+    Target { name: "head", run: head },
+];
+
+fn address() -> Url {
+    Url::parse("https://index.example/simple/six/").expect("an address")
+}
+
+/// `bytes` as the value of a field, if they can be one.
+fn field(name: HeaderName, bytes: &[u8]) -> Option<HeaderMap> {
+    let value = HeaderValue::from_bytes(bytes).ok()?;
+    Some(HeaderMap::from_iter([(name, value)]))
+}
+
+fn simple_json(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if parse_json::page(text, &address()).is_ok() {
+        serde_json::from_str::<serde_json::Value>(text).expect("what is taken for a page is JSON");
+    }
+}
+
+fn simple_html(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let page = parse_html::page(text, &address());
+    assert_eq!(
+        page.is_ok(),
+        parse_html::page(text, &address()).is_ok(),
+        "it depends on nothing else"
+    );
+    parse_html::projects(text);
+}
+
+fn tree(bytes: &[u8]) {
+    let body = Bytes::copy_from_slice(bytes);
+    let Ok(kept) = tree::kept_form([&body].into_iter(), Timestamp(1)) else { return };
+    let tree = tree::Tree::read(kept).expect("what was written can be read");
+    for (_, entry) in tree.entries(tree.below(None)) {
+        assert!(tree.find(entry.path).is_some(), "{:?} is listed and not found", entry.path);
+    }
+}
+
+fn kept_tree(bytes: &[u8]) {
+    let Ok(tree) = tree::Tree::read(Bytes::copy_from_slice(bytes)) else { return };
+    tree.find("config.json");
+    tree.file_of_xet("");
+    tree.entries(tree.below(None)).for_each(drop);
+}
+
+fn manifest(bytes: &[u8]) {
+    let body = Bytes::copy_from_slice(bytes);
+    let read = manifest::Manifest::new(String::new(), body.clone());
+    assert_eq!(read.body, body, "it is kept as it came");
+    // What it is worth to keep is another question, whose answer is one or the other.
+    drop(manifest::resembles(&body));
+}
+
+fn chunks(bytes: &[u8]) {
+    /// The largest content of one chunk that its header can announce.
+    const MOST: usize = 1 << 24;
+    let mut whole = chunks::Decoder::behind(0);
+    let Ok(decoded) = whole.decode(bytes) else { return };
+    assert!(decoded.iter().all(|chunk| chunk.len() <= MOST), "a chunk is larger than any may be");
+    let mut piecemeal = chunks::Decoder::behind(0);
+    let mut pieces = Vec::new();
+    for piece in bytes.chunks(7) {
+        pieces.extend(piecemeal.decode(piece).expect("it was right as a whole"));
+    }
+    assert_eq!(pieces, decoded, "how it arrives does not matter");
+}
+
+fn names(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let normal = project::normalised(text).into_owned();
+    assert_eq!(project::normalised(&normal), normal, "what is normal stays so");
+    project::is_valid(text);
+    project::splits(text);
+    project::version_of("six", text);
+    if let Some(name) = image::Repository::parse(text) {
+        assert_eq!(name.as_str(), text);
+    }
+    if let Some(tag) = image::Tag::parse(text) {
+        assert_eq!(tag.as_str(), text);
+    }
+    if let Ok(digest) = image::digest(text) {
+        assert_eq!(digest.to_string(), text);
+    }
+    drop(image::Reference::parse(text));
+    route::route(text);
+}
+
+fn range(bytes: &[u8]) {
+    let Some(headers) = field(header::RANGE, bytes) else { return };
+    let Some(specs) = range::parse(&headers) else { return };
+    for size in [0, 1, 1000, u64::MAX] {
+        let parts = match range::select(Some(&specs), size) {
+            range::Selection::Single(part) => vec![part],
+            range::Selection::Several(parts) => parts,
+            _ => Vec::new(),
+        };
+        for part in parts {
+            assert!(part.start < part.end && part.end <= size, "{part:?} of {size}");
+        }
+    }
+}
+
+fn link(bytes: &[u8]) {
+    let Some(headers) = field(header::LINK, bytes) else { return };
+    let Some(next) = links::next_of(&headers) else { return };
+    if let Ok(url) = address().join(&next) {
+        links::transplanted(&url, &[address()], &address());
+    }
+}
+
+fn www_authenticate(bytes: &[u8]) {
+    if let Some(headers) = field(header::WWW_AUTHENTICATE, bytes) {
+        challenge::read(&headers);
+    }
+}
+
+fn cache_control(bytes: &[u8]) {
+    if let Some(headers) = field(header::CACHE_CONTROL, bytes) {
+        RequestDirectives::read(&headers);
+        ResponseDirectives::read(&headers);
+    }
+}
+
+fn path(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if target::check(text, None).is_ok() {
+        let decoded =
+            percent_encoding::percent_decode_str(text).decode_utf8().expect("it was checked");
+        assert!(!decoded.split('/').any(|part| part == "." || part == ".."), "{text}");
+    }
+}
+
+fn request_head(bytes: &[u8]) {
+    const LIMITS: HeadLimits = HeadLimits { bytes: 1 << 12, fields: 20 };
+    let whole = HeadScan::default().advance(bytes, LIMITS);
+    if let Ok(Some(head)) = &whole {
+        assert!(head.length <= bytes.len() && bytes[..head.length].ends_with(b"\r\n\r\n"));
+    }
+    let mut scan = HeadScan::default();
+    let piecemeal = (1..=bytes.len())
+        .map(|end| scan.advance(&bytes[..end], LIMITS))
+        .find(|step| !matches!(step, Ok(None)));
+    assert_eq!(piecemeal.unwrap_or(Ok(None)), if bytes.is_empty() { Ok(None) } else { whole });
+}
+
+fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Loaded::of_text(text) {
+        Ok(loaded) => drop(loaded.to_toml()),
+        Err(faults) => assert!(!faults.to_string().is_empty(), "a fault without a word"),
+    }
+}
+
+fn record(bytes: &[u8]) {
+    let Ok(entry) = record::decode(bytes) else { return };
+    record::links(bytes).expect("what can be read whole can be read in part");
+    let again = record::decode(&record::encode(&entry)).expect("what was written can be read");
+    assert_eq!(record::encode(&again), record::encode(&entry));
+}
+
+fn head(bytes: &[u8]) {
+    let Some(read) = head::decode(bytes) else { return };
+    let again = head::decode(&head::encode(&read)).expect("what was written can be read");
+    assert_eq!((again.status, again.headers), (read.status, read.headers));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Mutations of each committed input.
+    const MUTATIONS: usize = 200;
+
+    /// What breaks parsers, to be put anywhere.
+    const WORDS: [&[u8]; 12] = [
+        b"\0",
+        b"\xff\xff\xff\xff",
+        b"\r\n",
+        b"\"",
+        b"\\",
+        b"{",
+        b"[",
+        b"<",
+        b"%2e",
+        b"-1",
+        b"18446744073709551616",
+        b"\xc3\xa9",
+    ];
+
+    fn mutated(input: &[u8], dice: &mut fastrand::Rng) -> Vec<u8> {
+        let mut bytes = input.to_vec();
+        for _ in 0..dice.usize(1..5) {
+            let at = dice.usize(0..=bytes.len());
+            match dice.u8(0..5) {
+                0 => bytes.truncate(at),
+                1 => drop(bytes.splice(at..at, WORDS[dice.usize(0..WORDS.len())].iter().copied())),
+                2 if at < bytes.len() => bytes[at] ^= 1 << dice.u8(0..8),
+                3 if at < bytes.len() => {
+                    drop(bytes.drain(at..(at + dice.usize(1..9)).min(bytes.len())))
+                }
+                _ => {
+                    let from = dice.usize(0..=at);
+                    let piece = bytes[from..at].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+            }
+        }
+        bytes
+    }
+
+    /// The short form of fuzzing. A target that fails names the input, in hexadecimal.
+    #[test]
+    fn no_input_breaks_a_parser() {
+        let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+        for target in TARGETS {
+            let folder = corpora.join(target.name);
+            let mut files: Vec<_> = fs::read_dir(&folder)
+                .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+                .map(|file| file.expect("it can be read").path())
+                .collect();
+            files.sort();
+            assert!(!files.is_empty(), "{} has no corpus", target.name);
+            let mut dice = fastrand::Rng::with_seed(1);
+            for file in files {
+                let input = fs::read(&file).expect("it can be read");
+                let inputs = std::iter::once(input.clone())
+                    .chain((0..MUTATIONS).map(|_| mutated(&input, &mut dice)));
+                for input in inputs {
+                    let result = std::panic::catch_unwind(|| (target.run)(&input));
+                    assert!(result.is_ok(), "{} fails with {}", target.name, hex::encode(&input));
+                }
+            }
+        }
+    }
+}
