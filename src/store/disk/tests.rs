@@ -514,9 +514,8 @@ async fn an_evicted_blob_is_not_held_open() {
     assert_eq!(rig.kept(), ["b"]);
     let open = fs::read_dir("/proc/self/fd").expect("a list of open files");
     let held = open.flatten().any(|entry| {
-        let is_ours = fs::read_link(entry.path()).is_ok_and(|path| {
-            path.starts_with(rig.directory.path())
-        });
+        let is_ours =
+            fs::read_link(entry.path()).is_ok_and(|path| path.starts_with(rig.directory.path()));
         is_ours && fs::metadata(entry.path()).is_ok_and(|held| held.ino() == file)
     });
     assert!(!held, "the file is gone and its room still taken");
