@@ -81,12 +81,17 @@ def write(name, title, rows, order, versions):
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     before, _, rest = README.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    README.write_text(before + BEGIN + "\n" + "\n".join(table(results)) + "\n" + END + after)
     chart.write(results)
+    README.write_text(before + BEGIN + "\n" + "\n".join(table(results)) + "\n" + END + after)
 
 
 def table(results):
     about = results["machine"]
+    # The charts are there by now, as far as their works have run.
+    for picture, title in ((chart.RATIOS, "Ratios beside their targets"), (chart.GROWTH, "How cost grows")):
+        if picture.exists():
+            yield f"![{title}]({picture.name})"
+            yield ""
     yield f"{about['processor']}, {about['processors']} processors, Linux {about['kernel']}; {', '.join(results['versions'])}."
     for work in results["works"].values():
         yield ""

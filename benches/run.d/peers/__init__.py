@@ -28,7 +28,7 @@ def started(*starts):
         yield servers
 
 
-def generic_caches(bench, tls=None):
+def generic_caches(bench, tls=None, varnish=True):
     """Larder and the caches that can stand before any origin."""
     from peers.larder import Larder
     from peers.nginx import Nginx
@@ -36,4 +36,4 @@ def generic_caches(bench, tls=None):
 
     origin = bench.stage.url
     starts = [lambda: Larder(bench.binary, bench.place, origin, tls=tls), lambda: Nginx(bench.place, origin, tls=tls)]
-    return started(*starts, *([] if tls else [lambda: Varnish(bench.place, origin)]))
+    return started(*starts, *([lambda: Varnish(bench.place, origin)] if varnish else []))

@@ -23,10 +23,10 @@ def run(bench):
         bench.stage.random(f"/{size}.bin", size // bench.shrink)
     bench.stage.ready()
     rows = []
-    with generic_caches(bench, tls=Certificate(bench.place)) as servers:
+    with generic_caches(bench, tls=Certificate(bench.place), varnish=False) as servers:
         for version in ("h1", "h2"):
             cases = [("file, 20 KB", "/small.bin", small.CONNECTIONS), *((name, f"/{size}.bin", 8) for name, size in SIZES.items())]
-            for name, path, connections in cases:
+            for name, path, connections in bench.some(cases):
                 rows.append(measure(bench, servers, name, path, connections, version))
     return rows
 
