@@ -42,9 +42,12 @@ def run(bench):
 
 
 def of_connections(bench, servers, count):
+    # Ten thousand connections take more than a second to be opened.
+    seconds = max(bench.seconds, count // 2000 + 1)
+
     def one(server):
         url = server.base + server.file("/grown.bin")
-        return per_request(measured(server.process, lambda: wrk(url, count, bench.seconds)))
+        return per_request(measured(server.process, lambda: wrk(url, count, seconds)))
 
     told, machine = in_turns(min(bench.turns, MOST_TURNS), servers, one)
     return {**row(0, f"{count:,} connections, 20 KB", "requests/s", told, machine, ["nginx"]), "connections": count}
