@@ -23,7 +23,7 @@ const SIZE: u64 = 1_234_567;
 const WRITERS: usize = 64;
 const COMMITS_EACH: usize = 100;
 /// Entries of one commit while the index is filled.
-const BATCH: usize = 5_000;
+const BATCH: usize = 1_000;
 const LOOK_UPS: usize = 200_000;
 /// So many keys are asked for over and over.
 const HOT: usize = 10_000;

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     /// Mutations of each committed input.
-    const MUTATIONS: usize = 200;
+    const MUTATIONS: usize = 100;
 
     /// What breaks parsers, to be put anywhere.
     const WORDS: [&[u8]; 12] = [

@@ -43,6 +43,9 @@
 //! a single flight that outlives its clients, and serves what is kept when upstream cannot say. `proxy::rendering` turns the document
 //! into the client's form once per version; `proxy::deliver` adds preconditions, ranges and the marks of a cache.
 //!
+//! The same request, made again within the same second while the cache learns nothing, gets the same answer without any of that: from [`proxy`]'s memory of the
+//! moment, and over HTTP/1 as the very bytes, before the HTTP layer has read it.
+//!
 //! `GET …/six-1.17.0-py2.py3-none-any.whl` differs in two places: the plan first needs the project's page, which names the digest; and
 //! [`cache::Cache::artifact`] joins or starts a fill, whose bytes go from upstream into a file and from the file to every reader.
 //!

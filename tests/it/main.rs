@@ -11,5 +11,6 @@ mod layers;
 mod oci;
 mod pypi;
 mod server;
+mod soak;
 mod support;
 mod upstream;

@@ -15,6 +15,8 @@ use crate::store::{Progress, Stored};
 
 mod crashes;
 mod damage;
+mod platter;
+mod run;
 mod simulated;
 
 /// Before any time that a file system under test shows.

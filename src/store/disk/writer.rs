@@ -1,7 +1,8 @@
 //! The group committer: one thread that owns the index and makes every change to it.
 //!
 //! It takes whatever has gathered while the last commit was being synced, applies it in one transaction, and answers all callers after one
-//! sync. So the cost of durability is shared by those who wait at the same time, and nobody waits for company. Adopting and removing blobs is decided here
+//! sync. So the cost of durability is shared by those who wait at the same time. Writers that have just been answered mostly come again at once: for them
+//! it waits a moment, since the first of them alone would have a commit to itself and all others wait for that one. Adopting and removing blobs is decided here
 //! too, in the same order as the rows that name them.
 //!
 //! When the index fails, those of the batch are refused, the index is reopened at once, and, until a commit works again, every few
@@ -27,6 +28,10 @@ use crate::types::{BlobId, CacheKey};
 pub(super) const QUEUE: usize = 4096;
 /// Jobs of one commit.
 const MOST_JOBS: usize = 1024;
+/// As many jobs as the last commit had are waited for this long at most, and no longer than a quarter of what that commit took.
+const MOST_PATIENCE: Duration = Duration::from_millis(2);
+/// How often it is looked whether they are there.
+const LOOK: Duration = Duration::from_micros(50);
 /// Access times that ride along in one commit.
 const MOST_TOUCHES: usize = 4096;
 /// Access times ride along in a commit this long after the last time.
@@ -89,20 +94,36 @@ pub(super) struct Writer {
 impl Writer {
     /// Works until it is told to close or nobody can ask any more, then closes the index.
     pub(super) fn run(mut self) {
+        let (mut expected, mut patience) = (1, Duration::ZERO);
         while let Some(job) = self.jobs.blocking_recv() {
-            let mut batch = vec![job];
-            while batch.len() < MOST_JOBS
-                && let Ok(job) = self.jobs.try_recv()
-            {
-                batch.push(job);
-            }
+            let batch = self.gather(job, expected, patience);
             let last = batch.iter().any(|job| matches!(job, Job::Close));
+            let started = Instant::now();
+            expected = batch.len();
             self.execute(batch);
+            patience = (started.elapsed() / 4).min(MOST_PATIENCE);
             if last {
                 break;
             }
         }
         self.execute(vec![Job::Flush]);
+    }
+
+    /// Takes what is there, and waits a moment while that is less than `expected`.
+    fn gather(&mut self, first: Job, expected: usize, patience: Duration) -> Vec<Job> {
+        let started = Instant::now();
+        let mut batch = vec![first];
+        loop {
+            while batch.len() < MOST_JOBS
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            if batch.len() >= expected.min(MOST_JOBS) || started.elapsed() >= patience {
+                return batch;
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     fn execute(&mut self, mut batch: Vec<Job>) {

@@ -61,12 +61,17 @@ struct Begin {
 impl Larder {
     /// Starts one with `settings` in TOML.
     pub async fn start(settings: &str) -> Self {
-        Self::start_with_names(settings, Arc::new(System)).await
+        let data = TempDir::new().expect("a temporary folder can be made");
+        Self::start_in(data, settings, Arc::new(System))
     }
 
-    /// Starts one that looks up upstream's names in `names`.
+    /// Starts one of many, none of which is about a disk. It looks up upstream's names in `names`.
     pub async fn start_with_names(settings: &str, names: Arc<dyn Resolve>) -> Self {
-        let data = Arc::new(scratch());
+        Self::start_in(scratch(), settings, names)
+    }
+
+    fn start_in(data: TempDir, settings: &str, names: Arc<dyn Resolve>) -> Self {
+        let data = Arc::new(data);
         let start = Timestamp::from_secs(1_800_000_000);
         let begin = Begin { settings: settings.to_owned(), data, names };
         Self::start_on(begin, Clock::manual(start))
@@ -154,9 +159,14 @@ impl Larder {
     }
 }
 
-/// A folder in memory where there is such a thing: a thousand tests make 256 folders each, and none of them is about a disk.
+/// A folder in memory where there is room: every data folder begins with 256 folders, and a thousand of them keep a disk busy for minutes.
 fn scratch() -> TempDir {
-    let made = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+    const MEMORY: &str = "/dev/shm";
+    let room = rustix::fs::statvfs(MEMORY).map_or(0, |found| found.f_bavail * found.f_frsize);
+    let made = match room > 2 << 30 {
+        true => TempDir::new_in(MEMORY).or_else(|_| TempDir::new()),
+        false => TempDir::new(),
+    };
     made.expect("a temporary folder can be made")
 }
 

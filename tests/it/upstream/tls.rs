@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use larder::upstream::{Config, Proxy, UpstreamError};
+use larder::upstream::{Config, Connection, OriginRequest, Proxy, UpstreamError};
 use rcgen::CertifiedKey;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -96,6 +96,15 @@ async fn the_protocol_is_agreed_on_by_alpn() {
         let response = send(config, get(&origin.url("index.example"))).await.expect("an answer");
         assert_eq!(read(response.body).await.0, expected);
     }
+}
+
+/// What is fetched in parallel over one connection shares its place on the line.
+#[tokio::test]
+async fn a_request_may_have_a_connection_of_its_own() {
+    let origin = TlsOrigin::start("index.example").await;
+    let own = OriginRequest { connection: Connection::Own, ..get(&origin.url("index.example")) };
+    let response = send(origin.trusted(), own).await.expect("an answer");
+    assert_eq!(read(response.body).await.0, "HTTP/1.1 index.example");
 }
 
 #[tokio::test]
