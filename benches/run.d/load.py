@@ -59,6 +59,8 @@ def wrk(url, connections, seconds, headers=None, script=None):
     if "Non-2xx" in said or "Socket errors" in said:
         raise Failed(f"wrk {url}:\n{said}")
     requests = int(re.search(r"(\d+) requests in", said)[1])
+    if not requests:
+        raise Failed(f"{url} answered nobody for {seconds} s")
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
     return {"requests": requests, "rate": rate}
 

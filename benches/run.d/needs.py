@@ -64,12 +64,15 @@ def program(venv_name, name):
     return PLACE / venv_name / "bin" / name
 
 
-def versions(programs):
-    """What Debian says that its packages are."""
+def versions(programs, venvs):
+    """What was measured with: Debian's packages as it calls them, and those of the virtual environments."""
+    pinned = [package.replace("==", " ") for name in venvs for package in VENVS[name]]
     packages = sorted({PROGRAMS[name] for name in programs})
+    if not packages:
+        return pinned
     command = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *packages]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line.split("+")[0].split("~")[0] for line in lines]
+    return pinned + [line.split("+")[0].split("~")[0] for line in lines]
 
 
 def say(text):

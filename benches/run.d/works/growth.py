@@ -1,6 +1,7 @@
 """How cost grows: with connections from 1 to 10,000 and with the size of what is served, 1 KB to 10 GB. Larder beside nginx. What it costs with the size of the index is
 measured by `cargo bench --bench store`."""
 
+import resource
 import shutil
 
 from load import drain, wrk
@@ -25,7 +26,7 @@ MOST_TURNS = 1
 
 def run(bench):
     sizes = SIZES[:1] if bench.smoke else [size for size in SIZES if COPIES * size < shutil.disk_usage(bench.place).free]
-    connections = CONNECTIONS[1:2] if bench.smoke else CONNECTIONS
+    connections = CONNECTIONS[1:2] if bench.smoke else [*CONNECTIONS[:-1], min(CONNECTIONS[-1], possible())]
     origin = bench.stage.url
     rows = []
     with started(lambda: Larder(bench.binary, bench.place, origin), lambda: Nginx(bench.place, origin)) as servers:
@@ -41,10 +42,18 @@ def run(bench):
     return rows
 
 
+def possible():
+    """Larder takes as many connections as it has descriptors for two each."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 1000
+
+
 def of_connections(bench, servers, count):
+    # Ten thousand connections take more than a second to be opened.
+    seconds = max(bench.seconds, count // 2000 + 1)
+
     def one(server):
         url = server.base + server.file("/grown.bin")
-        return per_request(measured(server.process, lambda: wrk(url, count, bench.seconds)))
+        return per_request(measured(server.process, lambda: wrk(url, count, seconds)))
 
     told, machine = in_turns(min(bench.turns, MOST_TURNS), servers, one)
     return {**row(0, f"{count:,} connections, 20 KB", "requests/s", told, machine, ["nginx"]), "connections": count}
