@@ -248,7 +248,7 @@ mod tests {
                 1 => drop(bytes.splice(at..at, WORDS[dice.usize(0..WORDS.len())].iter().copied())),
                 2 if at < bytes.len() => bytes[at] ^= 1 << dice.u8(0..8),
                 3 if at < bytes.len() => {
-                    drop(bytes.drain(at..(at + dice.usize(1..9)).min(bytes.len())))
+                    drop(bytes.drain(at..(at + dice.usize(1..9)).min(bytes.len())));
                 }
                 _ => {
                     let from = dice.usize(0..=at);

@@ -108,7 +108,8 @@ impl World {
              [upstream]\nproxy = \"none\"\nretries = 0\n\
              [pypi.indexes.default]\nupstream = {:?}\nfile_hosts = [\"{}\"]\ngrant = [\"*\"]\n\
              credentials = {{ username = \"larder\", password_file = {:?} }}\n\
-             [huggingface]\nupstream = {:?}\nhosts = [\"{}\", \"{}\"]\ndatasets_server = \"\"\nollama = \"\"\n{}\n\
+             [huggingface]\nupstream = {:?}\nhosts = [\"{}\", \"{}\"]\ndatasets_server = \"\"\nollama = \"\"\n\
+             auth = \"service\"\ntoken_file = {:?}\ngrant = [\"ci\"]\n\
              [oci]\ndefault = \"hub.example\"\n[oci.registries.\"hub.example\"]\nupstream = {:?}\ntoken_hosts = [\"{}\"]\n\
              grant = [\"*\"]\ncredentials = {{ username = \"larder\", password_file = {:?} }}\n\
              [generic.ours]\nupstream = {origin:?}\nredirects = \"follow\"\ngrant = [\"*\"]\ncredentials = {{ token_file = {:?} }}\n\
@@ -120,10 +121,7 @@ impl World {
             self.hub.endpoint(),
             self.hub.cdn.address.ip(),
             self.hub.cas.address.ip(),
-            format!(
-                "auth = \"service\"\ntoken_file = {:?}\ngrant = [\"ci\"]",
-                plant("hub", HUB_TOKEN)
-            ),
+            plant("hub", HUB_TOKEN),
             self.registry.front.url(""),
             self.registry.tokens.address.ip(),
             plant("registry", REGISTRY_PASSWORD),
