@@ -212,48 +212,46 @@ async fn redirects_of_token_requests_are_not_followed() {
     assert!(setting.registry.edge.log().is_empty());
 }
 
-/// Trouble at the token server is an outage, and no refusal.
+/// Trouble at the token server is an outage, and no refusal. The faults are tried beside each other: each is waited for.
 #[tokio::test]
 async fn a_broken_token_server_is_an_outage() {
     let vast = "x".repeat(3 << 20);
-    for (name, fault) in [
+    let told = |text: String| Fault::Instead(Answer::ok("application/json", text));
+    let faults = [
         ("500", Fault::status(500)),
         ("503", Fault::status(503)),
         ("429", Fault::retry_after(429, 60)),
         ("silent", Fault::Silence),
         ("empty", Fault::empty()),
         ("page", Fault::error_page()),
-        ("no token", Fault::Instead(Answer::ok("application/json", "{}"))),
-        ("token of a wrong type", Fault::Instead(Answer::ok("application/json", "{\"token\":1}"))),
-        (
-            "token with a line feed",
-            Fault::Instead(Answer::ok("application/json", "{\"token\":\"a\\r\\nx: y\"}")),
-        ),
-        (
-            "vast",
-            Fault::Instead(Answer::ok("application/json", format!("{{\"token\":\"{vast}\"}}"))),
-        ),
-    ] {
-        let setting = Setting::new().await;
-        let image = setting.stock();
-        setting.registry.behave(|manners| manners.door = Door::Bearer(Tokens::default()));
-        setting.registry.front.fault("/token", fault.clone());
-        let path = manifest_path(REPOSITORY, TAG);
-        let reply = setting.get(&path).await;
-        assert!(matches!(reply.status.as_u16(), 502..=504), "{name}: {reply:?}");
-        setting.registry.heal();
-        eventually(&format!("{name} heals"), async || {
-            setting.larder.advance(61);
-            setting.get(&path).await.status == 200
-        })
-        .await;
-        // And once something is kept, it is served through it.
-        setting.registry.revoke_tokens();
-        setting.registry.front.fault("/token", fault);
-        setting.larder.advance(PAST_FRESHNESS);
-        let reply = setting.get(&path).await;
-        assert_eq!((reply.status.as_u16(), &reply.body), (200, &image.root.body), "{name}");
-    }
+        ("no token", told("{}".to_owned())),
+        ("token of a wrong type", told("{\"token\":1}".to_owned())),
+        ("token with a line feed", told("{\"token\":\"a\\r\\nx: y\"}".to_owned())),
+        ("vast", told(format!("{{\"token\":\"{vast}\"}}"))),
+    ];
+    join_all(faults.map(|(name, fault)| survive_token_server(name, fault))).await;
+}
+
+async fn survive_token_server(name: &str, fault: Fault) {
+    let setting = Setting::new().await;
+    let image = setting.stock();
+    setting.registry.behave(|manners| manners.door = Door::Bearer(Tokens::default()));
+    setting.registry.front.fault("/token", fault.clone());
+    let path = manifest_path(REPOSITORY, TAG);
+    let reply = setting.get(&path).await;
+    assert!(matches!(reply.status.as_u16(), 502..=504), "{name}: {reply:?}");
+    setting.registry.heal();
+    eventually(&format!("{name} heals"), async || {
+        setting.larder.advance(61);
+        setting.get(&path).await.status == 200
+    })
+    .await;
+    // And once something is kept, it is served through it.
+    setting.registry.revoke_tokens();
+    setting.registry.front.fault("/token", fault);
+    setting.larder.advance(PAST_FRESHNESS);
+    let reply = setting.get(&path).await;
+    assert_eq!((reply.status.as_u16(), &reply.body), (200, &image.root.body), "{name}");
 }
 
 /// Mirrors are sent credentials that belong to others (the engine sends the hub's). They are not used, not passed on, not challenged.
