@@ -13,11 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Admin, Phase};
+use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -29,7 +30,7 @@ use crate::import::{self, Import};
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
-use crate::server::{Handler, Server, ServerError, limits};
+use crate::server::{Body, Handler, Peer, RequestBody, Server, ServerError, limits};
 use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
@@ -102,42 +103,10 @@ impl App {
         let metrics = Metrics::of_process()?;
         access::guard_listen(&config.listen, &config.access)
             .map_err(|error| AppError::Settings(vec![error.to_string()]))?;
-        let access = Access::new(&config.access).map_err(AppError::settings)?;
         let server = Server::bind(config.server.clone(), &config.tls, &config.listen)?;
-        let store = open_store(&config, &clock, &tasks)?;
-        let secret = secret(&config.data_dir)?;
-        let routes = routes(&config, &Signer::new(secret))?;
-        let upstream: Arc<dyn Upstream> = Arc::new(
-            Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
-        );
-        let cache = Cache::new(
-            config.cache.clone(),
-            Arc::clone(&store),
-            upstream,
-            clock.clone(),
-            tasks.transfers.clone(),
-            tasks.stop_transfers.clone(),
-        );
-        let (phase, watched) = watch::channel(Phase::Starting);
-        let guides = banner::guides(&config, &server.local_addrs());
-        let scraped = metrics.clone();
-        let scrape = Arc::new(move || scraped.scrape());
-        let admin = Admin::new(store, watched, guides, scrape);
-        let own: proxy::Own = Box::new(move |method, path| match is_handed_out(path) {
-            true => None,
-            false => admin.answer(method, path),
-        });
-        let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
-            memory: ByteSize(config.cache.memory.bytes() / 4),
-            secret,
-            public_url: config.public_url,
-            cache,
-            clock,
-            routes,
-            access,
-            own,
-        }));
-        Ok(Self { server, handler, phase, metrics, tasks })
+        let addresses = server.local_addrs();
+        let wired = Wired::new(config, clock, names, &addresses, &metrics, &tasks)?;
+        Ok(Self { server, handler: wired.handler, phase: wired.phase, metrics, tasks })
     }
 
     /// Where it listens, with the ports that the system chose for port 0.
@@ -160,6 +129,110 @@ impl App {
         server.run(handler, tasks.serving.clone(), stop).await;
         tasks.wind_up().await;
     }
+}
+
+/// Everything between the way in and the way out, wired.
+struct Wired {
+    handler: Arc<dyn Handler>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Wired {
+    fn new(
+        config: Config,
+        clock: Clock,
+        names: Arc<dyn Resolve>,
+        addresses: &[SocketAddr],
+        metrics: &Metrics,
+        tasks: &Tasks,
+    ) -> Result<Self, AppError> {
+        let access = Access::new(&config.access).map_err(AppError::settings)?;
+        let store = open_store(&config, &clock, tasks)?;
+        let secret = secret(&config.data_dir)?;
+        let routes = routes(&config, &Signer::new(secret))?;
+        let upstream: Arc<dyn Upstream> = Arc::new(
+            Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
+        );
+        let cache = Cache::new(
+            config.cache.clone(),
+            Arc::clone(&store),
+            upstream,
+            clock.clone(),
+            tasks.transfers.clone(),
+            tasks.stop_transfers.clone(),
+        );
+        let (phase, watched) = watch::channel(Phase::Starting);
+        let guides = banner::guides(&config, addresses);
+        let scraped = metrics.clone();
+        let scrape = Arc::new(move || scraped.scrape());
+        let state = admin::State { store, phase: watched, guides };
+        let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
+            memory: ByteSize(config.cache.memory.bytes() / 4),
+            secret,
+            public_url: config.public_url,
+            cache,
+            clock,
+            routes,
+            access,
+            own: own_pages(Admin::new(state, Vec::new(), scrape)),
+        }));
+        Ok(Self { handler, phase })
+    }
+}
+
+/// A Larder for whoever is in this process: the same as one that serves, without listeners, and nobody but its owner to ask it.
+pub struct Inside {
+    handler: Arc<dyn Handler>,
+    tasks: Tasks,
+}
+
+impl Inside {
+    /// Opens the data directory. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Store`] when a server holds the data directory.
+    pub fn open(config: Config, clock: Clock) -> Result<Self, AppError> {
+        let tasks = Tasks::default();
+        let metrics = Metrics::of_process()?;
+        let config = Config { access: access::Config::default(), ..config };
+        let addresses = config.listen.clone();
+        let wired = Wired::new(config, clock, Arc::new(System), &addresses, &metrics, &tasks)?;
+        wired.phase.send_replace(Phase::Serving);
+        Ok(Self { handler: wired.handler, tasks })
+    }
+
+    /// Answers as if `request` had come from this machine.
+    pub async fn ask(&self, request: Request<RequestBody>) -> Response<Body> {
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.handler.handle(request, Peer { address: here, local: here, tls: false }).await
+    }
+
+    /// Waits until everything that was fetched is kept, and closes the data directory.
+    pub async fn close(self) {
+        self.tasks.transfers.close();
+        self.tasks.transfers.wait().await;
+        self.tasks.wind_up().await;
+    }
+}
+
+/// Hands the visits that `proxy` has let in to Larder's own pages.
+fn own_pages(admin: Admin) -> proxy::Own {
+    let answer = move |visit: proxy::Visit| {
+        let (head, body) = visit.request.into_parts();
+        let right = if visit.is_admin { Right::Administrator } else { Right::Client };
+        admin.answer(admin::Visit {
+            method: head.method,
+            path: visit.path,
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers,
+            body,
+            right,
+            client: visit.client,
+            base: visit.base,
+        })
+    };
+    proxy::Own { claims: is_own, answer: Box::new(answer) }
 }
 
 /// Takes over what a hub client has downloaded to `folder`. Must be called within a tokio runtime, with the data directory to itself.
@@ -209,7 +282,10 @@ pub async fn import(
         routes: Routes::new(hub_routes(hub, &signer))
             .map_err(|conflict| AppError::settings(vec![conflict]))?,
         access: Access::new(&access::Config::default()).map_err(AppError::settings)?,
-        own: Box::new(|_, _| None),
+        own: proxy::Own {
+            claims: |_| false,
+            answer: Box::new(|_| unreachable!("nothing is claimed")),
+        },
     });
     let report = Import { cache, handler: Arc::new(handler), folder, origin }.run().await;
     // What was verified is being written down: all of it, before anything is ended.
@@ -300,9 +376,9 @@ impl Mounts {
     }
 }
 
-/// Whether a path is one of those that Larder's own mounts hand out to their clients.
-fn is_handed_out(path: &str) -> bool {
-    path.trim_start_matches('/').starts_with(huggingface::route::OWN)
+/// Whether a path is one of Larder's own pages, and not one that a mount hands out to its clients.
+fn is_own(path: &str) -> bool {
+    Admin::claims(path) && !path.trim_start_matches('/').starts_with(huggingface::route::OWN)
 }
 
 fn hub_routes(settings: huggingface::Settings, signer: &Signer) -> Vec<Route> {

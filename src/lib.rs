@@ -31,7 +31,8 @@
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
-//! | [`banner`], [`show`], [`verify`] | what people are told: at the start, of what is kept, and of what is damaged | everything |
+//! | [`cli`] | a file for each command; what concerns a running Larder is asked over its API, or of one in this process where none runs | everything |
+//! | [`banner`] | what people are told at the start | everything |
 //!
 //! # One request
 //!
@@ -77,6 +78,7 @@ pub mod admin;
 pub mod app;
 pub mod banner;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ecosystem;
@@ -87,9 +89,7 @@ pub mod policy;
 pub mod proxy;
 pub mod semantics;
 pub mod server;
-pub mod show;
 pub mod store;
 pub mod telemetry;
 pub mod types;
 pub mod upstream;
-pub mod verify;

@@ -1,34 +1,46 @@
 //! Larder's own pages and API under `/-/`: is it alive, is it ready, what does it hold, how do clients use it.
 //!
-//! Reads only; nothing here changes what is kept. Knows no ecosystem: what clients must be told is handed in as [`Guide`]s, and counters as a
-//! closure. Left out: who may see this (`proxy` checks access before it asks).
+//! The pages only read; what changes anything is an operation of the [`api`]. Knows no ecosystem: what clients must be told is handed in as [`Guide`]s, and
+//! counters as a closure. Left out: who may come in, and with which [`Right`] (`proxy::access`).
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use futures_util::future::{BoxFuture, ready};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 
-use crate::server::{Body, Handler, Peer, RequestBody};
+use crate::admin::api::{Api, Resource};
+use crate::server::Body;
 use crate::store::Store;
 
+pub mod api;
 mod metrics;
 mod page;
 mod status;
+mod visit;
+
+pub use visit::{Right, Visit};
 
 /// Everything of Larder's own is below this.
 pub const PREFIX: &str = "/-/";
 
 /// Larder's own pages.
 pub struct Admin {
-    store: Arc<dyn Store>,
-    phase: watch::Receiver<Phase>,
-    guides: Vec<Guide>,
+    state: Arc<State>,
+    api: Api,
     scrape: Scrape,
+}
+
+/// What the pages show of the process.
+pub struct State {
+    pub store: Arc<dyn Store>,
+    /// Kept up to date by whoever starts and stops the server.
+    pub phase: watch::Receiver<Phase>,
+    pub guides: Vec<Guide>,
 }
 
 /// Gives all metrics in Prometheus' text format.
@@ -63,41 +75,47 @@ pub struct GuideLine {
 }
 
 impl Admin {
-    /// `phase` is kept up to date by whoever starts and stops the server.
-    pub fn new(
-        store: Arc<dyn Store>,
-        phase: watch::Receiver<Phase>,
-        guides: Vec<Guide>,
-        scrape: Scrape,
-    ) -> Self {
-        Self { store, phase, guides, scrape }
+    /// `resources` are what the API offers beside the state of the process.
+    pub fn new(state: State, resources: Vec<Arc<dyn Resource>>, scrape: Scrape) -> Self {
+        let state = Arc::new(state);
+        let about: Arc<dyn Resource> = Arc::new(status::About(Arc::clone(&state)));
+        let all: Vec<_> = std::iter::once(about).chain(resources).collect();
+        Self { state, api: Api::new(&all), scrape }
     }
 
-    /// Answers a request for one of Larder's own pages; `None` when the path is not below [`PREFIX`].
-    pub fn answer(&self, method: &Method, path: &str) -> Option<Response<Body>> {
-        let page = match path {
-            "/-" => "",
-            _ => path.strip_prefix(PREFIX)?,
-        };
-        if !matches!(*method, Method::GET | Method::HEAD) {
+    /// Whether a path is one of these addresses.
+    pub fn claims(path: &str) -> bool {
+        path == "/-" || path.starts_with(PREFIX)
+    }
+
+    /// Answers a visit to an address that [`Admin::claims`].
+    pub fn answer(&self, visit: Visit) -> BoxFuture<'static, Response<Body>> {
+        if let Some(address) = visit.path.strip_prefix(api::PREFIX) {
+            let address = address.to_owned();
+            return self.api.answer(visit, &address);
+        }
+        ready(self.page(&visit)).boxed()
+    }
+
+    fn page(&self, visit: &Visit) -> Response<Body> {
+        if !matches!(visit.method, Method::GET | Method::HEAD) {
             let mut refusal =
                 text(StatusCode::METHOD_NOT_ALLOWED, "these pages are read with GET\n");
             refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return Some(refusal);
+            return refusal;
         }
-        Some(match page {
+        match visit.path.strip_prefix(PREFIX).unwrap_or_default() {
             "" => self.start_page(),
             "health" => text(StatusCode::OK, "alive\n"),
             "ready" => self.ready(),
             "metrics" => self.metrics(),
-            "api/v1/status" => self.status(),
             _ => text(StatusCode::NOT_FOUND, "there is no such page of Larder's own\n"),
-        })
+        }
     }
 
     /// 200 while new clients are welcome, else 503 with the reasons, one a line.
     fn ready(&self) -> Response<Body> {
-        let hindrances = status::hindrances(*self.phase.borrow(), &self.store.usage());
+        let hindrances = status::hindrances(*self.state.phase.borrow(), &self.state.store.usage());
         match hindrances.is_empty() {
             true => text(StatusCode::OK, "ready\n"),
             false => text(StatusCode::SERVICE_UNAVAILABLE, hindrances.join("\n") + "\n"),
@@ -105,19 +123,12 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Body> {
-        metrics::note(&self.store.usage());
+        metrics::note(&self.state.store.usage());
         response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (self.scrape)())
     }
 
-    fn status(&self) -> Response<Body> {
-        let status = status::Status::new(*self.phase.borrow(), self.store.usage(), &self.guides);
-        let json =
-            serde_json::to_string_pretty(&status).expect("names and numbers have a form in JSON");
-        response(StatusCode::OK, "application/json", json)
-    }
-
     fn start_page(&self) -> Response<Body> {
-        let html = page::start(&self.store.usage(), &self.guides);
+        let html = page::start(&self.state.store.usage(), &self.state.guides);
         let mut answer = response(StatusCode::OK, "text/html; charset=utf-8", html);
         answer.headers_mut().insert(
             header::CONTENT_SECURITY_POLICY,
@@ -127,22 +138,15 @@ impl Admin {
     }
 }
 
-impl Handler for Admin {
-    fn handle(
-        &self,
-        request: Request<RequestBody>,
-        _peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
-        let answer = self.answer(request.method(), request.uri().path());
-        let answer =
-            answer.unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not a page of Larder's own\n"));
-        async { answer }.boxed()
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("api", &self.api).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Admin {
+impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("guides", &self.guides).finish_non_exhaustive()
+        f.debug_struct("State").field("guides", &self.guides).finish_non_exhaustive()
     }
 }
 

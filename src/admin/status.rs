@@ -1,9 +1,38 @@
 //! The state of the process as values: what `/-/ready` and `/-/api/v1/status` say.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
-use super::{Guide, Phase};
+use super::api::{self, Call, Operation, Problem, Resource};
+use super::{Guide, Phase, Right, State};
+use crate::server::Body;
 use crate::store::Usage;
+
+/// What the API says of itself and of the process.
+#[derive(Debug)]
+pub(super) struct About(pub(super) Arc<State>);
+
+impl Resource for About {
+    fn operations(&self) -> Vec<Operation> {
+        vec![
+            Operation::new("openapi", Method::GET, "openapi.json", Right::Client),
+            Operation::new("status", Method::GET, "status", Right::Client),
+        ]
+    }
+
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
+        let state = &self.0;
+        let answer = match call.operation {
+            "openapi" => super::response(StatusCode::OK, "application/json", api::OPENAPI),
+            _ => api::json(&Status::new(*state.phase.borrow(), state.store.usage(), &state.guides)),
+        };
+        ready(Ok(answer)).boxed()
+    }
+}
 
 /// The answer of `/-/api/v1/status`. Fields are added, never renamed or taken away, while it is `v1`.
 #[derive(Debug, Serialize)]

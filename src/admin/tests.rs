@@ -10,12 +10,16 @@ fn admin(store: &MemoryStore, phase: Phase) -> Admin {
         lines: vec![GuideLine { client: "reader".to_owned(), text: "read --from here".to_owned() }],
     }];
     let scrape: Scrape = Arc::new(|| "larder_up 1\n".to_owned());
-    Admin::new(Arc::new(store.clone()), watch::channel(phase).1, guides, scrape)
+    let phase = watch::channel(phase).1;
+    Admin::new(State { store: Arc::new(store.clone()), phase, guides }, Vec::new(), scrape)
 }
 
 async fn get(admin: &Admin, path: &str) -> (StatusCode, String) {
-    let response = admin.answer(&Method::GET, path).expect("a page of Larder's own");
-    let status = response.status();
+    let response = admin.answer(Visit::reading(path)).await;
+    (response.status(), text_of(response).await)
+}
+
+pub(super) async fn text_of(response: Response<Body>) -> String {
     let limited = http_body_util::Limited::new(response.into_body(), 64 << 10);
     let mut body = std::pin::pin!(limited);
     let mut text = Vec::new();
@@ -23,7 +27,7 @@ async fn get(admin: &Admin, path: &str) -> (StatusCode, String) {
         let frame = frame.expect("a body in memory");
         text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
     }
-    (status, String::from_utf8(text).expect("text"))
+    String::from_utf8(text).expect("text")
 }
 
 #[tokio::test]
@@ -51,22 +55,25 @@ async fn health_asks_for_nothing_but_life() {
     assert_eq!(get(&admin(&store, Phase::Draining), "/-/health").await.0, StatusCode::OK);
 }
 
-#[test]
-fn only_own_paths_are_answered_and_only_read() {
+#[tokio::test]
+async fn only_own_paths_are_claimed_and_pages_only_read() {
+    for path in ["/", "/-x", "/simple/-/health"] {
+        assert!(!Admin::claims(path), "{path}");
+    }
     let admin = admin(&MemoryStore::new(), Phase::Serving);
-    let check = |method: Method, path: &str, expected: Option<u16>| {
-        let status = admin.answer(&method, path).map(|response| response.status().as_u16());
-        assert_eq!(status, expected, "{method} {path}");
+    let check = async |method: Method, path: &str, expected: u16| {
+        assert!(Admin::claims(path), "{path}");
+        let response = admin.answer(Visit { method, ..Visit::reading(path) }).await;
+        assert_eq!(response.status(), expected, "{path}");
     };
-    check(Method::GET, "/", None);
-    check(Method::GET, "/-x", None);
-    check(Method::GET, "/simple/-/health", None);
-    check(Method::GET, "/-/nothing", Some(404));
-    check(Method::GET, "/-/health/", Some(404));
-    check(Method::POST, "/-/health", Some(405));
-    check(Method::DELETE, "/-/nothing", Some(405));
-    check(Method::HEAD, "/-/health", Some(200));
-    check(Method::GET, "/-", Some(200));
+    check(Method::GET, "/-/nothing", 404).await;
+    check(Method::GET, "/-/health/", 404).await;
+    check(Method::POST, "/-/health", 405).await;
+    check(Method::DELETE, "/-/nothing", 405).await;
+    check(Method::HEAD, "/-/health", 200).await;
+    check(Method::GET, "/-", 200).await;
+    check(Method::GET, "/-/api/v1/status", 200).await;
+    check(Method::POST, "/-/api/v1/status", 405).await;
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ impl Sources {
             add(read_file(path));
         }
         for (name, value) in &self.environment {
-            if let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) {
+            if let Some(name) = name.to_str().filter(|name| is_setting(name)) {
                 add(read_variable(name, value));
             }
         }
@@ -216,6 +216,11 @@ fn read_variable(name: &str, value: &OsStr) -> Result<Layer, Fault> {
         Some(value) => Layer::variable(name, value),
         None => Err(Fault::new(name, "", "is not valid UTF-8")),
     }
+}
+
+/// Whether a variable of the environment is a setting. The token that a command shows is none.
+fn is_setting(name: &str) -> bool {
+    name.starts_with(PREFIX) && name != crate::cli::reach::TOKEN_VARIABLE
 }
 
 #[cfg(test)]

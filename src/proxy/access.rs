@@ -17,7 +17,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
+use http::header::{self, AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use ipnet::IpNet;
@@ -46,6 +46,9 @@ pub struct Config {
     pub open: bool,
     /// Tokens, of which a client must show one. Default: none, and then none is asked for.
     pub tokens: Vec<TokenConfig>,
+    /// Names of tokens whose holders are administrators: they may do what changes or empties the store, and read who did what. Clients on this
+    /// machine itself are that without a name, if they may come in at all. Default: none.
+    pub admins: Vec<String>,
     /// Proxies in front of this server whose word on the client's address, scheme and host is taken. Default: none.
     pub trusted_proxies: Vec<Network>,
 }
@@ -58,6 +61,7 @@ impl Default for Config {
             networks: networks.into(),
             open: false,
             tokens: Vec::new(),
+            admins: Vec::new(),
             trusted_proxies: Vec::new(),
         }
     }
@@ -128,6 +132,8 @@ pub struct NetworkError(String);
 pub enum AccessError {
     #[error("access.tokens: {name:?} is no name for a token, or not the only one of that name")]
     Name { name: String },
+    #[error("access.admins: {name:?} is the name of no token in access.tokens")]
+    Admin { name: String },
     #[error("access.tokens: {name:?} needs either `file` or `env`")]
     Source { name: String },
     #[error("access.tokens: {name:?} cannot be read from {}: {source}", .path.display())]
@@ -158,6 +164,7 @@ pub struct Access {
 struct Token {
     name: String,
     digest: [u8; 32],
+    is_admin: bool,
 }
 
 /// A request that was let in.
@@ -169,6 +176,8 @@ pub struct Admitted<'a> {
     pub path: &'a str,
     /// That prefix, `/-/t/TOKEN`, to be kept in links; empty when there was none. A secret.
     pub prefix: &'a str,
+    /// May administrate: shows an administrator's token, or is on this machine itself and came through no proxy.
+    pub is_admin: bool,
     /// `Authorization` held a token of ours, so it must not be sent on.
     pub authorization_used: bool,
     /// The client's address, behind trusted proxies too.
@@ -210,10 +219,17 @@ impl Access {
                 continue;
             }
             match read_token(token) {
-                Ok(text) => tokens.push(Token { name: token.name.clone(), digest: digest(&text) }),
+                Ok(text) => tokens.push(Token {
+                    name: token.name.clone(),
+                    digest: digest(&text),
+                    is_admin: config.admins.contains(&token.name),
+                }),
                 Err(error) => errors.push(error),
             }
         }
+        let is_token = |name: &String| config.tokens.iter().any(|token| token.name == *name);
+        let nobody = config.admins.iter().filter(|name| !is_token(name));
+        errors.extend(nobody.map(|name| AccessError::Admin { name: name.clone() }));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -245,6 +261,7 @@ impl Access {
             client: None,
             path,
             prefix: "",
+            is_admin: peer.is_loopback() && address.is_loopback() && !is_forwarded(headers),
             authorization_used: false,
             address,
             forwarded,
@@ -253,16 +270,19 @@ impl Access {
             return Ok(admitted);
         }
         // Looked at even when the path has a token: ours must never be taken for one that is meant for upstream.
-        let by_authorization = authorization(headers).and_then(|token| self.token_name(&token));
+        let by_authorization = authorization(headers).and_then(|token| self.token(&token));
         admitted.authorization_used = by_authorization.is_some();
-        admitted.client = match split_token(path) {
+        let shown = match split_token(path) {
             None => by_authorization,
             Some((prefix, token, rest)) => {
                 (admitted.prefix, admitted.path) = (prefix, rest);
-                self.token_name(&percent_decode_str(token).collect::<Vec<u8>>())
+                self.token(&percent_decode_str(token).collect::<Vec<u8>>())
             }
         };
-        if admitted.client.is_some() { Ok(admitted) } else { Err(Refused::Token) }
+        let token = shown.ok_or(Refused::Token)?;
+        admitted.client = Some(&token.name);
+        admitted.is_admin |= token.is_admin;
+        Ok(admitted)
     }
 
     /// What a peer's address has to do with the answers that it gets: peers of the same class are admitted, and their words taken, alike.
@@ -287,8 +307,8 @@ impl Access {
         Ok(address)
     }
 
-    /// The name of a token, found in a time that tells nothing of how much of one was right.
-    fn token_name(&self, presented: &[u8]) -> Option<&str> {
+    /// A token of ours, found in a time that tells nothing of how much of one was right.
+    fn token(&self, presented: &[u8]) -> Option<&Token> {
         let presented = digest(presented);
         let nobody = u32::MAX;
         let mut found = nobody;
@@ -296,8 +316,16 @@ impl Access {
             let is_it: Choice = token.digest.ct_eq(&presented);
             found = u32::conditional_select(&found, &index, is_it);
         }
-        self.tokens.get(found as usize).map(|token| token.name.as_str())
+        self.tokens.get(found as usize)
     }
+}
+
+/// Whether a proxy says that it passes on somebody else's request.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    let fields = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST];
+    fields.iter().any(|name| headers.contains_key(name))
+        || headers.contains_key(header::FORWARDED)
+        || headers.contains_key(header::VIA)
 }
 
 impl fmt::Debug for Access {
@@ -651,9 +679,10 @@ mod tests {
                 token("f", Some(directory.path().join("absent")), None),
                 token("g", None, Some("LARDER_TEST_NEVER_SET")),
             ],
+            admins: vec!["nobody".to_owned()],
             ..Config::default()
         };
-        let errors = Access::new(&config).expect_err("nine faults");
+        let errors = Access::new(&config).expect_err("ten faults");
         let kinds: Vec<_> = errors
             .iter()
             .map(|error| match error {
@@ -662,12 +691,39 @@ mod tests {
                 AccessError::Token { .. } => "token",
                 AccessError::File { .. } => "file",
                 AccessError::Variable { .. } => "variable",
+                AccessError::Admin { .. } => "admin",
                 AccessError::Listener { .. } => "listener",
             })
             .collect();
-        let expected =
-            ["name", "name", "name", "source", "source", "token", "token", "file", "variable"];
+        let expected = [
+            "name", "name", "name", "source", "source", "token", "token", "file", "variable",
+            "admin",
+        ];
         assert_eq!(kinds, expected);
+    }
+
+    #[test]
+    fn administrators_come_from_here_or_show_a_token() {
+        let open = Config { open: true, ..Config::default() };
+        let check = |peer: &str, field: Option<&'static str>, expected: bool| {
+            let access = Access::new(&open).expect("no tokens");
+            let mut headers = HeaderMap::new();
+            if let Some(name) = field {
+                headers.insert(name, HeaderValue::from_static("127.0.0.1"));
+            }
+            let peer = peer.parse().expect("an address");
+            let admitted = access.admit(peer, &headers, "/").expect("everybody is let in");
+            assert_eq!(admitted.is_admin, expected, "{peer} {field:?}");
+        };
+        check("127.0.0.1", None, true);
+        check("::1", None, true);
+        check("192.0.2.1", None, false);
+        check("192.0.2.1", Some("x-forwarded-for"), false);
+        for field in
+            ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "via"]
+        {
+            check("127.0.0.1", Some(field), false);
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Identity {
     }
 
     /// How the client sees our root, a token's path prefix included: what absolute links start with.
-    fn base<B>(&self, request: &Request<B>, arrival: &Arrival<'_>) -> String {
+    pub(crate) fn base<B>(&self, request: &Request<B>, arrival: &Arrival<'_>) -> String {
         let prefix = arrival.admitted.prefix;
         if let Some(public) = &self.public_url {
             return format!("{public}{prefix}");

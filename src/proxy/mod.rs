@@ -71,8 +71,26 @@ pub struct Parts {
     pub memory: ByteSize,
 }
 
-/// Answers for Larder's own pages, by method and path; `None` where there is no such page.
-pub type Own = Box<dyn Fn(&Method, &str) -> Option<Response<Body>> + Send + Sync>;
+/// Larder's own pages.
+pub struct Own {
+    /// Whether a path (without a token's prefix) is an address of theirs.
+    pub claims: fn(&str) -> bool,
+    pub answer: Box<dyn Fn(Visit) -> BoxFuture<'static, Response<Body>> + Send + Sync>,
+}
+
+/// A request for one of Larder's own pages.
+#[derive(Debug)]
+pub struct Visit {
+    /// Its method, target and fields; its body is beside it.
+    pub request: Request<RequestBody>,
+    /// The target's path without a token's prefix.
+    pub path: String,
+    /// The name of the access token that was shown.
+    pub client: Option<String>,
+    pub is_admin: bool,
+    /// How the visitor sees the root of this server, without a trailing slash.
+    pub base: String,
+}
 
 /// Where Larder's own pages are. A mount that needs an address that no origin can have takes one here by a route of its own.
 const OWN_PREFIX: &str = "/-/";
@@ -187,18 +205,16 @@ impl Pipeline {
         let found = self.routes.find(identity::host(&request), admitted.path);
         let is_mounts =
             found.as_ref().is_some_and(|found| found.route.prefix.starts_with(OWN_PREFIX));
-        if admitted.path.starts_with(OWN_PREFIX)
-            && !is_mounts
-            && let Some(page) = (self.own)(request.method(), admitted.path)
-        {
-            return page.map(Content::Made);
+        let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
+        if !is_mounts && (self.own.claims)(admitted.path) {
+            let visit = self.visit(&request, upload, &arrival);
+            return (self.own.answer)(visit).await.map(Content::Made);
         }
         let Some(found) = found else {
             let detail = "Nothing is served at this address; /-/ says what is.";
             return refusal(StatusCode::NOT_FOUND, detail);
         };
         let mount = Arc::clone(&found.route.mount);
-        let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
         let ask = self.identity.ask(&request, &arrival, &found);
         let mut seen = Seen { documents: Documents::new(), settled: true };
         let mut response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
@@ -213,6 +229,26 @@ impl Pipeline {
             self.repeats.remember(chance, &question, &mut response);
         }
         response
+    }
+
+    /// The request as Larder's own pages see it.
+    fn visit(
+        &self,
+        request: &Request<RequestBody>,
+        upload: RequestBody,
+        arrival: &Arrival<'_>,
+    ) -> Visit {
+        let mut own = Request::new(upload);
+        *own.method_mut() = request.method().clone();
+        *own.uri_mut() = request.uri().clone();
+        *own.headers_mut() = request.headers().clone();
+        Visit {
+            request: own,
+            path: arrival.admitted.path.to_owned(),
+            client: arrival.admitted.client.map(str::to_owned),
+            is_admin: arrival.admitted.is_admin,
+            base: self.identity.base(request, arrival),
+        }
     }
 
     /// From the plan to the response. `Err` is a refusal or a failure, worded for the client.

@@ -4,23 +4,63 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+use std::process::ExitCode;
 
+use clap::Args;
+
+use super::{Outcome, Overrides, fail};
 use crate::config::Config;
 use crate::store::StoreError;
 use crate::store::disk::{self, Damaged, Repair, Report};
 
-/// How a report is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    Text,
-    Json,
+/// Read everything that is kept again and compare it with its digests. Stop the server first.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Verify {
+    /// Set aside what is damaged, so that it is fetched again when somebody asks for it
+    #[arg(long)]
+    repair: bool,
+    /// Tell what was found as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    pub(super) overrides: Overrides,
 }
+
+const HELP: &str = "Examples:
+  larder verify
+  larder verify --repair --json --data-dir /var/lib/larder
+
+A running server reads everything again by itself, slowly ([store] scrub_rate): what it finds is in /-/api/v1/status and /-/metrics.
+
+Exit codes: 0 all of it is right, 1 something is damaged (set aside with --repair), 2 it could not be looked at.";
+
+/// It could not be looked at; not the same as having found something.
+const CANNOT_LOOK: u8 = 2;
 
 /// Bytes after which progress is told.
 const TOLD_EVERY: u64 = 1 << 30;
 
+impl Verify {
+    pub(super) fn run(&self, config: &Config) -> Outcome {
+        let repair = if self.repair { Repair::Yes } else { Repair::No };
+        let report = match verify(config, repair) {
+            Ok(report) => report,
+            Err(error) => {
+                fail(&error);
+                return Ok(ExitCode::from(CANNOT_LOOK));
+            }
+        };
+        match self.json {
+            true => println!("{}", serde_json::to_string_pretty(&report)?),
+            false => print!("{}", text(&report)),
+        }
+        Ok(if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
 /// Looks at everything that the configuration's data directory holds. Tells how far it is on standard error if that is a terminal. Blocking.
-pub fn verify(config: &Config, repair: Repair) -> Result<Report, StoreError> {
+fn verify(config: &Config, repair: Repair) -> Result<Report, StoreError> {
     let mut told = 0;
     let mut progress = |report: &Report| {
         if report.bytes >= told + TOLD_EVERY && std::io::stderr().is_terminal() {
@@ -30,17 +70,6 @@ pub fn verify(config: &Config, repair: Repair) -> Result<Report, StoreError> {
         }
     };
     disk::verify(&config.data_dir, &config.store, repair, &mut progress)
-}
-
-/// The report as text or JSON, with a line break at its end.
-pub fn told(report: &Report, form: Form) -> String {
-    match form {
-        Form::Json => {
-            let json = serde_json::to_string_pretty(report);
-            json.expect("names and numbers have a form in JSON") + "\n"
-        }
-        Form::Text => text(report),
-    }
 }
 
 fn text(report: &Report) -> String {
@@ -97,16 +126,15 @@ mod tests {
             origin: Some("http://index.example/book".to_owned()),
         };
         let report = Report { entries: 2, blobs: 1, damaged: vec![damaged], ..Report::default() };
-        let text = told(&report, Form::Text);
+        let lines = text(&report);
         assert!(
-            text.starts_with("damaged (digest): shelf p book and others, sha256:00ff, from http://index.example/book\n"),
-            "{text}"
+            lines.starts_with("damaged (digest): shelf p book and others, sha256:00ff, from http://index.example/book\n"),
+            "{lines}"
         );
-        assert!(text.ends_with("--repair sets aside what is damaged\n"), "{text}");
-        let json: serde_json::Value =
-            serde_json::from_str(&told(&report, Form::Json)).expect("it is JSON");
+        assert!(lines.ends_with("--repair sets aside what is damaged\n"), "{lines}");
+        let json = serde_json::to_value(&report).expect("it has a form in JSON");
         assert_eq!(json["damaged"][0]["damage"], "digest");
-        let text = told(&Report::default(), Form::Text);
-        assert_eq!(text, "0 entries, 0 files, 0 bytes read\nall of it is right\n");
+        let lines = text(&Report::default());
+        assert_eq!(lines, "0 entries, 0 files, 0 bytes read\nall of it is right\n");
     }
 }

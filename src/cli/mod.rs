@@ -1,0 +1,118 @@
+//! The command line: arguments in, an exit code out. A file for each command.
+//!
+//! Commands that ask or change what is kept go by [`reach`]: to the Larder that runs by the same configuration, over its API, or to one within this process
+//! where none runs. Every command has `--help` with examples; those whose answer is data have `--json`. Left out: what any command means, which is the API's.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Loaded};
+
+mod import;
+mod overrides;
+pub mod reach;
+mod serve;
+mod show;
+mod verify;
+
+use overrides::Overrides;
+
+/// Wrong arguments or configuration; clap ends with the same code.
+const USAGE: u8 = 2;
+
+/// A caching proxy for machine-learning software: it keeps what passes through it, verifies it, and serves it again.
+#[derive(Debug, Parser)]
+#[command(name = "larder", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    /// Print the effective configuration, and where each value came from.
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(Overrides),
+    #[command(subcommand)]
+    Import(import::Import),
+    Show(show::Show),
+    Verify(verify::Verify),
+    /// Print the version.
+    Version,
+}
+
+const CONFIG_EXAMPLES: &str = "Examples:
+  larder config
+  larder config --config larder.toml      checks the file; every fault is told at once
+
+A value is taken from, in rising order: the built-in defaults, the file, the environment (LARDER_SECTION__KEY), flags.";
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 ended as told, 1 failed while running, 2 wrong arguments or configuration.";
+
+/// What a command comes to, or why it failed.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(serve) => on_loaded(serve.overrides, |loaded| serve::run(loaded.config)),
+        Command::Config(overrides) => on_loaded(overrides, |loaded| {
+            print!("{}", loaded.to_toml());
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Import(import::Import::HfCache(import)) => {
+            let overrides = import.overrides.clone();
+            on_loaded(overrides, |loaded| import.run(loaded.config))
+        }
+        Command::Show(show) => asking(show.overrides.clone(), show.run()),
+        Command::Verify(verify) => {
+            let overrides = verify.overrides.clone();
+            on_loaded(overrides, |loaded| verify.run(&loaded.config))
+        }
+        Command::Version => {
+            println!("larder {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Reads the configuration and goes on with it, or tells every fault.
+fn on_loaded(overrides: Overrides, go_on: impl FnOnce(Loaded) -> Outcome) -> ExitCode {
+    match overrides.load() {
+        Ok(loaded) => go_on(loaded).unwrap_or_else(|error| fail(error.as_ref())),
+        Err(faults) => {
+            eprintln!("larder: {faults}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Goes on with a [`reach::Reach`], and ends it, whatever came of it.
+fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outcome) -> ExitCode {
+    on_loaded(overrides, |loaded| {
+        let config: Config = loaded.config;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let reach = reach::Reach::find(config).await?;
+            let outcome = command(&reach).await;
+            reach.close().await;
+            outcome
+        })
+    })
+}
+
+/// Tells an error and what caused it, one line.
+fn fail(error: &dyn Error) -> ExitCode {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    eprintln!("larder: {message}");
+    ExitCode::FAILURE
+}
