@@ -81,6 +81,11 @@ impl CacheKey {
         self.part(1) == "p"
     }
 
+    /// Whether it is one client's own.
+    pub fn is_credentials(&self) -> bool {
+        self.part(1).starts_with('c')
+    }
+
     fn part(&self, index: usize) -> &str {
         self.0.split(SEPARATOR).nth(index).unwrap_or_default()
     }
