@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
+use crate::cache::witness::Notebook;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
@@ -158,6 +159,7 @@ impl Wired {
             Arc::clone(&store),
             upstream,
             clock.clone(),
+            Arc::new(Notebook::default()),
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
@@ -270,6 +272,7 @@ pub async fn import(
         store,
         Arc::new(source),
         clock.clone(),
+        Arc::new(Notebook::default()),
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
     );

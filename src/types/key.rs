@@ -99,6 +99,11 @@ impl CacheKey {
         self.part(1) == "p"
     }
 
+    /// Whether it is one client's own.
+    pub fn is_credentials(&self) -> bool {
+        self.part(1).starts_with('c')
+    }
+
     /// Who may be answered from what is kept under it. `None`: no key of this program's making.
     pub fn audience(&self) -> Option<Audience> {
         Audience::decode(self.part(1))
