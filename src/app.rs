@@ -18,6 +18,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::api::Resource;
+use crate::admin::api::entries::Entries;
+use crate::admin::api::fills::Fills;
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
@@ -28,6 +31,7 @@ use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::keep::Keeper;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
@@ -151,6 +155,7 @@ impl Wired {
         let store = open_store(&config, &clock, tasks)?;
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
+        let words = routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
@@ -167,6 +172,9 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
+        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
+        let resources: Vec<Arc<dyn Resource>> =
+            vec![Arc::new(Entries(keeper.clone())), Arc::new(Fills(keeper))];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
@@ -176,7 +184,7 @@ impl Wired {
             clock,
             routes,
             access,
-            own: own_pages(Admin::new(state, Vec::new(), scrape)),
+            own: own_pages(Admin::new(state, resources, scrape)),
         }));
         Ok(Self { handler, phase })
     }

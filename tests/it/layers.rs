@@ -41,7 +41,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
+    ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
+    ("admin", &["types", "clock", "cache", "keep", "store", "policy", "server"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.

@@ -18,6 +18,8 @@ use serde::Serialize;
 use super::visit::{Right, Visit};
 use crate::server::{Body, RequestBody};
 
+pub mod entries;
+pub mod fills;
 mod template;
 
 pub use template::Template;
