@@ -7,12 +7,19 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use http::StatusCode;
 
 use crate::config::{Config, Loaded};
 
+mod fills;
+mod gc;
 mod import;
+mod lines;
+mod ls;
 mod overrides;
+mod pin;
 pub mod reach;
+mod rm;
 mod serve;
 mod show;
 mod verify;
@@ -38,7 +45,13 @@ enum Command {
     Config(Overrides),
     #[command(subcommand)]
     Import(import::Import),
+    Ls(ls::Ls),
     Show(show::Show),
+    Rm(rm::Rm),
+    Gc(gc::Gc),
+    Pin(pin::Pin),
+    Unpin(pin::Unpin),
+    Fills(fills::Fills),
     Verify(verify::Verify),
     /// Print the version.
     Version,
@@ -68,7 +81,13 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Ls(ls) => asking(ls.overrides.clone(), ls.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
+        Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
+        Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),
+        Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
+        Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),
+        Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
@@ -106,7 +125,7 @@ fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outc
 }
 
 /// Tells an error and what caused it, one line.
-fn fail(error: &dyn Error) -> ExitCode {
+fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -114,5 +133,11 @@ fn fail(error: &dyn Error) -> ExitCode {
         cause = error.source();
     }
     eprintln!("larder: {message}");
-    ExitCode::FAILURE
+    match error.downcast_ref() {
+        // A name that nobody understands is an argument like another.
+        Some(reach::ReachError::Refused { status: StatusCode::BAD_REQUEST, .. }) => {
+            ExitCode::from(USAGE)
+        }
+        _ => ExitCode::FAILURE,
+    }
 }
