@@ -49,6 +49,9 @@ mod rendering;
 mod repeat;
 pub mod routes;
 pub mod target;
+mod visit;
+
+pub use visit::{Visit, Visitor};
 
 /// The handler that turns requests into responses.
 #[derive(Debug)]
@@ -76,20 +79,6 @@ pub struct Own {
     /// Whether a path (without a token's prefix) is an address of theirs.
     pub claims: fn(&str) -> bool,
     pub answer: Box<dyn Fn(Visit) -> BoxFuture<'static, Response<Body>> + Send + Sync>,
-}
-
-/// A request for one of Larder's own pages.
-#[derive(Debug)]
-pub struct Visit {
-    /// Its method, target and fields; its body is beside it.
-    pub request: Request<RequestBody>,
-    /// The target's path without a token's prefix.
-    pub path: String,
-    /// The name of the access token that was shown.
-    pub client: Option<String>,
-    pub is_admin: bool,
-    /// How the visitor sees the root of this server, without a trailing slash.
-    pub base: String,
 }
 
 /// Where Larder's own pages are. A mount that needs an address that no origin can have takes one here by a route of its own.
@@ -188,7 +177,7 @@ impl Pipeline {
 
     /// One request from top to bottom.
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         mut request: Request<RequestBody>,
         peer: Peer,
         chance: Option<Chance>,
@@ -207,7 +196,7 @@ impl Pipeline {
             found.as_ref().is_some_and(|found| found.route.prefix.starts_with(OWN_PREFIX));
         let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
         if !is_mounts && (self.own.claims)(admitted.path) {
-            let visit = self.visit(&request, upload, &arrival);
+            let visit = Visit::new(self, &request, upload, &arrival);
             return (self.own.answer)(visit).await.map(Content::Made);
         }
         let Some(found) = found else {
@@ -229,26 +218,6 @@ impl Pipeline {
             self.repeats.remember(chance, &question, &mut response);
         }
         response
-    }
-
-    /// The request as Larder's own pages see it.
-    fn visit(
-        &self,
-        request: &Request<RequestBody>,
-        upload: RequestBody,
-        arrival: &Arrival<'_>,
-    ) -> Visit {
-        let mut own = Request::new(upload);
-        *own.method_mut() = request.method().clone();
-        *own.uri_mut() = request.uri().clone();
-        *own.headers_mut() = request.headers().clone();
-        Visit {
-            request: own,
-            path: arrival.admitted.path.to_owned(),
-            client: arrival.admitted.client.map(str::to_owned),
-            is_admin: arrival.admitted.is_admin,
-            base: self.identity.base(request, arrival),
-        }
     }
 
     /// From the plan to the response. `Err` is a refusal or a failure, worded for the client.
