@@ -22,6 +22,7 @@ use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
+use crate::cache::witness::Notebook;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
@@ -160,6 +161,7 @@ impl Wired {
             Arc::clone(&store),
             upstream,
             clock.clone(),
+            Arc::new(Notebook::default()),
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
@@ -277,6 +279,7 @@ pub async fn import(
         store,
         Arc::new(source),
         clock.clone(),
+        Arc::new(Notebook::default()),
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
     );

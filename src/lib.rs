@@ -20,6 +20,7 @@
 //! | [`clock`] | the only reader of wall time | types |
 //! | [`telemetry`] | log and metric set-up | nothing of ours |
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
+//! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`policy`] | facts and time in, verdict out; pure | types |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
@@ -73,7 +74,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -87,6 +88,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ecosystem;
+pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod import;

@@ -10,11 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed};
+use crate::ecosystem::naming::Naming;
 use crate::policy::Verdict;
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
 pub mod huggingface;
+pub mod naming;
 pub mod oci;
 pub mod origin;
 pub mod past;
@@ -45,6 +47,11 @@ pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
     /// The instant that a path below the mount names within itself, as it is written there: for clients that cannot put one before the mount.
     fn instant_in<'a>(&self, path: &'a str) -> Option<&'a str> {
         let _ = path;
+        None
+    }
+
+    /// Its words for what it keeps. `None`: it keeps nothing that a person would name.
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
         None
     }
 }

@@ -18,6 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("clock", &["types"]),
     ("telemetry", &[]),
     ("semantics", &["types"]),
+    ("formats", &[]),
     ("policy", &["types"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
@@ -45,7 +46,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "policy", "ecosystem"];
+const PURE: &[&str] = &["types", "semantics", "formats", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

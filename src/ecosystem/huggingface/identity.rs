@@ -7,7 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ecosystem::huggingface::info::{Info, Rule};
+use crate::ecosystem::huggingface::naming::SCHEME;
+use crate::ecosystem::huggingface::repository::{Repository, RepositoryType};
 use crate::types::Timestamp;
+use crate::types::event::{Kind, What};
 
 /// The longest number that is believed.
 const MOST_BYTES: usize = 64;
@@ -54,6 +57,37 @@ impl Identity {
         let created = created.filter(|text| !text.starts_with(UNDATED));
         Some(Self { id: id.filter(is_plain)?, created: created.and_then(Timestamp::from_text) })
     }
+}
+
+/// What happened to the identity behind a name: another repository stands there, or the same one is called otherwise.
+pub(super) fn changes(repository: &Repository, previous: Option<&Info>, now: &Info) -> Vec<What> {
+    let Some(previous) = previous else { return Vec::new() };
+    let subject = match repository.kind {
+        RepositoryType::Models => format!("{SCHEME}:{}", repository.id()),
+        _ => format!("{SCHEME}:{repository}"),
+    };
+    let id = |info: &Info| info.identity.as_ref().map(|identity| identity.id.clone());
+    let newcomer = |info: &Info| info.stranger.as_ref().map(|one| one.identity.id.clone());
+    let mut told = Vec::new();
+    if let (Some(known), Some(stranger)) = (id(now), newcomer(now))
+        && newcomer(previous).as_ref() != Some(&stranger)
+    {
+        let what = What::new(Kind::IdentityChanged, subject.clone()).before(known).after(stranger);
+        told.push(what.detail("what was kept of the known repository is served on"));
+    }
+    if let (Some(known), Some(now_known)) = (id(previous), id(now))
+        && known != now_known
+    {
+        let what = What::new(Kind::IdentityChanged, subject.clone()).before(known).after(now_known);
+        told.push(what.detail("the other repository has taken over"));
+    }
+    if previous.text != now.text
+        && let (Some(before), Some(after)) = (previous.called(), now.called())
+        && before != after
+    {
+        told.push(What::new(Kind::Renamed, subject).before(before).after(after));
+    }
+    told
 }
 
 impl Info {

@@ -17,7 +17,7 @@ use crate::cache::lookup::{
 };
 use crate::ecosystem::Ask;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, IdentityRule, Settings};
-use crate::ecosystem::huggingface::identity::{Identity, Stranger};
+use crate::ecosystem::huggingface::identity::{self, Identity, Stranger};
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
 use crate::ecosystem::huggingface::word::Word;
@@ -129,11 +129,16 @@ pub(super) struct Rule {
     pub(super) expected: Option<String>,
     /// Commits that are remembered.
     pub(super) history: usize,
+    /// Whether changes of identity are told of: they are once, with the repository's own document.
+    pub(super) tells: bool,
 }
+
+/// What the names of repositories' own documents begin with.
+const REPOSITORY_NAME: &str = "repo/";
 
 /// The document of a repository. For the past, what is kept is taken as it is, unless somebody's right depends on what the hub says today.
 pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
-    let name = format!("repo/{repository}");
+    let name = format!("{REPOSITORY_NAME}{repository}");
     let path = repository.api_path();
     let how = (reach.settings.ref_ttl, reach::demand(ask));
     let document = described(reach, repository, &name, &path, how, None);
@@ -181,7 +186,7 @@ fn described(
         Audience::Credential(_) => IdentityRule::Follow,
         Audience::Public | Audience::Service => identity,
     };
-    let rule = Rule { identity, expected, history };
+    let rule = Rule { identity, expected, history, tells: name.starts_with(REPOSITORY_NAME) };
     let how = Reading {
         keep: Arc::new(KeepInfo { reach: reach.clone(), repository: repository.clone(), rule }),
         admit: Arc::new(AdmitFacts::of(reach, fresh_for)),
@@ -267,9 +272,17 @@ struct Said {
     disabled: Option<bool>,
 }
 
+impl Info {
+    /// What the hub calls it, which is another name than the one that was asked for where that leads on.
+    pub(super) fn called(&self) -> Option<String> {
+        let said: Said = serde_json::from_str(self.text.as_deref()?).ok()?;
+        said.id.or(said.model_id)
+    }
+}
+
 impl Keep for KeepInfo {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        Info::from_bytes(kept).map(Parsed::new)
+        Info::read(kept).map(Parsed::new)
     }
 
     fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
@@ -290,7 +303,11 @@ impl Keep for KeepInfo {
         };
         // Anybody can ask for names that do not exist, or that are not theirs to see.
         let bytes = if info.text.is_some() { info.to_bytes() } else { Bytes::new() };
-        Ok(Kept { bytes, parsed: Parsed::new(info), follow })
+        let told = match self.rule.tells {
+            true => identity::changes(&self.repository, previous, &info),
+            false => Vec::new(),
+        };
+        Ok(Kept { follow, ..Kept::alone(bytes, Parsed::new(info)) }.telling(told))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
@@ -373,12 +390,12 @@ struct FormerInfo {
 const INFO_VERSION: u8 = 2;
 
 impl Info {
-    fn to_bytes(&self) -> Bytes {
+    pub(super) fn to_bytes(&self) -> Bytes {
         let written = postcard::to_extend(self, vec![INFO_VERSION]);
         written.expect("postcard writes any value of these types to memory").into()
     }
 
-    fn from_bytes(kept: &Bytes) -> Result<Self, String> {
+    pub(super) fn read(kept: &Bytes) -> Result<Self, String> {
         if let Some((&INFO_VERSION, row)) = kept.split_first() {
             return postcard::from_bytes(row).map_err(|error| error.to_string());
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::cache::failure::Failure;
+use crate::ecosystem::naming::Naming;
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
@@ -29,6 +30,7 @@ mod lfs;
 pub(crate) mod links;
 mod listing;
 mod manifest;
+pub mod naming;
 mod ollama;
 mod pass;
 mod past;
@@ -125,6 +127,10 @@ impl Ecosystem for Hub {
 
     fn has_past(&self) -> bool {
         true
+    }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words))
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use crate::cache::failure::Failure;
+use crate::ecosystem::naming::Naming;
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
@@ -26,6 +27,7 @@ mod explain;
 pub mod limits;
 pub(crate) mod manifest;
 pub(crate) mod name;
+pub mod naming;
 mod past;
 mod pattern;
 mod ping;
@@ -153,5 +155,9 @@ impl Ecosystem for Registries {
     fn instant_in<'a>(&self, path: &'a str) -> Option<&'a str> {
         let at = path.find("v2/")?;
         place::instant_in(&self.settings, &path[at + "v2/".len()..]).map(|(instant, _)| instant)
+    }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words::of(&self.settings)))
     }
 }

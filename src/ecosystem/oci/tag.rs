@@ -66,7 +66,8 @@ impl Pointer {
         postcard::to_stdvec(&row).map(Bytes::from).map_err(|error| error.to_string())
     }
 
-    fn from_bytes(kept: &[u8]) -> Result<Self, String> {
+    /// Reads the kept form.
+    pub fn read(kept: &Bytes) -> Result<Self, String> {
         let row = Row::read(kept).map_err(|error| error.to_string())?;
         let digest = |text: &str| name::digest(text).map_err(|error| error.to_string());
         let moves =
@@ -237,7 +238,7 @@ impl Admit for AdmitTag {
 
 impl Keep for KeepTag {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        Pointer::from_bytes(kept).map(Parsed::new)
+        Pointer::read(kept).map(Parsed::new)
     }
 
     fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
@@ -394,13 +395,13 @@ mod tests {
         };
         let read = |moves| {
             let kept = postcard::to_stdvec(&former(moves)).expect("a row");
-            Pointer::from_bytes(&kept).expect("it reads")
+            Pointer::read(&kept.into()).expect("it reads")
         };
         let pointer = read(1);
         assert_eq!((pointer.size, pointer.history.len(), pointer.is_cut), (Some(7), 1, false));
         assert!(read(FORMER_MOVES).is_cut);
         let cut = Pointer { is_cut: true, ..pointer };
-        let again = Pointer::from_bytes(&cut.to_bytes().expect("a row")).expect("it reads");
+        let again = Pointer::read(&cut.to_bytes().expect("a row")).expect("it reads");
         assert_eq!(again, cut);
         assert_eq!(again.as_of(Timestamp(4)), Err(Unknown::CutBefore(Timestamp(5))));
     }

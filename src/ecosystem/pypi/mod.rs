@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::cache::failure::Failure;
+use crate::ecosystem::naming::Naming;
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 
@@ -24,6 +25,7 @@ pub mod links;
 mod listing;
 mod merge;
 pub mod name;
+pub mod naming;
 mod offer;
 pub mod page;
 pub(crate) mod parse_html;
@@ -108,6 +110,10 @@ impl Ecosystem for Index {
 
     fn has_past(&self) -> bool {
         true
+    }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words::of(&self.settings)))
     }
 }
 
