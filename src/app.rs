@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
@@ -32,6 +33,7 @@ use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
 use crate::server::{Body, Handler, Peer, RequestBody, Server, ServerError, limits};
+use crate::snapshots::Snapshots;
 use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
@@ -163,6 +165,10 @@ impl Wired {
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
+        let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
+        let snapshots = Arc::new(snapshots);
+        let resources: Vec<Arc<dyn Resource>> =
+            vec![Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone()))];
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
@@ -176,7 +182,8 @@ impl Wired {
             clock,
             routes,
             access,
-            own: own_pages(Admin::new(state, Vec::new(), scrape)),
+            own: own_pages(Admin::new(state, resources, scrape)),
+            snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
     }
@@ -291,6 +298,7 @@ pub async fn import(
             claims: |_| false,
             answer: Box::new(|_| unreachable!("nothing is claimed")),
         },
+        snapshots: Arc::new(|_| None),
     });
     let report = Import { cache, handler: Arc::new(handler), folder, origin }.run().await;
     // What was verified is being written down: all of it, before anything is ended.

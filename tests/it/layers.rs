@@ -50,7 +50,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
+    ("snapshots", &["types", "store"]),
+    ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.

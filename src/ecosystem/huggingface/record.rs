@@ -106,13 +106,13 @@ fn look(at: Settled, ask: &Ask, revision: Revision) -> Step {
     let of_commit = Revision::Commit(at.commit.clone());
     let mut documents = vec![
         whole.clone(),
-        info::revision_document(&at.reach, &at.repository, &of_commit, ask),
+        info::revision_document(&at.reach, &at.repository, &of_commit, None, ask),
         tree::document(&at.reach, &at.repository, &at.commit),
     ];
     if let Revision::Name(name) = &revision
         && **name != *MAIN
     {
-        documents.push(info::revision_document(&at.reach, &at.repository, &revision, ask));
+        documents.push(info::revision_document(&at.reach, &at.repository, &revision, None, ask));
     }
     Step::Need {
         documents,
