@@ -91,5 +91,6 @@ pub mod semantics;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 pub mod types;
 pub mod upstream;

@@ -43,7 +43,7 @@ use crate::types::{BlobId, ByteSize, CacheKey, Digest, Timestamp};
 
 mod blobs;
 mod check;
-mod device;
+pub(crate) mod device;
 mod evict;
 pub(crate) mod head;
 mod index;
@@ -466,4 +466,4 @@ impl fmt::Debug for Now {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
