@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Loaded};
 
 mod import;
+mod log;
 mod overrides;
 pub mod reach;
 mod serve;
@@ -38,6 +39,7 @@ enum Command {
     Config(Overrides),
     #[command(subcommand)]
     Import(import::Import),
+    Log(log::Log),
     Show(show::Show),
     Verify(verify::Verify),
     /// Print the version.
@@ -68,6 +70,7 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Log(log) => log.run(),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
@@ -103,6 +106,11 @@ fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outc
             outcome
         })
     })
+}
+
+/// Ends a command that needs no configuration.
+fn ended(outcome: Outcome) -> ExitCode {
+    outcome.unwrap_or_else(|error| fail(error.as_ref()))
 }
 
 /// Tells an error and what caused it, one line.

@@ -50,7 +50,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
+    ("trace", &["types", "clock", "store", "cache"]),
+    ("admin", &["types", "clock", "cache", "store", "policy", "server", "trace"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.
