@@ -28,9 +28,10 @@
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`snapshots`] | names for instants of the past | types, store |
-//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, snapshots, server's `Handler` |
+//! | [`admin`] | Larder's own pages and API under `/-/` | cache, store, policy, snapshots, trace, server's `Handler` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -101,5 +102,6 @@ pub mod server;
 pub mod snapshots;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 pub mod types;
 pub mod upstream;

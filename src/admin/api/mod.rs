@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::visit::{Right, Visit, Visitor};
 use crate::server::{Body, RequestBody};
 
+pub mod log;
 mod snapshots;
 mod template;
 
