@@ -18,8 +18,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::api::Resource;
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
+use crate::bundle::offline::Build;
+use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -165,6 +168,10 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
+        let resources: Vec<Arc<dyn Resource>> = vec![Arc::new(Bundles {
+            store: Arc::clone(&store),
+            build: offline(&config, &clock, secret, tasks),
+        })];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
@@ -174,7 +181,7 @@ impl Wired {
             clock,
             routes,
             access,
-            own: own_pages(Admin::new(state, Vec::new(), scrape)),
+            own: own_pages(Admin::new(state, resources, scrape)),
         }));
         Ok(Self { handler, phase })
     }
@@ -214,6 +221,39 @@ impl Inside {
         self.tasks.transfers.wait().await;
         self.tasks.wind_up().await;
     }
+}
+
+/// Makes Larders like this one that have no way out, for whoever wants to know what can be answered without: only what is public, or granted to
+/// everybody, since nobody shows them a credential.
+fn offline(config: &Config, clock: &Clock, secret: [u8; 32], tasks: &Tasks) -> Build {
+    let (config, clock) = (config.clone(), clock.clone());
+    let (transfers, stop) = (tasks.transfers.clone(), tasks.stop_transfers.clone());
+    Arc::new(move |store, upstream| {
+        let cache = Cache::new(
+            config.cache.clone(),
+            store,
+            upstream,
+            clock.clone(),
+            transfers.clone(),
+            stop.clone(),
+        );
+        // The settings were found good when the server that serves was built; what is wrong with them since leaves fewer mounts.
+        let routes = routes(&config, &Signer::new(secret)).or_else(|_| Routes::new(Vec::new()));
+        let access = Access::new(&access::Config::default());
+        Arc::new(Proxy::new(proxy::Parts {
+            memory: ByteSize(0),
+            secret,
+            public_url: config.public_url.clone(),
+            cache,
+            clock: clock.clone(),
+            routes: routes.expect("no routes are no conflict"),
+            access: access.expect("the built-in settings are good"),
+            own: proxy::Own {
+                claims: |_| false,
+                answer: Box::new(|_| unreachable!("nothing is claimed")),
+            },
+        }))
+    })
 }
 
 /// Hands the visits that `proxy` has let in to Larder's own pages.

@@ -26,8 +26,10 @@
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
+//! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -77,9 +79,11 @@
 pub mod admin;
 pub mod app;
 pub mod banner;
+pub mod bundle;
 pub mod cache;
 pub mod cli;
 pub mod clock;
+pub mod collect;
 pub mod config;
 pub mod ecosystem;
 #[cfg(any(test, feature = "fuzzing"))]

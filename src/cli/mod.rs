@@ -10,12 +10,15 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Loaded};
 
+mod check;
 mod import;
 mod overrides;
+mod pull;
 pub mod reach;
 mod serve;
 mod show;
 mod verify;
+mod wanted;
 
 use overrides::Overrides;
 
@@ -36,8 +39,10 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Check(check::Check),
     #[command(subcommand)]
     Import(import::Import),
+    Pull(pull::Pull),
     Show(show::Show),
     Verify(verify::Verify),
     /// Print the version.
@@ -64,10 +69,12 @@ pub fn run() -> ExitCode {
             print!("{}", loaded.to_toml());
             Ok(ExitCode::SUCCESS)
         }),
+        Command::Check(check) => asking(check.overrides.clone(), check.run()),
         Command::Import(import::Import::HfCache(import)) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
@@ -103,6 +110,12 @@ fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outc
             outcome
         })
     })
+}
+
+/// Tells what is wrong with the arguments, or with a file that they name.
+fn misused(error: &dyn Error) -> ExitCode {
+    fail(error);
+    ExitCode::from(USAGE)
 }
 
 /// Tells an error and what caused it, one line.
