@@ -24,6 +24,7 @@ use crate::banner;
 use crate::bundle::offline::Build;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
+use crate::cache::witness::Notebook;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
@@ -161,6 +162,7 @@ impl Wired {
             Arc::clone(&store),
             upstream,
             clock.clone(),
+            Arc::new(Notebook::default()),
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
@@ -234,6 +236,7 @@ fn offline(config: &Config, clock: &Clock, secret: [u8; 32], tasks: &Tasks) -> B
             store,
             upstream,
             clock.clone(),
+            Arc::new(Notebook::default()),
             transfers.clone(),
             stop.clone(),
         );
@@ -310,6 +313,7 @@ pub async fn import(
         store,
         Arc::new(source),
         clock.clone(),
+        Arc::new(Notebook::default()),
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
     );

@@ -12,6 +12,7 @@ use crate::ecosystem::huggingface::xet::chunks;
 use crate::ecosystem::huggingface::{links, route, tree};
 use crate::ecosystem::oci::{manifest, name as image};
 use crate::ecosystem::pypi::{name as project, parse_html, parse_json};
+use crate::formats::{self, Reading};
 use crate::proxy::target;
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::semantics::range;
@@ -46,6 +47,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", run: config },
     Target { name: "record", run: record },
     Target { name: "head", run: head },
+    Target { name: "safetensors", run: safetensors },
+    Target { name: "gguf", run: gguf },
 ];
 
 fn address() -> Url {
@@ -211,6 +214,33 @@ fn head(bytes: &[u8]) {
     let Some(read) = head::decode(bytes) else { return };
     let again = head::decode(&head::encode(&read)).expect("what was written can be read");
     assert_eq!((again.status, again.headers), (read.status, read.headers));
+}
+
+/// As the beginning of a file of any size, and as a whole file.
+fn safetensors(bytes: &[u8]) {
+    let size = bytes.len() as u64;
+    match formats::safetensors::read(bytes, None) {
+        Reading::Needs(more) => assert!(more > size),
+        Reading::Read(header) => assert!(header.data_at <= size),
+        Reading::Broken(_) => {}
+    }
+    match formats::safetensors::read(bytes, Some(size)) {
+        Reading::Needs(more) => panic!("{more} bytes of {size} are needed"),
+        Reading::Read(header) => assert_eq!(header.data_at + header.data_bytes, size),
+        Reading::Broken(_) => {}
+    }
+}
+
+fn gguf(bytes: &[u8]) {
+    let size = bytes.len() as u64;
+    if let Reading::Needs(more) = formats::gguf::read(bytes, None) {
+        assert!(more > size);
+    }
+    match formats::gguf::read(bytes, Some(size)) {
+        Reading::Needs(more) => panic!("{more} bytes of {size} are needed"),
+        Reading::Read(header) => assert!(header.tensors.is_empty() || header.data_at <= size),
+        Reading::Broken(_) => {}
+    }
 }
 
 #[cfg(test)]

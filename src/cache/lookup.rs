@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::types::{Audience, CacheKey, Digest, Head, Timestamp};
+use crate::types::{Audience, CacheKey, Digest, Head, Timestamp, What};
 use crate::upstream::{Hop, OriginRequest};
 
 /// One thing to be had from the cache.
@@ -189,6 +189,12 @@ pub trait Keep: Send + Sync + fmt::Debug {
         None
     }
 
+    /// What the document is about, as [`What::subject`] names things. With it, that the document appears, vanishes, is withdrawn and comes back are
+    /// events, which the cache tells of; an adapter that sees such in its answers tells of it in [`Kept::events`].
+    fn subject(&self) -> Option<String> {
+        None
+    }
+
     /// Records that upstream no longer has it (every origin said 404 or 410). `None`: nothing to record.
     fn absent(&self, previous: &Parsed, now: Timestamp) -> Option<Kept>;
 }
@@ -245,12 +251,21 @@ pub struct Kept {
     pub parsed: Parsed,
     /// What belongs to it and should be kept with it: fetched in the background, where it is not kept yet.
     pub follow: Vec<Follow>,
+    /// What has happened since what was kept before.
+    pub events: Vec<What>,
 }
 
 impl Kept {
     /// A document that leads to nothing else.
     pub const fn alone(bytes: Bytes, parsed: Parsed) -> Self {
-        Self { bytes, parsed, follow: Vec::new() }
+        Self { bytes, parsed, follow: Vec::new(), events: Vec::new() }
+    }
+
+    /// With what has happened.
+    #[must_use]
+    pub fn telling(mut self, events: Vec<What>) -> Self {
+        self.events = events;
+        self
     }
 }
 

@@ -23,6 +23,7 @@ use crate::cache::edition::Edition;
 use crate::cache::exchange::Exchanges;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fills;
+use crate::cache::witness::Witness;
 use crate::clock::Clock;
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::{Store, StoreError};
@@ -43,6 +44,7 @@ mod flight;
 mod follow;
 pub mod found;
 pub mod lookup;
+pub mod witness;
 
 /// Settings of the cache, `[cache]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) upstream: Arc<dyn Upstream>,
     pub(crate) clock: Clock,
+    pub(crate) witness: Arc<dyn Witness>,
     /// Transfers and revalidations run here, so that they outlive clients and shutdown can wait for them.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the time to drain is over.
@@ -146,6 +149,7 @@ impl Cache {
         store: Arc<dyn Store>,
         upstream: Arc<dyn Upstream>,
         clock: Clock,
+        witness: Arc<dyn Witness>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -160,6 +164,7 @@ impl Cache {
             store,
             upstream,
             clock,
+            witness,
             tasks,
             stop,
             documents,

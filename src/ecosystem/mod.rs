@@ -10,11 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed};
+use crate::ecosystem::naming::Naming;
 use crate::policy::Verdict;
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
 pub mod huggingface;
+pub mod naming;
 pub mod oci;
 pub mod origin;
 pub mod pypi;
@@ -29,6 +31,11 @@ pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
 
     /// Words a failure for this protocol's clients.
     fn explain(&self, ask: &Ask, failure: &Failure) -> Reply;
+
+    /// Its words for what it keeps. `None`: it keeps nothing that a person would name.
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        None
+    }
 }
 
 /// A request as an adapter sees it. The path was checked: no dot segments, no control characters, valid UTF-8 after decoding.

@@ -1,6 +1,7 @@
 //! Pure values that every layer speaks: no I/O, no clock, nothing of ours imported.
 
 pub mod digest;
+pub mod event;
 pub mod head;
 pub mod key;
 pub mod presence;
@@ -10,6 +11,7 @@ pub mod size;
 pub mod time;
 
 pub use digest::{Algorithm, BlobId, Digest, Hasher};
+pub use event::{Event, What};
 pub use head::Head;
 pub use key::{Audience, CacheKey};
 pub use presence::Presence;

@@ -1,8 +1,10 @@
 """Larder itself: its release binary, its defaults."""
 
 import shutil
+import time
 
-from machine import Process, SERVER_CORE, free_port
+from load import fetch, fetch_tls
+from machine import Failed, Process, SERVER_CORE, free_port
 from peers import write_config
 
 
@@ -23,10 +25,23 @@ class Larder:
         # With a certificate this listener speaks TLS and nothing else.
         self.tls_port = self.port
         self.base = f"http://127.0.0.1:{self.port}"
+        # It listens before it has opened its data, and whoever comes meanwhile waits. What that takes is no part of a download.
+        if tls:
+            fetch_tls(self.port, "/-/health")
+        else:
+            fetch(f"{self.base}/-/health")
 
     def file(self, path):
         """The address of a file of the origin's: by the mount that any HTTP origin can have."""
         return f"/generic/files{path}"
+
+    def wait_until_kept(self, path):
+        """Until a file just fetched is on the disk, and served from there."""
+        deadline = time.monotonic() + 120
+        while "hit" not in fetch(self.base + path, method="HEAD")[1].get("Cache-Status", ""):
+            if time.monotonic() > deadline:
+                raise Failed(f"{path} is not kept")
+            time.sleep(0.02)
 
     def close(self):
         self.process.stop()

@@ -63,6 +63,8 @@ def of_size(bench, servers, size, path):
     """Up to a megabyte wrk asks on eight connections; beyond, readers that drop what comes, on as many as a second has use for."""
     for server in servers:
         drain(server.port, [server.file(path)])
+        if server.name == "larder":
+            server.wait_until_kept(server.file(path))
 
     def small(server):
         sample = measured(server.process, lambda: wrk(server.base + server.file(path), 8, bench.seconds))

@@ -14,7 +14,8 @@ use crate::cache::lookup::{
 };
 use crate::cache::{Cache, Parts, follow};
 use crate::store::{Change, Entry, INLINE_LIMIT_BYTES, Stored};
-use crate::types::{BlobId, Head, Presence, Timestamp};
+use crate::types::event::Kind;
+use crate::types::{BlobId, Head, Presence, Timestamp, What};
 use crate::upstream::request::Retries;
 use crate::upstream::{OriginRequest, OriginResponse};
 
@@ -87,6 +88,7 @@ struct Now {
     /// Its kept bytes, where they are new.
     body: Option<Bytes>,
     follow: Vec<Follow>,
+    events: Vec<What>,
 }
 
 /// What there is to write down.
@@ -100,7 +102,7 @@ struct Draft {
 impl Now {
     /// The same content under a renewed entry.
     const fn renewed(loaded: Arc<Loaded>) -> Self {
-        Self { loaded, body: None, follow: Vec::new() }
+        Self { loaded, body: None, follow: Vec::new(), events: Vec::new() }
     }
 }
 
@@ -117,7 +119,7 @@ impl Refresh {
         };
         let status = self.status;
         match outcome {
-            Ok(Now { loaded, body, mut follow }) => {
+            Ok(Now { loaded, body, mut follow, events }) => {
                 follow.extend(self.document.keep.belongings(&loaded.parsed));
                 let key = self.document.lookup.key.clone();
                 self.parts.documents.absent.invalidate(&key);
@@ -125,6 +127,7 @@ impl Refresh {
                 self.parts.documents.remember(&key, &loaded);
                 self.parts.edition.turn();
                 pilot.publish(Refreshed { outcome: Ok(Arc::clone(&loaded)), status });
+                self.tell(&loaded, events).await;
                 self.write_down(&loaded, body, beside).await;
                 follow::start(&self.parts, follow);
             }
@@ -366,7 +369,47 @@ impl Refresh {
             loaded: Arc::new(loaded),
             body: (!unchanged).then_some(kept.bytes),
             follow: kept.follow,
+            events: kept.events,
         }
+    }
+
+    /// Tells of what has happened, and waits until that is durable: whatever stops us between the two, what is written down of the document later
+    /// was told of; at worst it is told of twice. What one client's own credential opens is not the world's: nothing is told of it.
+    async fn tell(&self, loaded: &Loaded, changes: Vec<What>) {
+        let key = &self.document.lookup.key;
+        if key.is_credentials() || loaded.entry.body.is_empty() {
+            return;
+        }
+        let mut all: Vec<What> = self.change_of_presence(loaded).into_iter().collect();
+        all.extend(changes);
+        if !all.is_empty() {
+            let now = self.parts.clock.now();
+            let events = all.into_iter().map(|what| what.at(now, key.space())).collect();
+            self.parts.witness.witness(events).await;
+        }
+    }
+
+    /// That a document with a name has come, gone, or come back.
+    fn change_of_presence(&self, loaded: &Loaded) -> Option<What> {
+        let before = self.previous.as_ref().map(|loaded| loaded.entry.presence);
+        let (kind, status) = match (before, loaded.entry.presence) {
+            (None, _) => (Kind::Appeared, None),
+            (Some(Presence::Gone { .. }), Presence::Present) => (Kind::Returned, None),
+            (Some(Presence::Withdrawn { .. }), Presence::Present) => (Kind::Reopened, None),
+            (
+                Some(Presence::Present | Presence::Withdrawn { .. }),
+                Presence::Gone { status, .. },
+            ) => (Kind::Vanished, Some(status)),
+            (Some(Presence::Present), Presence::Withdrawn { status, .. }) => {
+                (Kind::Withdrawn, Some(status))
+            }
+            _ => return None,
+        };
+        let what = What::new(kind, self.document.keep.subject()?);
+        Some(match status {
+            Some(status) => what.detail(format!("upstream answered {status}")),
+            None => what,
+        })
     }
 
     /// Makes the document durable: its body first, then the entry that names it. The document is served meanwhile; when this fails, it is

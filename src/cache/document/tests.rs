@@ -15,11 +15,13 @@ use crate::cache::lookup::{
     Accepted, Admission, Admit, Answer, Artifact, Demand, Document, Follow, Fresh, Keep, Kept,
     Lookup, Page, Parsed, Stale,
 };
+use crate::cache::witness::Notebook;
 use crate::cache::{Cache, Config};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::types::{Audience, ByteSize, CacheKey, Presence, Timestamp};
+use crate::types::event::Kind;
+use crate::types::{Audience, ByteSize, CacheKey, Presence, Timestamp, What};
 use crate::upstream::scripted::{Gate, Reply, Scripted};
 use crate::upstream::{Availability, HostRule, Origin, OriginRequest, UpstreamError};
 
@@ -42,13 +44,22 @@ impl Keep for Text {
         Ok(Parsed::new(String::from_utf8_lossy(kept).into_owned()))
     }
 
-    fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
+    fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
         let text = String::from_utf8_lossy(fresh.body).into_owned();
+        let before = previous.and_then(Parsed::get::<String>).filter(|before| **before != text);
+        let moved = |before: &String| {
+            What::new(Kind::Moved, "text:doc").before(before.as_str()).after(text.as_str())
+        };
+        let events = before.map(moved).into_iter().collect();
         match text.as_str() {
             page if page.starts_with("<html>") => Err("an error page".to_owned()),
             "passing" => Ok(Kept::alone(Bytes::new(), Parsed::new(text))),
-            _ => Ok(Self::kept(text)),
+            _ => Ok(Self::kept(text).telling(events)),
         }
+    }
+
+    fn subject(&self) -> Option<String> {
+        Some("text:doc".to_owned())
     }
 
     fn absent(&self, previous: &Parsed, _: Timestamp) -> Option<Kept> {
@@ -74,6 +85,7 @@ impl Admit for ByStatus {
 /// A cache over the twins, and the means to move time and upstream.
 struct Bench {
     cache: Cache,
+    notebook: Notebook,
     upstream: Scripted,
     store: Arc<MemoryStore>,
     clock: Clock,
@@ -93,15 +105,17 @@ impl Bench {
     fn configured(store: Arc<MemoryStore>, upstream: Scripted, config: Config) -> Self {
         let clock = Clock::manual(Timestamp::from_secs(1_700_000_000));
         let tasks = TaskTracker::new();
+        let notebook = Notebook::default();
         let cache = Cache::new(
             config,
             Arc::clone(&store) as Arc<dyn Store>,
             Arc::new(upstream.clone()),
             clock.clone(),
+            Arc::new(notebook.clone()),
             tasks.clone(),
             CancellationToken::new(),
         );
-        Self { cache, upstream, store, clock, tasks }
+        Self { cache, notebook, upstream, store, clock, tasks }
     }
 
     /// The same store in a new process.
@@ -502,4 +516,46 @@ async fn what_belongs_to_a_document_is_kept_with_it() {
     bench.settle().await;
     assert!(bench.cache.is_kept(&other.lookup.key));
     assert!(bench.cache.is_kept(&artifact.lookup.key));
+}
+
+#[tokio::test]
+async fn what_happens_to_a_document_is_told_once() {
+    let bench = Bench::new();
+    let check = async |answer: &dyn Fn(), expected: &str| {
+        answer();
+        bench.pass(601);
+        let _ = bench.get(&document()).await;
+        bench.settle().await;
+        let events = bench.notebook.take().into_iter().map(|event| {
+            assert_eq!((event.mount.as_str(), event.what.subject.as_str()), ("test", "text:doc"));
+            let change = event.what.before.zip(event.what.after);
+            change.map_or_else(
+                || event.what.kind.name().to_owned(),
+                |(before, after)| format!("{} {before} {after}", event.what.kind),
+            )
+        });
+        assert_eq!(events.collect::<Vec<_>>().join(","), expected);
+    };
+    check(&|| bench.status(StatusCode::BAD_GATEWAY), "").await;
+    check(&|| bench.serve("a"), "appeared").await;
+    check(&|| {}, "").await;
+    check(&|| bench.serve("b"), "moved a b").await;
+    check(&|| bench.status(StatusCode::FORBIDDEN), "withdrawn").await;
+    check(&|| {}, "").await;
+    check(&|| bench.serve("b"), "reopened").await;
+    check(&|| bench.status(StatusCode::NOT_FOUND), "vanished").await;
+    check(&|| bench.status(StatusCode::GONE), "").await;
+    check(&|| bench.status(StatusCode::BAD_GATEWAY), "").await;
+    check(&|| bench.serve("b!"), "returned").await;
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_what_one_clients_credential_opens() {
+    let bench = Bench::new();
+    bench.serve("a");
+    let mut own = document();
+    own.lookup.key = CacheKey::new("test", &Audience::Credential([7; 16]), "doc");
+    bench.get(&own).await.expect("it is there");
+    bench.settle().await;
+    assert_eq!(bench.notebook.take(), []);
 }

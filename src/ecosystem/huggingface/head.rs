@@ -159,7 +159,7 @@ impl Keep for KeepHead {
         };
         let seen = Seen { kept: fresh.now, what };
         let follow = vec![Follow::Document(self.tree.clone())];
-        Ok(Kept { bytes: to_row(&seen), parsed: Parsed::new(seen), follow })
+        Ok(Kept { follow, ..Kept::alone(to_row(&seen), Parsed::new(seen)) })
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

@@ -222,7 +222,7 @@ impl Keep for KeepInfo {
         };
         // Anybody can ask for names that do not exist, or that are not theirs to see.
         let bytes = if info.text.is_some() { to_row(&info) } else { Bytes::new() };
-        Ok(Kept { bytes, parsed: Parsed::new(info), follow })
+        Ok(Kept { follow, ..Kept::alone(bytes, Parsed::new(info)) })
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

@@ -242,7 +242,7 @@ impl Stage {
             now: self.now,
         };
         let merged = document.keep.merge(previous.as_ref(), &fresh).map_err(Failure::BadAnswer)?;
-        let Kept { bytes, parsed, follow } = merged;
+        let Kept { bytes, parsed, follow, .. } = merged;
         if !bytes.is_empty() {
             document.keep.read(&bytes).expect("what was written can be read");
         }

@@ -15,6 +15,7 @@ use crate::cache::body::{Body, BodyFault};
 use crate::cache::failure::Failure;
 use crate::cache::found::Found;
 use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Lookup, Stale};
+use crate::cache::witness::Notebook;
 use crate::cache::{Cache, Config};
 use crate::clock::Clock;
 use crate::store::memory::MemoryStore;
@@ -62,6 +63,7 @@ impl Bench {
             Arc::new(store.clone()),
             Arc::new(upstream.clone()),
             clock.clone(),
+            Arc::new(Notebook::default()),
             tasks.clone(),
             stop.clone(),
         );

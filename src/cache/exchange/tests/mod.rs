@@ -13,6 +13,7 @@ use url::Url;
 use crate::cache::failure::Failure;
 use crate::cache::found::Found;
 use crate::cache::lookup::{Exchange, Mode};
+use crate::cache::witness::Notebook;
 use crate::cache::{Cache, Config};
 use crate::clock::Clock;
 use crate::store::memory::MemoryStore;
@@ -56,6 +57,7 @@ impl Bench {
             Arc::new(store.clone()),
             Arc::new(upstream.clone()),
             clock.clone(),
+            Arc::new(Notebook::default()),
             tasks.clone(),
             CancellationToken::new(),
         );
