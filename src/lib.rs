@@ -32,6 +32,8 @@
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`snapshots`] | names for instants of the past | types, store |
 //! | [`admin`] | Larder's own pages and API under `/-/` | cache, store, policy, snapshots, trace, server's `Handler` |
+//! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
+//! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -85,9 +87,11 @@
 pub mod admin;
 pub mod app;
 pub mod banner;
+pub mod bundle;
 pub mod cache;
 pub mod cli;
 pub mod clock;
+pub mod collect;
 pub mod config;
 pub mod ecosystem;
 pub mod formats;

@@ -10,14 +10,17 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Loaded};
 
+mod check;
 mod import;
 mod log;
 mod overrides;
+mod pull;
 pub mod reach;
 mod serve;
 mod show;
 mod snapshot;
 mod verify;
+mod wanted;
 
 use overrides::Overrides;
 
@@ -38,9 +41,11 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Check(check::Check),
     #[command(subcommand)]
     Import(import::Import),
     Log(log::Log),
+    Pull(pull::Pull),
     Show(show::Show),
     Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
@@ -68,11 +73,13 @@ pub fn run() -> ExitCode {
             print!("{}", loaded.to_toml());
             Ok(ExitCode::SUCCESS)
         }),
+        Command::Check(check) => asking(check.overrides.clone(), check.run()),
         Command::Import(import::Import::HfCache(import)) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
         Command::Log(log) => log.run(),
+        Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Verify(verify) => {
@@ -114,6 +121,12 @@ fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outc
 /// Ends a command that needs no configuration.
 fn ended(outcome: Outcome) -> ExitCode {
     outcome.unwrap_or_else(|error| fail(error.as_ref()))
+}
+
+/// Tells what is wrong with the arguments, or with a file that they name.
+fn misused(error: &dyn Error) -> ExitCode {
+    fail(error);
+    ExitCode::from(USAGE)
 }
 
 /// Tells an error and what caused it, one line.
