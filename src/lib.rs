@@ -21,15 +21,20 @@
 //! | [`telemetry`] | log and metric set-up | nothing of ours |
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
-//! | [`policy`] | facts and time in, verdict out; pure | types |
+//! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
+//! | [`policy`] | facts and time in, verdict out; pure | types, licence |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
-//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
-//! | [`admin`] | Larder's own pages under `/-/` | cache, keep, store, policy, server's `Handler` |
+//! | [`snapshots`] | names for instants of the past | types, store |
+//! | [`admin`] | Larder's own pages and API under `/-/` | cache, keep, store, policy, snapshots, trace, server's `Handler` |
+//! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
+//! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -59,6 +64,10 @@
 //! document was found to refer to (the list of a commit's files, the parts of an image) it may name as follow-ups, which the cache fetches
 //! once nobody waits for it. Rights are documents, too: upstream's yes or no for one credential, believed for a short while.
 //!
+//! `GET /@2026-03-01/simple/six/` is the same request as of the end of that day: the pipeline takes the instant from the address and hands it to the adapter
+//! ([`ecosystem::Ask::as_of`]), which picks, from what its documents remember, what was so then; nothing that moves is asked for. Rights and policy are today's.
+//! What was not seen is an honest error, never a newer answer.
+//!
 //! # What always holds
 //!
 //! - Nothing is visible in the store before its digest is verified and its bytes are durable; the index is committed last.
@@ -70,7 +79,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `licence`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -79,9 +88,11 @@
 pub mod admin;
 pub mod app;
 pub mod banner;
+pub mod bundle;
 pub mod cache;
 pub mod cli;
 pub mod clock;
+pub mod collect;
 pub mod config;
 pub mod ecosystem;
 pub mod formats;
@@ -89,11 +100,14 @@ pub mod formats;
 pub mod fuzz;
 pub mod import;
 pub mod keep;
+pub mod licence;
 pub mod policy;
 pub mod proxy;
 pub mod semantics;
 pub mod server;
+pub mod snapshots;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 pub mod types;
 pub mod upstream;

@@ -11,18 +11,23 @@ use http::StatusCode;
 
 use crate::config::{Config, Loaded};
 
+mod check;
 mod fills;
 mod gc;
 mod import;
 mod lines;
+mod log;
 mod ls;
 mod overrides;
 mod pin;
+mod pull;
 pub mod reach;
 mod rm;
 mod serve;
 mod show;
+mod snapshot;
 mod verify;
+mod wanted;
 
 use overrides::Overrides;
 
@@ -43,6 +48,7 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Check(check::Check),
     #[command(subcommand)]
     Import(import::Import),
     Ls(ls::Ls),
@@ -52,6 +58,9 @@ enum Command {
     Pin(pin::Pin),
     Unpin(pin::Unpin),
     Fills(fills::Fills),
+    Log(log::Log),
+    Pull(pull::Pull),
+    Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
     /// Print the version.
     Version,
@@ -77,6 +86,7 @@ pub fn run() -> ExitCode {
             print!("{}", loaded.to_toml());
             Ok(ExitCode::SUCCESS)
         }),
+        Command::Check(check) => asking(check.overrides.clone(), check.run()),
         Command::Import(import::Import::HfCache(import)) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
@@ -88,6 +98,9 @@ pub fn run() -> ExitCode {
         Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
         Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),
         Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
+        Command::Log(log) => log.run(),
+        Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
+        Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
@@ -122,6 +135,17 @@ fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outc
             outcome
         })
     })
+}
+
+/// Ends a command that needs no configuration.
+fn ended(outcome: Outcome) -> ExitCode {
+    outcome.unwrap_or_else(|error| fail(error.as_ref()))
+}
+
+/// Tells what is wrong with the arguments, or with a file that they name.
+fn misused(error: &(dyn Error + 'static)) -> ExitCode {
+    fail(error);
+    ExitCode::from(USAGE)
 }
 
 /// Tells an error and what caused it, one line.

@@ -4,10 +4,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, TryStreamExt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,10 +20,12 @@ use url::Url;
 use crate::admin::api;
 use crate::app::{AppError, Inside};
 use crate::banner;
+use crate::bundle::{Door, DoorError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::Body;
 use crate::types::Secret;
+use crate::upstream;
 use crate::upstream::request::{Credentials, OutgoingBody, Retries};
 use crate::upstream::{
     Client, ConfigError, Origin, OriginRequest, Redirects, Upstream, UpstreamError,
@@ -40,6 +44,9 @@ const NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@')
     .remove(b'=');
+
+/// Longest that a running Larder may be silent.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The largest answer that is read as a whole.
 const LIMIT_BYTES: usize = 256 << 20;
@@ -108,7 +115,13 @@ impl Reach {
             credentials: token.map(|token| Credentials::Bearer(Secret::new(token))),
             allow_private: true,
         };
-        let client = Client::new(config.upstream.clone())?;
+        // It may have to wait for its own upstreams, or to read a vast list, before it has anything to say.
+        let patient = upstream::Config {
+            head_timeout: PATIENCE,
+            read_timeout: PATIENCE,
+            ..config.upstream.clone()
+        };
+        let client = Client::new(patient)?;
         Ok(Self { base, larder: Larder::Running { client, origin: Arc::new(origin) } })
     }
 
@@ -227,6 +240,33 @@ impl Reach {
         if let Larder::Own(inside) = self.larder {
             inside.close().await;
         }
+    }
+}
+
+impl Door for Reach {
+    fn base(&self) -> &Url {
+        &self.base
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        address: String,
+        headers: HeaderMap,
+    ) -> BoxFuture<'_, Result<Response<Body>, DoorError>> {
+        async move {
+            let answer = self.send(method, &address, headers, Bytes::new()).await;
+            answer.map_err(|error| DoorError::Failed(told(&error)))
+        }
+        .boxed()
+    }
+}
+
+/// An error and what caused it, one line.
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", told(cause)),
+        None => error.to_string(),
     }
 }
 
