@@ -137,6 +137,7 @@ impl Wired {
         tasks: &Tasks,
     ) -> Result<Self, AppError> {
         let access = Access::new(&config.access).map_err(AppError::settings)?;
+        let access = access.among(config.granted_networks(), config.public_url.as_deref());
         let store = open_store(&config, &clock, tasks)?;
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;

@@ -151,7 +151,9 @@ impl Handler for Proxy {
     }
 
     fn class(&self, peer: &Peer) -> Option<u64> {
-        Some(self.pipeline.access.class(peer.address.ip()))
+        // Whom a certificate names is looked at each time.
+        let is_nameless = peer.certificate.is_none();
+        self.pipeline.access.class(peer.address.ip()).filter(|_| is_nameless)
     }
 
     fn note_repeat(&self) {
@@ -169,8 +171,11 @@ impl Pipeline {
         let uri = request.uri();
         let is_fit =
             request.body().is_end_stream() && target::check(uri.path(), uri.query()).is_ok();
-        let admitted = self.access.admit(peer.address.ip(), request.headers(), uri.path());
-        let Some(admitted) = admitted.ok().filter(|_| is_fit) else { return Err(None) };
+        let (address, headers) = (peer.address.ip(), request.headers());
+        let certificate = peer.certificate.as_deref();
+        let admitted = self.access.admit_certified(address, certificate, headers, uri.path());
+        let admitted = admitted.ok().filter(|admitted| is_fit && admitted.class.is_some());
+        let Some(admitted) = admitted else { return Err(None) };
         // Before anything is looked up: what is learnt from here on makes another answer.
         let moment = self.moment();
         let question = Question::new(request.method(), uri, request.headers(), &admitted, peer);
@@ -195,7 +200,9 @@ impl Pipeline {
         if let Err(error) = target::check(path, request.uri().query()) {
             return refusal(StatusCode::BAD_REQUEST, &error.to_string());
         }
-        let admitted = match self.access.admit(peer.address.ip(), request.headers(), path) {
+        let (address, certificate) = (peer.address.ip(), peer.certificate.as_deref());
+        let admitted = self.access.admit_certified(address, certificate, request.headers(), path);
+        let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(refused) => return refused.into_response().map(Content::Made),
         };

@@ -44,6 +44,7 @@ pub(crate) struct Question<'a> {
     target: &'a Uri,
     headers: &'a HeaderMap,
     client: Option<&'a str>,
+    class: Option<u64>,
     forwarded: Forwarded<'a>,
     local: SocketAddr,
     tls: bool,
@@ -57,8 +58,9 @@ impl<'a> Question<'a> {
         admitted: &Admitted<'a>,
         peer: &Peer,
     ) -> Self {
-        let Admitted { client, forwarded, .. } = *admitted;
-        Self { method, target, headers, client, forwarded, local: peer.local, tls: peer.tls }
+        let Admitted { client, class, forwarded, .. } = *admitted;
+        let Peer { local, tls, .. } = *peer;
+        Self { method, target, headers, client, class, forwarded, local, tls }
     }
 }
 
@@ -98,6 +100,7 @@ struct Asked {
     target: Uri,
     headers: HeaderMap,
     client: Option<String>,
+    class: Option<u64>,
     scheme: Option<&'static str>,
     host: Option<String>,
     local: SocketAddr,
@@ -220,6 +223,7 @@ impl Asked {
             target: question.target.clone(),
             headers: question.headers.clone(),
             client: question.client.map(str::to_owned),
+            class: question.class,
             scheme: question.forwarded.scheme,
             host: question.forwarded.host.map(str::to_owned),
             local: question.local,
@@ -232,7 +236,7 @@ impl Asked {
         self.method == *other.method
             && self.target.path_and_query() == other.target.path_and_query()
             && self.target.authority() == other.target.authority()
-            && self.client.as_deref() == other.client
+            && (self.client.as_deref(), self.class) == (other.client, other.class)
             && (self.scheme, self.host.as_deref()) == (other.forwarded.scheme, other.forwarded.host)
             && (self.local, self.tls) == (other.local, other.tls)
             && self.headers.len() == other.headers.len()
@@ -285,7 +289,7 @@ mod tests {
     ) -> Question<'a> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let forwarded = Forwarded::default();
-        Question { method, target, headers, client, forwarded, local, tls: false }
+        Question { method, target, headers, client, class: Some(0), forwarded, local, tls: false }
     }
 
     fn answer(body: Bytes) -> Response<Content> {
