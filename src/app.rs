@@ -14,7 +14,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::api::{self, Resource, SnapshotsResource};
+use crate::admin::api::entries::Entries;
+use crate::admin::api::fills::Fills;
+use crate::admin::api::log::Log;
+use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::bundle::resource::Bundles;
@@ -25,6 +28,7 @@ use crate::ecosystem::huggingface;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::keep::Keeper;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
@@ -137,6 +141,7 @@ impl Wired {
         let store = open_store(&config, &clock, tasks)?;
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
+        let words = routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
@@ -156,9 +161,12 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
+        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(Entries(keeper.clone())),
+            Arc::new(Fills(keeper)),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
-            Arc::new(api::log::Log::new(ledger, clock.clone())),
+            Arc::new(Log::new(ledger, clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
                 build: offline(&config, &clock, secret, tasks),

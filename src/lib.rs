@@ -31,7 +31,8 @@
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`snapshots`] | names for instants of the past | types, store |
-//! | [`admin`] | Larder's own pages and API under `/-/` | cache, store, policy, snapshots, trace, server's `Handler` |
+//! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
+//! | [`admin`] | Larder's own pages and API under `/-/` | cache, keep, store, policy, snapshots, trace, server's `Handler` |
 //! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
 //! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
@@ -98,6 +99,7 @@ pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod import;
+pub mod keep;
 pub mod licence;
 pub mod policy;
 pub mod proxy;

@@ -52,7 +52,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("snapshots", &["types", "store"]),
     ("trace", &["types", "clock", "store", "cache"]),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots", "trace"]),
+    ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
+    (
+        "admin",
+        &["types", "clock", "cache", "keep", "store", "policy", "server", "snapshots", "trace"],
+    ),
 ];
 
 /// Layers that take the time and the bytes as arguments.

@@ -18,6 +18,8 @@ use serde::Serialize;
 use super::visit::{Right, Visit, Visitor};
 use crate::server::{Body, RequestBody};
 
+pub mod entries;
+pub mod fills;
 pub mod log;
 mod snapshots;
 mod template;
