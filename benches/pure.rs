@@ -126,6 +126,7 @@ fn ask(prefix: &str, path: &str, query: Option<&str>, accept: &'static str) -> A
         credential: None,
         client: None,
         now: NOW,
+        rules: Arc::default(),
     }
 }
 
@@ -142,12 +143,12 @@ fn no_secret(_: &SecretSource) -> Result<Secret, String> {
 fn index() -> Index {
     let config = config();
     let settings =
-        config.pypi.indexes["default"].resolve("default", &policy::Config::default(), no_secret);
+        config.pypi.indexes["default"].resolve("default", no_secret);
     Index::new(settings.expect("an index"))
 }
 
 fn registries() -> Registries {
-    let settings = config().oci.resolve(&policy::Config::default(), no_secret);
+    let settings = config().oci.resolve(no_secret);
     let settings = settings.expect("registries").expect("some");
     Registries::new(settings, Signer::new([7; 32]))
 }
@@ -212,7 +213,7 @@ fn pages(criterion: &mut Criterion) {
             time(&mut group, "merge", || upstream.merge(black_box(document)));
             time(&mut group, "read", || document.keep.read(black_box(&bytes)));
             let view =
-                View { document: &parsed, standing: standing(), now: NOW, is_kept: &|_| false };
+                View { document: &parsed, standing: standing(), now: NOW, is_kept: &|_| false, note: &|_| () };
             time(&mut group, "render", || render.render(black_box(&view)));
             group.finish();
         }

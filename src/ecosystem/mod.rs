@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed};
-use crate::policy::Verdict;
+use crate::policy::{Fact, Judged, Ruleset, Verdict};
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
@@ -29,6 +29,17 @@ pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
 
     /// Words a failure for this protocol's clients.
     fn explain(&self, ask: &Ask, failure: &Failure) -> Reply;
+
+    /// Words a refusal by policy for this protocol's clients. `reason` is the sentence that they are to show.
+    fn refuse(&self, ask: &Ask, reason: &str) -> Reply {
+        let _ = ask;
+        Reply::problem(StatusCode::FORBIDDEN, "Refused by policy", reason)
+    }
+
+    /// The field beside `Warning` in which this protocol's clients look for a warning, if they do.
+    fn warning_field(&self) -> Option<HeaderName> {
+        None
+    }
 }
 
 /// A request as an adapter sees it. The path was checked: no dot segments, no control characters, valid UTF-8 after decoding.
@@ -49,6 +60,8 @@ pub struct Ask {
     /// What the configuration calls this client: the name of its access token, if it showed one.
     pub client: Option<String>,
     pub now: Timestamp,
+    /// What is judged by.
+    pub rules: Arc<Ruleset>,
 }
 
 /// An `Authorization` value meant for upstream.
@@ -142,6 +155,23 @@ pub struct Subject {
     pub verdict: Verdict,
     /// Why, in words for the client, when the verdict is not `Allow`.
     pub reason: Option<String>,
+    /// All that was looked at, for the record.
+    pub judged: Option<Box<Judged>>,
+}
+
+impl Subject {
+    /// A subject that was judged for a client that sees the root of this server at `base`.
+    pub fn of(judged: Judged, base: &str) -> Self {
+        let text = |fact| judged.facts.text(fact).map(str::to_owned);
+        Self {
+            package: text(Fact::Name),
+            version: text(Fact::Version),
+            file: text(Fact::File),
+            verdict: judged.decision.verdict,
+            reason: judged.sentence(base),
+            judged: Some(Box::new(judged)),
+        }
+    }
 }
 
 /// The three kinds of things that are served.
@@ -178,6 +208,8 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// Whether an entry is kept under a key; for what may be advertised while upstream is away.
     pub is_kept: &'a dyn Fn(&CacheKey) -> bool,
+    /// Takes note of what was judged and is not simply listed.
+    pub note: &'a dyn Fn(Judged),
 }
 
 /// A rendered document.

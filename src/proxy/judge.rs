@@ -1,9 +1,15 @@
 //! Two questions before anything is got: may this client have it, and may anybody.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 
-use crate::ecosystem::{Access, Ask, Reply, Subject};
+use crate::ecosystem::{Access, Ask, Ecosystem, Reply, Subject};
 use crate::policy::Verdict;
+use crate::proxy::deliver::Content;
+
+/// The longest reason that is put into a head.
+const MOST_CHARACTERS: usize = 600;
 
 /// Whether the client holds the grant that the plan asks for. Fails closed.
 pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
@@ -20,29 +26,46 @@ pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
     ))
 }
 
-/// Whether the verdict lets the subject through.
-pub(crate) fn passes(subject: &Subject) -> Result<(), Reply> {
-    match subject.verdict {
-        Verdict::Allow | Verdict::Warn | Verdict::Hide => Ok(()),
-        Verdict::Hold | Verdict::Deny => {
-            metrics::counter!("larder_policy_refusals_total").increment(1);
-            let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");
-            Err(Reply::problem(StatusCode::FORBIDDEN, "Refused by policy", reason))
-        }
+/// Why the subject is refused, if it is.
+pub(crate) fn refusal(subject: &Subject) -> Option<&str> {
+    if subject.verdict.passes() {
+        return None;
     }
+    metrics::counter!("larder_policy_refusals_total").increment(1);
+    Some(subject.reason.as_deref().unwrap_or("A rule of this server refuses it."))
 }
 
-/// Marks what passes with a warning.
-pub(crate) fn warn(subject: &Subject, headers: &mut HeaderMap) {
-    if subject.verdict != Verdict::Warn {
+/// The refusal in the words of the mount's clients. pip shows nothing but the reason phrase of a status, which HTTP/1 alone has.
+pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, reason: &str) -> Response<Content> {
+    let reply = mount.refuse(ask, reason);
+    let mut response = super::replied(reply, &ask.method, mount.id());
+    if let Ok(phrase) = ReasonPhrase::try_from(Bytes::from(plain(reason))) {
+        response.extensions_mut().insert(phrase);
+    }
+    response
+}
+
+/// Marks what passes with a warning, or although it is hidden elsewhere.
+pub(crate) fn warn(field: Option<HeaderName>, subject: &Subject, headers: &mut HeaderMap) {
+    if !matches!(subject.verdict, Verdict::Warn | Verdict::Hide) {
         return;
     }
-    let reason = subject.reason.as_deref().unwrap_or("a rule warns of this");
-    let shown: String = reason.chars().filter(|c| c.is_ascii() && !c.is_control()).collect();
+    let shown = plain(subject.reason.as_deref().unwrap_or("a rule warns of this"));
     let warning = format!("199 larder \"{}\"", shown.replace(['"', '\\'], "'"));
     if let Ok(value) = HeaderValue::from_str(&warning) {
         headers.append(http::header::WARNING, value);
     }
+    // The text before the semicolon groups warnings; a client shows one of each group.
+    if let Some(field) = field
+        && let Ok(value) = HeaderValue::from_str(&format!("policy; {shown}"))
+    {
+        headers.append(field, value);
+    }
+}
+
+/// A text as it can stand in a head.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii() && !c.is_control()).take(MOST_CHARACTERS).collect()
 }
 
 #[cfg(test)]
@@ -53,7 +76,7 @@ mod tests {
     fn only_strict_verdicts_refuse() {
         let check = |verdict, refused: bool| {
             let subject = Subject { verdict, ..Subject::default() };
-            assert_eq!(passes(&subject).is_err(), refused, "{verdict:?}");
+            assert_eq!(refusal(&subject).is_some(), refused, "{verdict:?}");
         };
         check(Verdict::Allow, false);
         check(Verdict::Warn, false);
@@ -70,7 +93,8 @@ mod tests {
             ..Subject::default()
         };
         let mut headers = HeaderMap::new();
-        warn(&subject, &mut headers);
+        warn(Some(HeaderName::from_static("x-warning")), &subject, &mut headers);
         assert_eq!(headers["warning"], "199 larder \"a 'b'X: y\"");
+        assert_eq!(headers["x-warning"], "policy; a \"b\"X: y");
     }
 }

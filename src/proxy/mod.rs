@@ -35,6 +35,7 @@ use crate::proxy::identity::{Arrival, Identity};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::repeat::{Chance, Question, Repeats};
 use crate::proxy::routes::Routes;
+use crate::rulings::Rulings;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
 use crate::server::{AccessNote, Body, Handler, Moment, Peer, RequestBody};
@@ -69,6 +70,7 @@ pub struct Parts {
     pub secret: [u8; 32],
     /// For rendered documents.
     pub memory: ByteSize,
+    pub rulings: Rulings,
 }
 
 /// Larder's own pages.
@@ -104,6 +106,7 @@ struct Pipeline {
     identity: Identity,
     renderings: Renderings,
     repeats: Repeats,
+    rulings: Rulings,
 }
 
 /// A plan that is ready to be carried out, or an answer that needs none.
@@ -125,12 +128,13 @@ struct Seen {
 
 impl Proxy {
     pub fn new(parts: Parts) -> Self {
-        let Parts { cache, clock, routes, access, own, public_url, secret, memory } = parts;
+        let Parts { cache, clock, routes, access, own, public_url, secret, memory, rulings } =
+            parts;
         let identity = Identity::new(public_url, secret);
-        let renderings = Renderings::new(memory);
+        let renderings = Renderings::new(memory, rulings.clone());
         let repeats = Repeats::new();
         let pipeline =
-            Pipeline { cache, clock, routes, access, own, identity, renderings, repeats };
+            Pipeline { cache, clock, routes, access, own, identity, renderings, repeats, rulings };
         Self { pipeline: Arc::new(pipeline) }
     }
 }
@@ -183,7 +187,9 @@ impl Pipeline {
     }
 
     fn moment(&self) -> Moment {
-        Moment { edition: self.cache.edition(), second: self.clock.now().secs() }
+        // Both only ever grow, so that their sum changes whenever one of them does.
+        let edition = self.cache.edition() + self.rulings.generation();
+        Moment { edition, second: self.clock.now().secs() }
     }
 
     /// One request from top to bottom.
@@ -215,7 +221,7 @@ impl Pipeline {
             return refusal(StatusCode::NOT_FOUND, detail);
         };
         let mount = Arc::clone(&found.route.mount);
-        let ask = self.identity.ask(&request, &arrival, &found);
+        let ask = self.identity.ask(&request, &arrival, &found, self.rulings.current());
         let mut seen = Seen { documents: Documents::new(), settled: true };
         let mut response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
             Ok(response) => response,
@@ -266,12 +272,17 @@ impl Pipeline {
         };
         let Plan { access, subject, serve } = *plan;
         judge::granted(&access, ask)?;
-        judge::passes(&subject)?;
+        if let Some(judged) = &subject.judged {
+            self.rulings.note(judged);
+        }
+        if let Some(reason) = judge::refusal(&subject) {
+            return Ok(judge::refused(mount, ask, reason));
+        }
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
         let found = found.map_err(|failure| explained(mount, ask, &failure))?;
         seen.settled &= is_settled(&found.trace);
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
-        judge::warn(&subject, response.headers_mut());
+        judge::warn(mount.warning_field(), &subject, response.headers_mut());
         Ok(response)
     }
 

@@ -20,6 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("semantics", &["types"]),
     ("formats", &[]),
     ("policy", &["types"]),
+    ("rulings", &["types", "clock", "policy"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
@@ -38,10 +39,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream::request",
             "cache",
             "ecosystem",
+            "rulings",
             "server",
         ],
     ),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
+    ("admin", &["types", "clock", "cache", "store", "policy", "rulings", "server"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::visit::{Right, Visit};
 use crate::server::{Body, RequestBody};
 
+pub mod policy;
 mod template;
 
 pub use template::Template;

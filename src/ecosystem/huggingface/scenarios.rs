@@ -161,6 +161,7 @@ impl Stage {
             credential,
             client: client.map(str::to_owned),
             now: self.now,
+            rules: std::sync::Arc::default(),
         };
         let mut step = self.mount.plan(&ask);
         for _ in 0..MOST_ROUNDS {
@@ -189,6 +190,7 @@ impl Stage {
                     standing: held.standing,
                     now: self.now,
                     is_kept: &|_| false,
+                    note: &|_| (),
                 };
                 let reply = render.render(&view).reply;
                 End::Reply(reply.status, reply.headers, reply.body)

@@ -10,18 +10,19 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::cache::lookup::{Artifact, Demand, Document, Parsed};
 use crate::ecosystem::pypi::admit::AdmitFile;
 use crate::ecosystem::pypi::config::{Settings, Upstream};
-use crate::ecosystem::pypi::explain;
+use crate::ecosystem::pypi::facts::{self, OfPage};
+use crate::ecosystem::pypi::{explain, legacy};
 use crate::ecosystem::pypi::links::Address;
-use crate::ecosystem::pypi::listing::{self, Place};
+use crate::ecosystem::pypi::listing::Place;
 use crate::ecosystem::pypi::name;
 use crate::ecosystem::pypi::page::{File, Page, Sidecar};
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
 use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
-use crate::policy::Verdict;
+use crate::policy::Point;
 use crate::types::Digest;
 
 /// Suffix of the metadata beside a file.
@@ -114,7 +115,16 @@ impl Search {
             Some(_) if reach.is_withdrawn(&held.standing) => {
                 Step::Reply(explain::refused(&self.settings, StatusCode::FORBIDDEN.as_u16()))
             }
-            Some(listed) => self.serve(&reach, page, &listed),
+            Some(_) => match self.release_document(&reach, page) {
+                Some(document) => Step::Need {
+                    documents: vec![document],
+                    then: Box::new(move |release| {
+                        let release = release.into_iter().next().and_then(Result::ok);
+                        self.serve_from(&reach, &held.parsed, release.as_ref())
+                    }),
+                },
+                None => self.serve_from(&reach, &held.parsed, None),
+            },
             None => {
                 if demand == Demand::AnyAge {
                     self.pages.push_back((project, Demand::Revalidated));
@@ -137,7 +147,32 @@ impl Search {
         page.file_at(beside.as_str()).map(Listed::Sidecar)
     }
 
-    fn serve(&self, reach: &Reach, page: &Page, listed: &Listed<'_>) -> Step {
+    /// What says more of the release, where rules look at it.
+    fn release_document(&self, reach: &Reach, page: &Page) -> Option<Document> {
+        if !facts::needs_release(&self.ask.rules) {
+            return None;
+        }
+        let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) =
+            self.listed(page)?;
+        let version = name::version_of(&page.name, &file.filename)?;
+        legacy::document(reach, page, Some(version), Demand::AnyAge)
+    }
+
+    fn serve_from(&self, reach: &Reach, page: &Parsed, release: Option<&Held>) -> Step {
+        let page = page.get::<Page>();
+        match page.and_then(|page| Some((page, self.listed(page)?))) {
+            Some((page, listed)) => self.serve(reach, page, &listed, release),
+            None => Step::Reply(self.not_listed()),
+        }
+    }
+
+    fn serve(
+        &self,
+        reach: &Reach,
+        page: &Page,
+        listed: &Listed<'_>,
+        release: Option<&Held>,
+    ) -> Step {
         let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) = *listed;
         let asked = Asked { reach, place: reach.place(&self.ask), page, file };
         let serve = match listed {
@@ -147,7 +182,11 @@ impl Search {
         };
         match serve {
             Ok(serve) => {
-                let subject = asked.subject();
+                let point = match listed {
+                    Listed::File(_) => Point::Content,
+                    Listed::Sidecar(_) | Listed::Provenance(_) => Point::Metadata,
+                };
+                let subject = asked.subject(&self.ask, point, release);
                 Step::Serve(Box::new(Plan { access: reach.access.clone(), subject, serve }))
             }
             Err(reply) => Step::Reply(reply),
@@ -183,18 +222,13 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// What is judged, with the verdict that the file's state leads to.
-    fn subject(&self) -> Subject {
-        let judgement = listing::judge(&self.reach.settings.policy, self.page, self.file);
-        let refused = judgement.verdict != Verdict::Allow;
-        let filename = &self.file.filename;
-        Subject {
-            package: Some(self.page.name.to_string()),
-            version: name::version_of(&self.page.name, filename).map(str::to_owned),
-            file: Some(filename.to_string()),
-            verdict: judgement.verdict,
-            reason: refused.then(|| format!("{filename}: {}", judgement.rule.reason())),
+    /// What is judged, with what came of it.
+    fn subject(&self, ask: &Ask, point: Point, release: Option<&Held>) -> Subject {
+        let mut facts = OfPage::new(self.page, &ask.rules).of(self.file);
+        if let Some(release) = release {
+            facts::add_release(&mut facts, &release.parsed);
         }
+        Subject::of(ask.rules.judged(facts, point, ask.now), &ask.base)
     }
 
     fn artifact(&self, which: Beside) -> Result<Serve, Reply> {

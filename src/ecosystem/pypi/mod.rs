@@ -17,6 +17,7 @@ pub mod accept;
 mod admit;
 pub mod config;
 mod explain;
+mod facts;
 mod file;
 mod legacy;
 pub mod links;
@@ -91,6 +92,10 @@ impl Ecosystem for Index {
 
     fn explain(&self, _: &Ask, failure: &Failure) -> Reply {
         explain::failure(&self.settings, failure)
+    }
+
+    fn refuse(&self, _: &Ask, reason: &str) -> Reply {
+        explain::problem(StatusCode::FORBIDDEN, "Refused by policy", reason)
     }
 }
 

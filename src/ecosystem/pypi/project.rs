@@ -12,6 +12,8 @@ use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::routes::Slash;
 use crate::ecosystem::pypi::{explain, merge, name, render_html, render_json};
 use crate::ecosystem::{Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
+use crate::policy::Ruleset;
+use crate::types::Timestamp;
 
 /// Plans the page of the project that the path names.
 pub fn plan(settings: &Arc<Settings>, ask: &Ask, named: &str, slash: Slash) -> Step {
@@ -33,7 +35,8 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, named: &str, slash: Slash) -> S
     let subject = Subject { package: Some(project.into_owned()), ..Subject::default() };
     let access = reach.access.clone();
     let place = reach.place(ask);
-    let render = Arc::new(PageRender { representation, place, reach });
+    let rules = Arc::clone(&ask.rules);
+    let render = Arc::new(PageRender { representation, place, reach, rules });
     Step::Serve(Box::new(Plan { access, subject, serve: Serve::Document { document, render } }))
 }
 
@@ -84,34 +87,37 @@ struct PageRender {
     representation: Representation,
     place: Place,
     reach: Reach,
+    rules: Arc<Ruleset>,
 }
 
 impl Render for PageRender {
     fn variant(&self) -> String {
-        let Self { representation, place, reach } = self;
-        let epoch = reach.settings.policy_epoch;
+        let Self { representation, place, .. } = self;
+        let epoch = self.rules.epoch();
         format!("{representation:?} {} {} {epoch:x}", place.relative_root, place.absolute_root)
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
+        let mut valid_until = None;
         let reply = match view.document.get::<Page>() {
             _ if self.reach.is_withdrawn(&view.standing) => {
                 explain::refused(&self.reach.settings, StatusCode::FORBIDDEN.as_u16())
             }
-            Some(page) => self.reply(page, view),
+            Some(page) => self.reply(page, view, &mut valid_until),
             None => explain::problem(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Not a page",
                 "What is kept under the name of this page is something else; this is a fault of Larder's.",
             ),
         };
-        Rendered { reply, valid_until: None }
+        Rendered { reply, valid_until }
     }
 }
 
 impl PageRender {
-    fn reply(&self, page: &Page, view: &View<'_>) -> Reply {
-        let listing = Listing::of(page, &self.reach.settings.policy, &self.place, view);
+    fn reply(&self, page: &Page, view: &View<'_>, valid_until: &mut Option<Timestamp>) -> Reply {
+        let listing = Listing::of(page, &self.rules, &self.place, view);
+        *valid_until = listing.valid_until;
         let body = match self.representation {
             Representation::JsonV1 => render_json::page(&listing),
             Representation::Html | Representation::HtmlV1 => {

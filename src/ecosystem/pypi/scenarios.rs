@@ -18,7 +18,7 @@ use crate::ecosystem::pypi::{Index, IndexConfig, render_html, render_json};
 use crate::ecosystem::{
     Access, Ask, ClientCredential, Ecosystem, Held, Plan, Reply, Serve, Standing, Step, View,
 };
-use crate::policy::{self, Verdict};
+use crate::policy::{self, Ruleset, Verdict};
 use crate::types::{Audience, Head, Presence, Secret, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -74,7 +74,7 @@ impl Story {
 
     /// The names that are listed, with their marks.
     fn listed(&self) -> Vec<(String, Option<String>)> {
-        listed(self.page(), &policy::Config::default())
+        listed(self.page(), &Ruleset::default())
     }
 
     fn names(&self) -> Vec<String> {
@@ -88,18 +88,19 @@ fn place() -> Place {
         absolute_root: "http://larder.example/pypi/default/".to_owned(),
         space: "pypi/default".to_owned(),
         audience: Audience::Public,
+        base: "http://larder.example".to_owned(),
     }
 }
 
 fn with_listing<T>(
     page: &Page,
-    policy: &policy::Config,
+    rules: &Ruleset,
     standing: Standing,
     use_it: impl FnOnce(&Listing<'_>) -> T,
 ) -> T {
     let parsed = Parsed::new(page.clone());
-    let view = View { document: &parsed, standing, now: NOW, is_kept: &|_| false };
-    use_it(&Listing::of(page, policy, &place(), &view))
+    let view = View { document: &parsed, standing, now: NOW, is_kept: &|_| false, note: &|_| () };
+    use_it(&Listing::of(page, rules, &place(), &view))
 }
 
 fn standing(offline: bool) -> Standing {
@@ -107,8 +108,8 @@ fn standing(offline: bool) -> Standing {
     Standing { validated: NOW, fresh_until, presence: Presence::Present, offline }
 }
 
-fn listed(page: &Page, policy: &policy::Config) -> Vec<(String, Option<String>)> {
-    with_listing(page, policy, standing(false), |listing| {
+fn listed(page: &Page, rules: &Ruleset) -> Vec<(String, Option<String>)> {
+    with_listing(page, rules, standing(false), |listing| {
         listing
             .entries
             .iter()
@@ -118,8 +119,7 @@ fn listed(page: &Page, policy: &policy::Config) -> Vec<(String, Option<String>)>
 }
 
 fn json_of(page: &Page, offline: bool) -> String {
-    let policy = policy::Config::default();
-    let bytes = with_listing(page, &policy, standing(offline), render_json::page);
+    let bytes = with_listing(page, &Ruleset::default(), standing(offline), render_json::page);
     String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
@@ -243,6 +243,7 @@ fn quarantine_denies_until_it_is_lifted() {
 
     let released =
         policy::Config { released: vec!["demo-project".to_owned()], ..policy::Config::default() };
+    let released = Ruleset::of_lifecycle(released);
     assert_eq!(
         listed(story.page(), &released),
         [(OLD.to_owned(), Some("quarantined-upstream".to_owned()))]
@@ -526,7 +527,7 @@ proptest! {
 fn index(settings: &str) -> Index {
     let config: IndexConfig = toml::from_str(settings).expect("settings");
     let read = |_: &crate::ecosystem::pypi::SecretSource| Ok(Secret::new("secret"));
-    Index::new(config.resolve("default", &policy::Config::default(), read).expect("good settings"))
+    Index::new(config.resolve("default", read).expect("good settings"))
 }
 
 const PUBLIC: &str = "upstream = \"https://index.example/simple/\"";
@@ -542,6 +543,7 @@ fn ask(path: &str) -> Ask {
         credential: None,
         client: None,
         now: NOW,
+        rules: Arc::default(),
     }
 }
 
@@ -809,7 +811,7 @@ fn a_release_is_told_from_the_page_when_upstream_has_no_legacy_json() {
     assert_eq!(url, "https://index.example/pypi/demo-project/1.1/json");
     let Serve::Document { render, .. } = serve(step).serve else { panic!("a document") };
     let parsed = Parsed::new(story.page().clone());
-    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false };
+    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false, note: &|_| () };
     let rendered = render.render(&view);
     let json: serde_json::Value = serde_json::from_slice(&rendered.reply.body).expect("JSON");
     assert_eq!(
@@ -827,7 +829,7 @@ fn links_lead_to_the_index_whichever_way_was_taken() {
     let mut story = Story::of("demo-project");
     story.hears(JSON, NOW).expect("a page");
     let parsed = Parsed::new(story.page().clone());
-    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false };
+    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false, note: &|_| () };
     for (prefix, expected) in [
         ("/pypi/default/", "href=\"../../files/files.index.example/"),
         ("/simple/", "href=\"../../pypi/default/files/files.index.example/"),
