@@ -10,11 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed};
+use crate::ecosystem::naming::Naming;
 use crate::policy::{Fact, Judged, Ruleset, Verdict};
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
 pub mod huggingface;
+pub mod naming;
 pub mod oci;
 pub mod origin;
 pub mod pypi;
@@ -38,6 +40,11 @@ pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
 
     /// The field beside `Warning` in which this protocol's clients look for a warning, if they do.
     fn warning_field(&self) -> Option<HeaderName> {
+        None
+    }
+
+    /// Its words for what it keeps. `None`: it keeps nothing that a person would name.
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
         None
     }
 }

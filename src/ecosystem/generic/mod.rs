@@ -10,12 +10,14 @@ use url::Url;
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Exchange, Mode};
+use crate::ecosystem::naming::Naming;
 use crate::ecosystem::{Access, Ask, Ecosystem, Plan, Reply, Serve, Step, Subject};
 use crate::types::Audience;
 use crate::upstream::request::{Credentials, Origin, OriginRequest, Redirects};
 
 pub mod config;
 pub(super) mod forward;
+mod naming;
 
 pub use config::Config;
 
@@ -81,6 +83,10 @@ impl Ecosystem for Generic {
             }
             _ => reply,
         }
+    }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words::of(&self.id)))
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::cache::failure::Failure;
+use crate::ecosystem::naming::Naming;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
@@ -27,6 +28,7 @@ mod lfs;
 pub(crate) mod links;
 mod listing;
 mod manifest;
+pub mod naming;
 mod ollama;
 mod pass;
 mod query;
@@ -110,6 +112,10 @@ impl Ecosystem for Hub {
             true => ollama::failure(ask, failure),
             false => explain::failure(ask, failure),
         }
+    }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words))
     }
 }
 

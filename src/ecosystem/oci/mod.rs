@@ -12,6 +12,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::cache::failure::Failure;
+use crate::ecosystem::naming::Naming;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
@@ -22,9 +23,12 @@ mod catalog;
 mod complete;
 pub mod config;
 mod explain;
+mod facts;
+mod image;
 pub mod limits;
 pub(crate) mod manifest;
 pub(crate) mod name;
+pub mod naming;
 mod pattern;
 mod ping;
 mod place;
@@ -130,5 +134,9 @@ impl Ecosystem for Registries {
         let place = self.place(ask).and_then(Result::ok);
         let identity = place.as_ref().and_then(|place| token::identity(&self.signer, ask, place));
         explain::failure(ask, place.as_ref(), identity, failure)
+    }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words::of(&self.settings)))
     }
 }

@@ -43,6 +43,22 @@ pub struct Move {
     pub seen: Timestamp,
 }
 
+impl Pointer {
+    /// Reads the kept form.
+    pub fn read(kept: &Bytes) -> Result<Self, String> {
+        let row: Row = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
+        let digest = |text: &str| name::digest(text).map_err(|error| error.to_string());
+        let moves =
+            row.history.iter().map(|(text, seen)| Ok(Move { digest: digest(text)?, seen: *seen }));
+        Ok(Self {
+            digest: digest(&row.digest)?,
+            media_type: row.media_type,
+            size: row.size,
+            history: moves.collect::<Result<_, String>>()?,
+        })
+    }
+}
+
 /// The form on disk. Digests are texts there.
 #[derive(Serialize, Deserialize)]
 struct Row {
@@ -176,16 +192,7 @@ impl Admit for AdmitTag {
 
 impl Keep for KeepTag {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        let row: Row = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
-        let digest = |text: &str| name::digest(text).map_err(|error| error.to_string());
-        let moves =
-            row.history.iter().map(|(text, seen)| Ok(Move { digest: digest(text)?, seen: *seen }));
-        Ok(Parsed::new(Pointer {
-            digest: digest(&row.digest)?,
-            media_type: row.media_type,
-            size: row.size,
-            history: moves.collect::<Result<_, String>>()?,
-        }))
+        Pointer::read(kept).map(Parsed::new)
     }
 
     fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {

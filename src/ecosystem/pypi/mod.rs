@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::cache::failure::Failure;
+use crate::ecosystem::naming::Naming;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 
 pub mod accept;
@@ -24,6 +25,7 @@ pub mod links;
 mod listing;
 mod merge;
 pub mod name;
+pub mod naming;
 mod offer;
 pub mod page;
 pub(crate) mod parse_html;
@@ -96,6 +98,10 @@ impl Ecosystem for Index {
 
     fn refuse(&self, _: &Ask, reason: &str) -> Reply {
         explain::problem(StatusCode::FORBIDDEN, "Refused by policy", reason)
+    }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words::of(&self.settings)))
     }
 }
 
