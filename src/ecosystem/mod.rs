@@ -101,6 +101,8 @@ pub enum Step {
         then: WithNames,
     },
     Serve(Box<Plan>),
+    /// Policy refuses it before there is anything to serve.
+    Refuse(Box<Subject>),
 }
 
 /// How planning goes on when the documents are there. Pure.

@@ -116,11 +116,7 @@ fn shadows(earlier: &Rule, later: &Rule) -> bool {
         && later.at.iter().all(|one| earlier.at.contains(one))
 }
 
-fn unknown_licences(
-    rule: &Rule,
-    is_licence: &dyn Fn(&str) -> bool,
-    tell: &mut impl FnMut(String),
-) {
+fn unknown_licences(rule: &Rule, is_licence: &dyn Fn(&str) -> bool, tell: &mut impl FnMut(String)) {
     let unless = rule.unless.iter().flat_map(|condition| &condition.tests);
     let tests = rule.condition.tests.iter().chain(unless);
     for test in tests.filter(|test| test.fact.kind() == Kind::Licence) {
@@ -150,14 +146,30 @@ mod tests {
         };
         let rule = |id: &str, more: &str| format!("[[rule]]\nid = \"{id}\"\n{more}\n");
         check(&rule("a", "deny_if = { yanked = true }"), &[]);
-        check(&rule("a", "on = \"hf\"\ndeny_if = { yanked = true }"), &["never holds on hf: yanked"]);
-        check(&rule("a", "on = \"pypi\"\nat = \"listing\"\ndeny_if = { license_in = \"MIT\" }"), &["never holds on pypi: license"]);
-        check(&rule("a", "deny_if = { size_lt = 5, size_gte = 5 }"), &["within both limits of size"]);
+        check(
+            &rule("a", "on = \"hf\"\ndeny_if = { yanked = true }"),
+            &["never holds on hf: yanked"],
+        );
+        check(
+            &rule("a", "on = \"pypi\"\nat = \"listing\"\ndeny_if = { license_in = \"MIT\" }"),
+            &["never holds on pypi: license"],
+        );
+        check(
+            &rule("a", "deny_if = { size_lt = 5, size_gte = 5 }"),
+            &["within both limits of size"],
+        );
         check(&rule("a", "deny_if = { size_lt = 5, size_gte = 5, any = true }"), &[]);
         check(&rule("a", "deny_if = { likes_lt = 0 }"), &["less than nothing"]);
-        check(&rule("a", "deny_if = { license_in = [\"MIT\", \"GPL-*\", \"GNU\"] }"), &["\"GNU\" is no SPDX"]);
-        check(&rule("a", "deny_if = { yanked = true }\nunless = { yanked = true }"), &["its exception"]);
-        let both = rule("a", "deny_if = { yanked = true }") + &rule("b", "warn_if = { yanked = true }");
+        check(
+            &rule("a", "deny_if = { license_in = [\"MIT\", \"GPL-*\", \"GNU\"] }"),
+            &["\"GNU\" is no SPDX"],
+        );
+        check(
+            &rule("a", "deny_if = { yanked = true }\nunless = { yanked = true }"),
+            &["its exception"],
+        );
+        let both =
+            rule("a", "deny_if = { yanked = true }") + &rule("b", "warn_if = { yanked = true }");
         check(&both, &["rule `a` says as much"]);
         check("[lists]\nx = [\"a\"]", &["no rule refers"]);
     }

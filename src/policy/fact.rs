@@ -187,6 +187,11 @@ impl Fact {
         self.known()[ecosystem as usize] & (1 << point as u8) != 0
     }
 
+    /// Whether it is a file's own, and not of what the file belongs to.
+    pub const fn is_of_file(self) -> bool {
+        matches!(self, Self::File | Self::Size | Self::Format | Self::HubScan)
+    }
+
     pub(super) const fn bit(self) -> u64 {
         1 << self as u32
     }
@@ -287,6 +292,8 @@ pub struct Facts<'a> {
     pub ecosystem: Ecosystem,
     /// In which state upstream has it, and when it was published: what the lifecycle rests on. `None`: nothing out of the ordinary.
     pub state: Option<(State, Timestamp)>,
+    /// Whether it is about a repository as a whole, so that rules on single files have nothing to say.
+    pub is_whole: bool,
     /// The digest of its bytes, `sha256:…`, where it is known.
     pub digest: Option<Cow<'a, str>>,
     values: [Value<'a>; Fact::ALL.len()],
@@ -297,7 +304,8 @@ impl<'a> Facts<'a> {
     pub fn of(ecosystem: Ecosystem, name: impl Into<Value<'a>>) -> Self {
         const UNKNOWN: Value<'static> = Value::Unknown;
         let values = [UNKNOWN; Fact::ALL.len()];
-        Self { ecosystem, state: None, digest: None, values }.with(Fact::Name, name)
+        Self { ecosystem, state: None, is_whole: false, digest: None, values }
+            .with(Fact::Name, name)
     }
 
     #[must_use]
@@ -333,6 +341,7 @@ impl<'a> Facts<'a> {
         Facts {
             ecosystem: self.ecosystem,
             state: self.state,
+            is_whole: self.is_whole,
             digest: self.digest.map(|digest| Cow::Owned(digest.into_owned())),
             values: self.values.map(Value::into_owned),
         }

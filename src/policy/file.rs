@@ -152,7 +152,11 @@ impl<'t> RuleReader<'_, 't> {
         let before = self.reader.faults.len();
         let id = table.get("id").and_then(|value| self.reader.text("rule.id", value));
         let Some(id) = id.filter(|id| !id.is_empty()) else {
-            self.reader.fault(place, "rule", "needs an `id`: a short name for messages and waivers");
+            self.reader.fault(
+                place,
+                "rule",
+                "needs an `id`: a short name for messages and waivers",
+            );
             return None;
         };
         let path = joined("rule", &id);
@@ -243,6 +247,7 @@ impl<'t> RuleReader<'_, 't> {
 
     fn condition(&mut self, path: &str, value: &Value<'t>) -> Condition {
         let mut condition = Condition::default();
+        let before = self.reader.faults.len();
         let Some(table) = self.reader.table(path, value) else { return condition };
         for (key, value) in table {
             let name = key.get_ref().as_ref();
@@ -263,7 +268,7 @@ impl<'t> RuleReader<'_, 't> {
                 }
             }
         }
-        if condition.tests.is_empty() {
+        if condition.tests.is_empty() && self.reader.faults.len() == before {
             self.reader.fault(&value.span(), path, "an empty condition");
         }
         condition
@@ -384,28 +389,62 @@ mod tests {
         };
         check("x", "line 1: ");
         check("\nmodes = 1", "line 2: modes: unknown key; `mode` is meant");
-        check("mode = \"dry\"", "line 1: mode: found \"dry\", expected one of \"enforce\", \"dry-run\"");
+        check(
+            "mode = \"dry\"",
+            "line 1: mode: found \"dry\", expected one of \"enforce\", \"dry-run\"",
+        );
         check("rule = 1", "line 1: rule: expected tables: [[rule]]");
         check("[[rule]]\ndeny_if = { yanked = true }", "line 1: rule: needs an `id`");
         check("[[rule]]\nid = \"a\"", "line 1: rule.a: needs a condition");
         let rule = |more: &str| format!("[[rule]]\nid = \"a\"\n{more}");
         check(&rule("deny_if = {}"), "line 3: rule.a.deny_if: an empty condition");
-        check(&rule("deny_if = { yankd = true }"), "line 3: rule.a.deny_if.yankd: unknown key; `yanked`");
-        check(&rule("deny_if = { zzzzzzzzz = true }"), "line 3: rule.a.deny_if.zzzzzzzzz: unknown key, expected one of name_in");
-        check(&rule("deny_if = { yanked = 1 }"), "line 3: rule.a.deny_if.yanked: expected true or false");
-        check(&rule("deny_if = { size_lt = \"big\" }"), "line 3: rule.a.deny_if.size_lt: expected a number, such as \"5 GB\"");
-        check(&rule("deny_if = { release_age_lt = \"soon\" }"), "line 3: rule.a.deny_if.release_age_lt: found \"soon\", expected a span such as \"7 days\"");
-        check(&rule("deny_if = { name_in = \"@no\" }"), "line 3: rule.a.deny_if.name_in: there is no list `no` in [lists]");
+        check(
+            &rule("deny_if = { yankd = true }"),
+            "line 3: rule.a.deny_if.yankd: unknown key; `yanked`",
+        );
+        check(
+            &rule("deny_if = { zzzzzzzzz = true }"),
+            "line 3: rule.a.deny_if.zzzzzzzzz: unknown key, expected one of name_in",
+        );
+        check(
+            &rule("deny_if = { yanked = 1 }"),
+            "line 3: rule.a.deny_if.yanked: expected true or false",
+        );
+        check(
+            &rule("deny_if = { size_lt = \"big\" }"),
+            "line 3: rule.a.deny_if.size_lt: expected a number, such as \"5 GB\"",
+        );
+        check(
+            &rule("deny_if = { release_age_lt = \"soon\" }"),
+            "line 3: rule.a.deny_if.release_age_lt: found \"soon\", expected a span such as \"7 days\"",
+        );
+        check(
+            &rule("deny_if = { name_in = \"@no\" }"),
+            "line 3: rule.a.deny_if.name_in: there is no list `no` in [lists]",
+        );
         check(&rule("deny_if = { name_in = [] }"), "line 3: rule.a.deny_if.name_in: an empty list");
-        check(&rule("deny_if = { yanked = true }\nwarn_if = { yanked = true }"), "line 4: rule.a.warn_if: a rule has one condition");
-        check(&rule("deny_if = { yanked = true }\non = \"npm\""), "line 4: rule.a.on: found \"npm\", expected some of pypi, hf, oci");
-        check(&rule("deny_if = { yanked = true }\nmessage = \"{x}\""), "line 4: rule.a.message: {x} is no fact");
-        check(&rule("deny_if = { yanked = true }\n[[rule]]\nid = \"a\"\nhold_if = { yanked = true }"), "line 4: rule.a: another rule has this `id`");
+        check(
+            &rule("deny_if = { yanked = true }\nwarn_if = { yanked = true }"),
+            "line 4: rule.a.warn_if: a rule has one condition",
+        );
+        check(
+            &rule("deny_if = { yanked = true }\non = \"npm\""),
+            "line 4: rule.a.on: found \"npm\", expected some of pypi, hf, oci",
+        );
+        check(
+            &rule("deny_if = { yanked = true }\nmessage = \"{x}\""),
+            "line 4: rule.a.message: {x} is no fact",
+        );
+        check(
+            &rule("deny_if = { yanked = true }\n[[rule]]\nid = \"a\"\nhold_if = { yanked = true }"),
+            "line 4: rule.a: another rule has this `id`",
+        );
     }
 
     #[test]
     fn all_faults_are_told_at_once() {
-        let text = "mode = 1\n[[rule]]\nid = \"a\"\ndeny_if = { yankd = true }\n[[rule]]\nid = \"b\"";
+        let text =
+            "mode = 1\n[[rule]]\nid = \"a\"\ndeny_if = { yankd = true }\n[[rule]]\nid = \"b\"";
         assert_eq!(read(text).expect_err("faults").len(), 3);
     }
 

@@ -1,8 +1,8 @@
 //! A subject with its judgement: what a client is told, and what is kept of it.
 
+use crate::policy::Verdict;
 use crate::policy::fact::{Fact, Facts, Point};
 use crate::policy::ruleset::{Decision, Effect, Fired, Ruleset};
-use crate::policy::Verdict;
 use crate::types::Timestamp;
 
 /// Below the root of the server, where a decision is explained; its id follows.

@@ -126,7 +126,11 @@ impl<'t> Reader<'t> {
         })
     }
 
-    pub(super) fn table<'v>(&mut self, path: &str, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
+    pub(super) fn table<'v>(
+        &mut self,
+        path: &str,
+        value: &'v Value<'t>,
+    ) -> Option<&'v DeTable<'t>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
             self.fault(&value.span(), path, "expected a table");

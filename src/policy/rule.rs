@@ -96,6 +96,11 @@ impl Rule {
         self.condition.tests.iter().chain(unless).map(|test| test.fact)
     }
 
+    /// Whether it looks at single files.
+    pub fn is_of_files(&self) -> bool {
+        self.facts().any(Fact::is_of_file)
+    }
+
     /// What it says of a subject, and whether that is for want of a fact.
     pub fn say(&self, facts: &Facts<'_>, now: Timestamp, turn: &mut Turn) -> (Verdict, Outcome) {
         let outcome = self.condition.outcome(facts, now, turn);

@@ -123,6 +123,9 @@ impl Ruleset {
         self.judge_state(facts, &mut decision);
         for place in &self.plan[facts.ecosystem as usize][point as usize] {
             let rule = &self.rules[*place];
+            if facts.is_whole && rule.is_of_files() {
+                continue;
+            }
             let (verdict, outcome) = rule.say(facts, now, &mut turn);
             if verdict != Verdict::Allow {
                 let fired = self.fired(rule, facts, verdict, outcome, now, &mut turn);
@@ -275,7 +278,8 @@ mod tests {
             .with(Fact::Release, NOW.minus(2 * DAY))
     }
 
-    const COOL_DOWN: &str = "[[rule]]\nid = \"cool-down\"\nhold_if = { release_age_lt = \"7 days\" }\n";
+    const COOL_DOWN: &str =
+        "[[rule]]\nid = \"cool-down\"\nhold_if = { release_age_lt = \"7 days\" }\n";
 
     #[test]
     fn the_strictest_voice_counts_and_all_are_told() {
@@ -326,7 +330,8 @@ mod tests {
 
     #[test]
     fn a_rule_is_skipped_where_its_facts_cannot_be_known() {
-        let text = "[[rule]]\nid = \"l\"\non_missing = \"deny\"\ndeny_if = { license_in = \"GPL*\" }";
+        let text =
+            "[[rule]]\nid = \"l\"\non_missing = \"deny\"\ndeny_if = { license_in = \"GPL*\" }";
         let rules = rules(text, "");
         assert_eq!(rules.judge(&six(), Point::Listing, NOW).verdict, Verdict::Allow);
         assert_eq!(rules.judge(&six(), Point::Content, NOW).verdict, Verdict::Deny);

@@ -143,7 +143,9 @@ fn what<'t>(reader: &mut Reader<'t>, place: &Range<usize>, table: &DeTable<'t>) 
             let digest = reader.text("waiver.digest", value)?.to_ascii_lowercase();
             match is_digest(&digest) {
                 true => return Some(What::Digest(digest.into())),
-                false => format!("{digest:?} is no digest: write sha256: and 64 hexadecimal digits"),
+                false => {
+                    format!("{digest:?} is no digest: write sha256: and 64 hexadecimal digits")
+                }
             }
         }
         _ => "needs either `what`, an exact version, or `digest`".to_owned(),
@@ -160,9 +162,9 @@ fn is_exact(name: &str) -> bool {
         Some(Ecosystem::PyPi) => rest.split_once("==").is_some_and(|(name, version)| {
             !name.is_empty() && !version.is_empty() && !rest.contains('*')
         }),
-        Some(Ecosystem::Hf) => rest.split_once('@').is_some_and(|(name, commit)| {
-            !name.is_empty() && commit.len() == 40 && is_hex(commit)
-        }),
+        Some(Ecosystem::Hf) => rest
+            .split_once('@')
+            .is_some_and(|(name, commit)| !name.is_empty() && commit.len() == 40 && is_hex(commit)),
         Some(Ecosystem::Oci) => {
             rest.split_once('@').is_some_and(|(name, digest)| !name.is_empty() && is_digest(digest))
         }
@@ -221,13 +223,18 @@ mod tests {
         check(&file("what = \"pypi:six==1.0\""), "needs `expires`");
         check(&file("expires = 2027-01-01"), "needs either `what`");
         check(&file("expires = \"soon\"\nwhat = \"pypi:six==1.0\""), "expected a date");
-        for open in ["pypi:six", "pypi:six==1.*", "hf:org/m@main", "oci:a:latest", "six", "npm:a==1"] {
+        for open in
+            ["pypi:six", "pypi:six==1.*", "hf:org/m@main", "oci:a:latest", "six", "npm:a==1"]
+        {
             check(&file(&format!("expires = 2027-01-01\nwhat = \"{open}\"")), "no exact version");
         }
         check(&file("expires = 2027-01-01\ndigest = \"sha256:00\""), "is no digest");
         check("[[waiver]]\nexpires = 2027-01-01\nwhat = \"pypi:a==1\"", "needs `rule`");
         check("[[waiver]]\nexpires = 2027-01-01\nwhat = \"pypi:a==1\"", "needs `reason`");
-        check(&file("expires = 2027-01-01\nwhat = \"pypi:a==1\"\nexpire = 1"), "`expires` is meant");
+        check(
+            &file("expires = 2027-01-01\nwhat = \"pypi:a==1\"\nexpire = 1"),
+            "`expires` is meant",
+        );
     }
 
     #[test]

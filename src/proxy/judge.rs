@@ -26,19 +26,11 @@ pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
     ))
 }
 
-/// Why the subject is refused, if it is.
-pub(crate) fn refusal(subject: &Subject) -> Option<&str> {
-    if subject.verdict.passes() {
-        return None;
-    }
-    metrics::counter!("larder_policy_refusals_total").increment(1);
-    Some(subject.reason.as_deref().unwrap_or("A rule of this server refuses it."))
-}
-
 /// The refusal in the words of the mount's clients. pip shows nothing but the reason phrase of a status, which HTTP/1 alone has.
-pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, reason: &str) -> Response<Content> {
-    let reply = mount.refuse(ask, reason);
-    let mut response = super::replied(reply, &ask.method, mount.id());
+pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
+    metrics::counter!("larder_policy_refusals_total").increment(1);
+    let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");
+    let mut response = super::replied(mount.refuse(ask, reason), &ask.method, mount.id());
     if let Ok(phrase) = ReasonPhrase::try_from(Bytes::from(plain(reason))) {
         response.extensions_mut().insert(phrase);
     }
@@ -71,19 +63,6 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_strict_verdicts_refuse() {
-        let check = |verdict, refused: bool| {
-            let subject = Subject { verdict, ..Subject::default() };
-            assert_eq!(refusal(&subject).is_some(), refused, "{verdict:?}");
-        };
-        check(Verdict::Allow, false);
-        check(Verdict::Warn, false);
-        check(Verdict::Hide, false);
-        check(Verdict::Hold, true);
-        check(Verdict::Deny, true);
-    }
 
     #[test]
     fn a_warning_cannot_break_out_of_its_field() {

@@ -28,7 +28,7 @@ use crate::cache::failure::Failure;
 use crate::cache::found::{Found, Trace};
 use crate::cache::lookup::{Artifact, Chunking, Demand, Document, Lookup};
 use crate::clock::Clock;
-use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
+use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step, Subject};
 use crate::proxy::access::Access;
 use crate::proxy::deliver::Content;
 use crate::proxy::identity::{Arrival, Identity};
@@ -113,6 +113,7 @@ struct Pipeline {
 enum Planned {
     Reply(Reply),
     Serve(Box<Plan>),
+    Refuse(Box<Subject>),
 }
 
 /// Documents that planning has already got. Where one of them is what is served in the end, it came about as it did then: a miss
@@ -269,21 +270,31 @@ impl Pipeline {
         let plan = match self.plan(mount, ask, seen, &mut upload).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
             Planned::Serve(plan) => plan,
+            Planned::Refuse(subject) => return Ok(self.refused(mount, ask, &subject)),
         };
         let Plan { access, subject, serve } = *plan;
         judge::granted(&access, ask)?;
-        if let Some(judged) = &subject.judged {
-            self.rulings.note(judged);
+        if !subject.verdict.passes() {
+            return Ok(self.refused(mount, ask, &subject));
         }
-        if let Some(reason) = judge::refusal(&subject) {
-            return Ok(judge::refused(mount, ask, reason));
-        }
+        self.note(&subject);
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
         let found = found.map_err(|failure| explained(mount, ask, &failure))?;
         seen.settled &= is_settled(&found.trace);
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
         judge::warn(mount.warning_field(), &subject, response.headers_mut());
         Ok(response)
+    }
+
+    fn refused(&self, mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
+        self.note(subject);
+        judge::refused(mount, ask, subject)
+    }
+
+    fn note(&self, subject: &Subject) {
+        if let Some(judged) = &subject.judged {
+            self.rulings.note(judged);
+        }
     }
 
     /// Plans in rounds: each gets the documents that the adapter named and lets it go on.
@@ -299,6 +310,7 @@ impl Pipeline {
             match step {
                 Step::Reply(reply) => return Ok(Planned::Reply(reply)),
                 Step::Serve(plan) => return Ok(Planned::Serve(plan)),
+                Step::Refuse(subject) => return Ok(Planned::Refuse(subject)),
                 Step::Need { mut documents, then } => {
                     if only_if_cached(ask) {
                         documents

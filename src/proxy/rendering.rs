@@ -111,7 +111,8 @@ impl Renderings {
         let work = move || {
             let note = |judged| rulings.note(&judged);
             let is_kept = |key: &CacheKey| cache.is_kept(key);
-            let view = View { document: &loaded.parsed, standing, now, is_kept: &is_kept, note: &note };
+            let view =
+                View { document: &loaded.parsed, standing, now, is_kept: &is_kept, note: &note };
             page(render.render(&view), coding)
         };
         let page = match tokio::task::spawn_blocking(work).await {

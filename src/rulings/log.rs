@@ -111,7 +111,8 @@ impl Log {
     }
 
     fn lines(&self) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let files = [self.before(), self.now()].into_iter().filter_map(|path| File::open(path).ok());
+        let files =
+            [self.before(), self.now()].into_iter().filter_map(|path| File::open(path).ok());
         files.flat_map(|file| {
             let mut reader = BufReader::with_capacity(1 << 18, file);
             std::iter::from_fn(move || {

@@ -150,7 +150,11 @@ impl Rulings {
         match read(&self.0.settings) {
             Ok(rules) => {
                 let epoch = format!("{:016x}", rules.epoch());
-                tracing::info!(policy.epoch = epoch, rules = rules.rules().len(), "new rules are in force");
+                tracing::info!(
+                    policy.epoch = epoch,
+                    rules = rules.rules().len(),
+                    "new rules are in force"
+                );
                 *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
                 self.0.generation.fetch_add(1, Ordering::AcqRel);
             }
@@ -217,7 +221,8 @@ impl Rulings {
 
     async fn watch(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
-        let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+        let mut hangup =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
         loop {
             let asked = async {
                 match &mut hangup {
@@ -271,10 +276,8 @@ pub fn read(settings: &Config) -> Result<Ruleset, RulingsError> {
 ///
 /// [`RulingsError::Unreadable`].
 pub fn text(path: &Path) -> Result<String, RulingsError> {
-    let unreadable = |reason: String| RulingsError::Unreadable {
-        path: path.display().to_string(),
-        reason,
-    };
+    let unreadable =
+        |reason: String| RulingsError::Unreadable { path: path.display().to_string(), reason };
     let told = |error: io::Error| unreadable(error.to_string());
     if fs::metadata(path).map_err(told)?.len() > MOST_BYTES {
         return Err(unreadable(format!("it is larger than {MOST_BYTES} bytes")));

@@ -35,11 +35,7 @@ pub struct Change {
 }
 
 /// Judges again, each as of the time when it was decided. Blocks for as long as that takes.
-pub fn replay(
-    records: impl Iterator<Item = Record>,
-    draft: &Ruleset,
-    since: Timestamp,
-) -> Report {
+pub fn replay(records: impl Iterator<Item = Record>, draft: &Ruleset, since: Timestamp) -> Report {
     let mut report = Report::default();
     let mut changes: BTreeMap<(Verdict, Verdict), Change> = BTreeMap::new();
     let mut held: Vec<u64> = vec![0; draft.rules().len()];
@@ -121,7 +117,9 @@ mod tests {
                 Record::of(&judged, judged.id())
             })
             .collect();
-        let draft = rules("[[rule]]\nid = \"y\"\nhold_if = { yanked = true }\n[[rule]]\nid = \"s\"\nwarn_if = { size_gte = 1 }");
+        let draft = rules(
+            "[[rule]]\nid = \"y\"\nhold_if = { yanked = true }\n[[rule]]\nid = \"s\"\nwarn_if = { size_gte = 1 }",
+        );
         let report = replay(records.iter().cloned(), &draft, Timestamp(0));
         assert_eq!(report.decisions, 4);
         let change = |was, becomes, examples: &[&str]| Change {

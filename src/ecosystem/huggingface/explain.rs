@@ -59,6 +59,11 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
     }
 }
 
+/// Words a refusal by policy. The message is in a field, since clients ask for the head of a file first, and a head has no body.
+pub fn policy(ask: &Ask, reason: &str) -> Reply {
+    error(ask, StatusCode::FORBIDDEN, None, reason)
+}
+
 /// Tells the hub's own refusal on.
 pub fn refusal(ask: &Ask, word: &Word) -> Reply {
     let status = StatusCode::from_u16(word.status).unwrap_or(StatusCode::FORBIDDEN);

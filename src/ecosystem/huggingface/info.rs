@@ -16,6 +16,7 @@ use crate::cache::lookup::{
     Kept, Parsed,
 };
 use crate::ecosystem::Ask;
+use crate::ecosystem::huggingface::facts::Memo;
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
 use crate::ecosystem::huggingface::word::Word;
@@ -45,6 +46,9 @@ pub struct Info {
     pub closed_since: Option<Timestamp>,
     /// The commits that it led to, oldest first, each with the time it was first seen.
     pub history: Vec<Seen>,
+    /// What rules look at.
+    #[serde(skip)]
+    pub memo: Memo,
 }
 
 /// A commit that a branch led to.
@@ -94,6 +98,13 @@ pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
     let name = format!("repo/{repository}");
     let path = repository.api_path();
     described(reach, repository, &name, &path, reach.settings.ref_ttl, reach::demand(ask))
+}
+
+/// The document of a repository with what the hub's scanners say of its files.
+pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit) -> Document {
+    let name = format!("scan/{repository}/{commit}");
+    let path = format!("{}/revision/{commit}?securityStatus=true", repository.api_path());
+    described(reach, repository, &name, &path, reach.settings.ref_ttl, Demand::Fresh)
 }
 
 /// The document of a branch, tag or commit.

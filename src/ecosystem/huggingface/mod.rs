@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::naming::Naming;
@@ -20,10 +20,12 @@ mod batch;
 pub mod config;
 mod datasets_server;
 mod explain;
+mod facts;
 pub mod file;
 mod git;
 mod head;
 mod info;
+mod judge;
 mod lfs;
 pub(crate) mod links;
 mod listing;
@@ -112,6 +114,20 @@ impl Ecosystem for Hub {
             true => ollama::failure(ask, failure),
             false => explain::failure(ask, failure),
         }
+    }
+
+    fn refuse(&self, ask: &Ask, reason: &str) -> Reply {
+        let reply = explain::policy(ask, reason);
+        let is_batch = matches!(route::route(&ask.path), Route::LfsBatch { .. });
+        match (is_batch, ask.path.starts_with("v2/")) {
+            (true, _) => lfs::worded(reply),
+            (_, true) => ollama::worded(reply),
+            _ => reply,
+        }
+    }
+
+    fn warning_field(&self) -> Option<HeaderName> {
+        Some(HeaderName::from_static("x-hf-warning"))
     }
 
     fn naming(&self) -> Option<Arc<dyn Naming>> {

@@ -173,6 +173,7 @@ impl Stage {
                 }
                 Step::NeedBody { then, .. } => then(Bytes::copy_from_slice(body)),
                 Step::Names { .. } => panic!("the hub's adapter lists no names"),
+                Step::Refuse(_) => panic!("there are no rules"),
                 Step::Serve(plan) => return self.serve(plan.serve),
             };
         }

@@ -181,9 +181,7 @@ impl Config {
             faults.push(ConfigError { path: vec!["oci".to_owned(), "default".to_owned()], detail });
         }
         match default {
-            Some(default) if faults.is_empty() => {
-                Ok(Some(Settings { default, registries }))
-            }
+            Some(default) if faults.is_empty() => Ok(Some(Settings { default, registries })),
             _ => Err(faults),
         }
     }

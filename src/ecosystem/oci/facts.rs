@@ -103,7 +103,8 @@ mod tests {
         let both = Image::of_labels(&annotations).or(image);
         assert_eq!(both.source.as_deref(), Some("https://git.example/x"));
         assert_eq!(both.licences.as_deref(), Some("MIT"));
-        for odd in [json!(null), json!([]), json!({"config": 1}), json!({"config": {"Labels": []}})] {
+        for odd in [json!(null), json!([]), json!({"config": 1}), json!({"config": {"Labels": []}})]
+        {
             assert_eq!(Image::of_config(&odd), Image::default(), "{odd}");
         }
     }

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::naming::Naming;
@@ -118,8 +118,7 @@ impl Ecosystem for Registries {
             Route::Of { what, .. } => match self.place(ask) {
                 Some(Ok(place)) => {
                     let identity = token::identity(&self.signer, ask, &place);
-                    let settings = Arc::clone(&self.settings);
-                    Pull { settings, place, ask: ask.clone(), identity }.plan(what)
+                    Pull { place, ask: ask.clone(), identity }.plan(what)
                 }
                 Some(Err(fault)) => Step::Reply(explain::misplaced(&fault)),
                 None => Step::Reply(explain::unknown()),
@@ -134,6 +133,10 @@ impl Ecosystem for Registries {
         let place = self.place(ask).and_then(Result::ok);
         let identity = place.as_ref().and_then(|place| token::identity(&self.signer, ask, place));
         explain::failure(ask, place.as_ref(), identity, failure)
+    }
+
+    fn refuse(&self, _: &Ask, reason: &str) -> Reply {
+        explain::error(StatusCode::FORBIDDEN, "DENIED", reason)
     }
 
     fn naming(&self) -> Option<Arc<dyn Naming>> {

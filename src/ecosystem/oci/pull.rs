@@ -7,7 +7,10 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Demand, Document};
 use crate::ecosystem::oci::complete::Wish;
-use crate::ecosystem::oci::config::{AfterWithdrawal, Settings};
+use crate::ecosystem::oci::config::AfterWithdrawal;
+use crate::ecosystem::oci::facts::{self, Image};
+use crate::ecosystem::oci::image::{self, More};
+use crate::ecosystem::oci::manifest::Manifest;
 use crate::ecosystem::oci::name::{self, Reference, Tag};
 use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::readers::{self, First, Readable, kept_only};
@@ -16,9 +19,6 @@ use crate::ecosystem::oci::render::{ManifestForm, NAMESPACE, Note, ReferrersForm
 use crate::ecosystem::oci::route::{self, What};
 use crate::ecosystem::oci::tag::Pointer;
 use crate::ecosystem::oci::tags_list::{self, Part};
-use crate::ecosystem::oci::facts::{self, Image};
-use crate::ecosystem::oci::image::{self, More};
-use crate::ecosystem::oci::manifest::Manifest;
 use crate::ecosystem::oci::{access, blob, explain, manifest, referrers, tag};
 use crate::ecosystem::{Access, Ask, Plan, Render, Serve, Standing, Step, Subject};
 use crate::policy::{Facts, Point, State};
@@ -31,7 +31,6 @@ const MOST_TURNED_BACK: usize = 8;
 /// One request for something of a repository.
 #[derive(Clone)]
 pub struct Pull {
-    pub settings: Arc<Settings>,
     pub place: Place,
     pub ask: Ask,
     /// The client's own identity, when it showed a capability for this repository.
@@ -308,7 +307,8 @@ impl Pull {
                 Ok(Readable { reader, held }) => {
                     let document = again(&reader);
                     self.guarded(&reader, held.standing, move |pull| {
-                        let subject = pull.judged(facts::of_name(&pull.place, None), Point::Listing);
+                        let subject =
+                            pull.judged(facts::of_name(&pull.place, None), Point::Listing);
                         pull.serve(subject, Serve::Document { document, render })
                     })
                 }

@@ -9,6 +9,7 @@ use crate::cache::lookup::Parsed;
 use crate::ecosystem::pypi::name;
 use crate::ecosystem::pypi::page::{File, Page, Provenance, Yanked};
 use crate::ecosystem::pypi::verbatim::JsonText;
+use crate::licence::Licence;
 use crate::policy::{Ecosystem, Fact, Facts, Ruleset, State};
 use crate::types::Timestamp;
 
@@ -96,53 +97,26 @@ pub fn add_release(facts: &mut Facts<'_>, document: &Parsed) {
     facts.set(Fact::Maintainers, roles.map(|roles| roles.len() as u64));
 }
 
-/// The licence that the metadata declares: an SPDX expression where there is one, else what a classifier stands for, else the name that was written
-/// down, unless that is the licence's whole text.
+/// The licence that the metadata declares: an SPDX expression where there is one, else what classifiers stand for, else the name that was written down,
+/// unless that is the licence's whole text.
 fn licence(info: &Value) -> Option<String> {
     let text = |key: &str| {
         let text = info[key].as_str().map(str::trim);
         text.filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("unknown"))
     };
-    let expression = text("license_expression").map(str::to_owned);
+    let read = |text: &str| match Licence::parse(text) {
+        Ok(licence) => licence.as_str().to_owned(),
+        // A name of somebody's own is one, too: lists may hold it.
+        Err(_) => text.to_owned(),
+    };
     let named = || {
         let classifiers = info["classifiers"].as_array()?;
-        let found: Vec<&str> =
-            classifiers.iter().filter_map(|one| of_classifier(one.as_str()?)).collect();
-        (!found.is_empty()).then(|| found.join(" AND "))
+        let found = classifiers.iter().filter_map(|one| Licence::of_classifier(one.as_str()?));
+        Some(Licence::all(found)?.as_str().to_owned())
     };
-    let written = || {
-        let name = text("license").filter(|text| text.len() <= 64 && !text.contains('\n'));
-        name.map(str::to_owned)
-    };
-    expression.or_else(named).or_else(written)
-}
-
-/// What a classifier stands for, where that is one licence.
-fn of_classifier(classifier: &str) -> Option<&'static str> {
-    let name = classifier.strip_prefix("License :: ")?.strip_prefix("OSI Approved :: ")?;
-    let known = [
-        ("MIT License", "MIT"),
-        ("MIT No Attribution License (MIT-0)", "MIT-0"),
-        ("Apache Software License", "Apache-2.0"),
-        ("BSD License", "BSD-3-Clause"),
-        ("ISC License (ISCL)", "ISC"),
-        ("Python Software Foundation License", "PSF-2.0"),
-        ("Mozilla Public License 2.0 (MPL 2.0)", "MPL-2.0"),
-        ("The Unlicense (Unlicense)", "Unlicense"),
-        ("zlib/libpng License", "Zlib"),
-        ("GNU General Public License v2 (GPLv2)", "GPL-2.0-only"),
-        ("GNU General Public License v2 or later (GPLv2+)", "GPL-2.0-or-later"),
-        ("GNU General Public License v3 (GPLv3)", "GPL-3.0-only"),
-        ("GNU General Public License v3 or later (GPLv3+)", "GPL-3.0-or-later"),
-        ("GNU Lesser General Public License v2 or later (LGPLv2+)", "LGPL-2.0-or-later"),
-        ("GNU Lesser General Public License v3 (LGPLv3)", "LGPL-3.0-only"),
-        ("GNU Lesser General Public License v3 or later (LGPLv3+)", "LGPL-3.0-or-later"),
-        ("GNU Affero General Public License v3", "AGPL-3.0-only"),
-        ("GNU Affero General Public License v3 or later (AGPLv3+)", "AGPL-3.0-or-later"),
-        ("Eclipse Public License 2.0 (EPL-2.0)", "EPL-2.0"),
-        ("Boost Software License 1.0 (BSL-1.0)", "BSL-1.0"),
-    ];
-    known.iter().find(|(one, _)| *one == name).map(|(_, id)| *id)
+    let written =
+        || text("license").filter(|text| text.len() <= 64 && !text.contains('\n')).map(read);
+    text("license_expression").map(read).or_else(named).or_else(written)
 }
 
 fn format(filename: &str) -> Option<&'static str> {
@@ -167,9 +141,13 @@ mod tests {
             assert_eq!(licence(&info).as_deref(), expected, "{info}");
         };
         let mit = "License :: OSI Approved :: MIT License";
-        check(json!({"license_expression": "MIT OR X", "license": "Y"}), Some("MIT OR X"));
+        check(
+            json!({"license_expression": "mit OR Apache-2.0", "license": "Y"}),
+            Some("MIT OR Apache-2.0"),
+        );
+        check(json!({"license": "Acme 7"}), Some("Acme 7"));
         check(json!({"classifiers": [mit, "Framework :: X"], "license": "Y"}), Some("MIT"));
-        check(json!({"license": "BSD"}), Some("BSD"));
+        check(json!({"license": "Apache 2.0"}), Some("Apache-2.0"));
         check(json!({"license": "Copyright\n\nPermission is"}), None);
         check(json!({"license": "UNKNOWN", "classifiers": []}), None);
         check(json!({"license": null}), None);

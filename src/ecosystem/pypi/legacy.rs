@@ -289,11 +289,7 @@ struct PageRender {
 impl Render for PageRender {
     fn variant(&self) -> String {
         let Self { place, version, shareability, .. } = self;
-        format!(
-            "legacy {version} {shareability} {} {:x}",
-            place.absolute_root,
-            self.rules.epoch()
-        )
+        format!("legacy {version} {shareability} {} {:x}", place.absolute_root, self.rules.epoch())
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {

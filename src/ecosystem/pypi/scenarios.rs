@@ -1,5 +1,6 @@
 //! The life of a page from upstream's answers to what clients read, and the plans that hang on it. Times are passed in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -424,8 +425,7 @@ fn sizes_decide_which_version_is_announced() {
 fn html_reads_back_as_what_it_was_written_from() {
     let mut story = Story::of("demo-project");
     story.hears(JSON, NOW).expect("a page");
-    let policy = policy::Config::default();
-    let text = with_listing(story.page(), &policy, standing(false), render_html::page);
+    let text = with_listing(story.page(), &Ruleset::default(), standing(false), render_html::page);
     let base =
         Url::parse("https://larder.example/pypi/default/simple/demo-project/").expect("an address");
     let offer = offer::read(text.as_bytes(), &base).expect("a page");
@@ -552,6 +552,7 @@ fn reply(step: Step) -> Reply {
         Step::Reply(reply) => reply,
         Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => panic!("more is needed"),
         Step::Serve(_) => panic!("something is served"),
+        Step::Refuse(_) => panic!("it is refused"),
     }
 }
 
@@ -559,6 +560,7 @@ fn serve(step: Step) -> Plan {
     match step {
         Step::Serve(plan) => *plan,
         Step::Reply(reply) => panic!("{} {:?}", reply.status, reply.body),
+        Step::Refuse(_) => panic!("it is refused"),
         Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => panic!("more is needed"),
     }
 }
@@ -811,7 +813,13 @@ fn a_release_is_told_from_the_page_when_upstream_has_no_legacy_json() {
     assert_eq!(url, "https://index.example/pypi/demo-project/1.1/json");
     let Serve::Document { render, .. } = serve(step).serve else { panic!("a document") };
     let parsed = Parsed::new(story.page().clone());
-    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false, note: &|_| () };
+    let view = View {
+        document: &parsed,
+        standing: standing(false),
+        now: NOW,
+        is_kept: &|_| false,
+        note: &|_| (),
+    };
     let rendered = render.render(&view);
     let json: serde_json::Value = serde_json::from_slice(&rendered.reply.body).expect("JSON");
     assert_eq!(
@@ -829,7 +837,13 @@ fn links_lead_to_the_index_whichever_way_was_taken() {
     let mut story = Story::of("demo-project");
     story.hears(JSON, NOW).expect("a page");
     let parsed = Parsed::new(story.page().clone());
-    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false, note: &|_| () };
+    let view = View {
+        document: &parsed,
+        standing: standing(false),
+        now: NOW,
+        is_kept: &|_| false,
+        note: &|_| (),
+    };
     for (prefix, expected) in [
         ("/pypi/default/", "href=\"../../files/files.index.example/"),
         ("/simple/", "href=\"../../pypi/default/files/files.index.example/"),
@@ -916,10 +930,10 @@ fn eight_thousand_files_are_measured() {
     timed("write", &mut || drop(story.page().encode()));
     timed("render JSON", &mut || drop(json_of(story.page(), false)));
     timed("render JSON offline", &mut || drop(json_of(story.page(), true)));
-    let policy = policy::Config::default();
+    let rules = Ruleset::default();
     let mut html = String::new();
     timed("render HTML", &mut || {
-        html = with_listing(story.page(), &policy, standing(false), render_html::page);
+        html = with_listing(story.page(), &rules, standing(false), render_html::page);
     });
     timed("parse HTML", &mut || drop(offer::read(html.as_bytes(), &url)));
     let last = format!("https://files.index.example/packages/aa/bb/{:064x}/x.whl", 7999);
