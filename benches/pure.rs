@@ -128,6 +128,7 @@ fn ask(prefix: &str, path: &str, query: Option<&str>, accept: &'static str) -> A
         client: None,
         now: NOW,
         rules: Arc::default(),
+        as_of: None,
     }
 }
 

@@ -18,12 +18,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::api::Resource;
 use crate::admin::api::policy::Policy;
+use crate::admin::api::{self, Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
-use crate::cache::witness::Notebook;
+use crate::cache::witness::Witness;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
@@ -35,9 +35,11 @@ use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
 use crate::rulings::Rulings;
 use crate::server::{Body, Handler, Peer, RequestBody, Server, ServerError, limits};
+use crate::snapshots::Snapshots;
 use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
+use crate::trace::ledger::Ledger;
 use crate::types::{ByteSize, Secret, Signer};
 use crate::upstream::client::Client;
 use crate::upstream::{Resolve, System, Upstream};
@@ -160,21 +162,28 @@ impl Wired {
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
+        let (ledger, witness) = open_ledger(&config, &clock, tasks)?;
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
             upstream,
             clock.clone(),
-            Arc::new(Notebook::default()),
+            witness,
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
+        let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
+        let snapshots = Arc::new(snapshots);
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
+        let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
+            Arc::new(api::log::Log::new(ledger, clock.clone())),
+            Arc::new(Policy(rulings.clone())),
+        ];
         let state = admin::State { store, phase: watched, guides };
-        let resources: Vec<Arc<dyn Resource>> = vec![Arc::new(Policy(rulings.clone()))];
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
             secret,
@@ -185,6 +194,7 @@ impl Wired {
             access,
             own: own_pages(Admin::new(state, resources, scrape)),
             rulings,
+            snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
     }
@@ -231,6 +241,7 @@ fn own_pages(admin: Admin) -> proxy::Own {
     let answer = move |visit: proxy::Visit| {
         let (head, body) = visit.request.into_parts();
         let right = if visit.is_admin { Right::Administrator } else { Right::Client };
+        let visitor = visit.visitor;
         admin.answer(admin::Visit {
             method: head.method,
             path: visit.path,
@@ -240,6 +251,7 @@ fn own_pages(admin: Admin) -> proxy::Own {
             right,
             client: visit.client,
             base: visit.base,
+            visitor: admin::Visitor::new(move |request| visitor.ask(request)),
         })
     };
     proxy::Own { claims: is_own, answer: Box::new(answer) }
@@ -280,7 +292,7 @@ pub async fn import(
         store,
         Arc::new(source),
         clock.clone(),
-        Arc::new(Notebook::default()),
+        open_ledger(&config, &clock, &tasks)?.1,
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
     );
@@ -298,6 +310,7 @@ pub async fn import(
             claims: |_| false,
             answer: Box::new(|_| unreachable!("nothing is claimed")),
         },
+        snapshots: Arc::new(|_| None),
     });
     let report = Import { cache, handler: Arc::new(handler), folder, origin }.run().await;
     // What was verified is being written down: all of it, before anything is ended.
@@ -346,6 +359,23 @@ fn open_store(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Arc<dyn S
         &tasks.stop_upkeep,
     );
     Ok(Arc::new(store.map_err(AppError::Store)?))
+}
+
+/// The ledger of the data directory, which the store's lock has made ours, and who writes into it.
+fn open_ledger(
+    config: &Config,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> Result<(Ledger, Arc<dyn Witness>), AppError> {
+    let directory = config.data_dir.join("ledger");
+    let queue = config.trace.queue;
+    let opened = Ledger::open(&directory, queue, clock.clone(), &tasks.upkeep, &tasks.stop_upkeep);
+    let fault = |source| AppError::Io {
+        action: format!("the ledger in {} cannot be used", directory.display()),
+        source,
+    };
+    let (ledger, scribe) = opened.map_err(fault)?;
+    Ok((ledger, Arc::new(scribe)))
 }
 
 /// The ways into every mount. An ecosystem is two lines here.

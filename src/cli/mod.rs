@@ -11,10 +11,12 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Loaded};
 
 mod import;
+mod log;
 mod overrides;
 pub mod reach;
 mod serve;
 mod show;
+mod snapshot;
 mod verify;
 
 use overrides::Overrides;
@@ -38,7 +40,9 @@ enum Command {
     Config(Overrides),
     #[command(subcommand)]
     Import(import::Import),
+    Log(log::Log),
     Show(show::Show),
+    Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
     /// Print the version.
     Version,
@@ -68,7 +72,9 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Log(log) => log.run(),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
+        Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
@@ -103,6 +109,11 @@ fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outc
             outcome
         })
     })
+}
+
+/// Ends a command that needs no configuration.
+fn ended(outcome: Outcome) -> ExitCode {
+    outcome.unwrap_or_else(|error| fail(error.as_ref()))
 }
 
 /// Tells an error and what caused it, one line.

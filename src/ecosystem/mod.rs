@@ -19,6 +19,7 @@ pub mod huggingface;
 pub mod naming;
 pub mod oci;
 pub mod origin;
+pub mod past;
 pub mod pypi;
 
 /// A protocol on one mount.
@@ -32,14 +33,25 @@ pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
     /// Words a failure for this protocol's clients.
     fn explain(&self, ask: &Ask, failure: &Failure) -> Reply;
 
-    /// Words a refusal by policy for this protocol's clients. `reason` is the sentence that they are to show.
-    fn refuse(&self, ask: &Ask, reason: &str) -> Reply {
+    /// Words a refusal that was not the adapter's own for this protocol's clients: `detail` is the sentence that they are to show.
+    fn refuse(&self, ask: &Ask, status: StatusCode, detail: &str) -> Reply {
         let _ = ask;
-        Reply::problem(StatusCode::FORBIDDEN, "Refused by policy", reason)
+        Reply::problem(status, status.canonical_reason().unwrap_or("Refused"), detail)
     }
 
     /// The field beside `Warning` in which this protocol's clients look for a warning, if they do.
     fn warning_field(&self) -> Option<HeaderName> {
+        None
+    }
+
+    /// Whether it heeds [`Ask::as_of`]. A mount that does not is never asked with one.
+    fn has_past(&self) -> bool {
+        false
+    }
+
+    /// The instant that a path below the mount names within itself, as it is written there: for clients that cannot put one before the mount.
+    fn instant_in<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let _ = path;
         None
     }
 
@@ -69,6 +81,8 @@ pub struct Ask {
     pub now: Timestamp,
     /// What is judged by.
     pub rules: Arc<Ruleset>,
+    /// The instant, never later than `now`, as of which the client wants to be answered. `None`: now. Where the address has a prefix for it, `base` has it, too.
+    pub as_of: Option<Timestamp>,
 }
 
 /// An `Authorization` value meant for upstream.

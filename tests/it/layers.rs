@@ -52,7 +52,22 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
-    ("admin", &["types", "clock", "cache", "store", "policy", "rulings", "server"]),
+    ("snapshots", &["types", "store"]),
+    ("trace", &["types", "clock", "store", "cache"]),
+    (
+        "admin",
+        &[
+            "types",
+            "clock",
+            "cache",
+            "store",
+            "policy",
+            "rulings",
+            "server",
+            "snapshots",
+            "trace",
+        ],
+    ),
 ];
 
 /// Layers that take the time and the bytes as arguments.

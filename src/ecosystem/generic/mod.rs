@@ -149,6 +149,7 @@ mod tests {
             client: None,
             now: Timestamp(0),
             rules: Arc::default(),
+            as_of: None,
         }
     }
 

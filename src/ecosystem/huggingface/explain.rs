@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::word::{ERROR_CODE, ERROR_MESSAGE, Word};
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Reply};
 use crate::upstream::request::UpstreamError;
 
@@ -35,6 +36,7 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
             let text = format!("The hub cannot be reached ({cause}), and nothing of this is kept.");
             later(error(ask, StatusCode::GATEWAY_TIMEOUT, None, &text), None)
         }
+        Failure::NotKept if ask.as_of.is_some() => unknown(ask, &ask.path, Unknown::Unseen),
         Failure::NotKept => {
             let text = "Nothing of this is kept, and the hub could not be asked for it.";
             later(error(ask, StatusCode::GATEWAY_TIMEOUT, None, text), None)
@@ -59,9 +61,10 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
     }
 }
 
-/// Words a refusal by policy. The message is in a field, since clients ask for the head of a file first, and a head has no body.
-pub fn policy(ask: &Ask, reason: &str) -> Reply {
-    error(ask, StatusCode::FORBIDDEN, None, reason)
+/// What is not known of the instant that a request is about.
+pub fn unknown(ask: &Ask, what: &str, unknown: Unknown) -> Reply {
+    let detail = unknown.detail(what, ask.as_of.unwrap_or(ask.now));
+    error(ask, unknown.status(), None, &detail)
 }
 
 /// Tells the hub's own refusal on.

@@ -162,6 +162,7 @@ impl Stage {
             client: client.map(str::to_owned),
             now: self.now,
             rules: std::sync::Arc::default(),
+            as_of: None,
         };
         let mut step = self.mount.plan(&ask);
         for _ in 0..MOST_ROUNDS {

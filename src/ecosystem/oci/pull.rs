@@ -19,7 +19,8 @@ use crate::ecosystem::oci::render::{ManifestForm, NAMESPACE, Note, ReferrersForm
 use crate::ecosystem::oci::route::{self, What};
 use crate::ecosystem::oci::tag::Pointer;
 use crate::ecosystem::oci::tags_list::{self, Part};
-use crate::ecosystem::oci::{access, blob, explain, manifest, referrers, tag};
+use crate::ecosystem::oci::{access, blob, explain, manifest, past, referrers, tag};
+use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::{Access, Ask, Plan, Render, Serve, Standing, Step, Subject};
 use crate::policy::{Facts, Point, State};
 use crate::semantics::cache_control::RequestDirectives;
@@ -41,11 +42,12 @@ pub struct Pull {
 type WithImage = Box<dyn FnOnce(Pull, Option<Image>) -> Step + Send>;
 
 /// A tag that was found.
-struct Tagged {
-    tag: Tag,
-    pointer: Pointer,
-    standing: Standing,
-    reader: Reader,
+pub(super) struct Tagged {
+    pub(super) tag: Tag,
+    pub(super) pointer: Pointer,
+    pub(super) standing: Standing,
+    pub(super) reader: Reader,
+    pub(super) past: Option<Past>,
 }
 
 impl Tagged {
@@ -79,12 +81,16 @@ impl Pull {
     }
 
     fn tag(self, tag: Tag) -> Step {
-        let (demand, wish) = (self.demand_of(&tag), self.wish());
+        let (demand, wish, as_of) = (self.demand_of(&tag), self.wish(), self.ask.as_of);
         let document = {
             let (place, tag) = (self.place.clone(), tag.clone());
-            move |reader: &Reader| Document {
-                demand,
-                ..tag::document(&place.registry, &place.repository, &tag, reader, wish)
+            move |reader: &Reader| {
+                let Place { registry, repository, .. } = &place;
+                let document = tag::document(registry, repository, &tag, reader, wish);
+                match as_of {
+                    None => Document { demand, ..document },
+                    Some(_) => past::remembered(document, reader),
+                }
             }
         };
         self.find(First::Own, Arc::new(document), move |pull, found| {
@@ -93,8 +99,11 @@ impl Pull {
                 return pull.failed(&Failure::Store("a kept tag is none".to_owned()));
             };
             let standing = held.standing;
-            let tagged = Tagged { tag, pointer, standing, reader: reader.clone() };
-            pull.guarded(&reader, standing, move |pull| pull.pointed(tagged))
+            let tagged = Tagged { tag, pointer, standing, reader: reader.clone(), past: None };
+            pull.guarded(&reader, standing, move |pull| match as_of {
+                None => pull.pointed(tagged),
+                Some(at) => pull.pointed_then(tagged, at),
+            })
         })
     }
 
@@ -200,7 +209,7 @@ impl Pull {
         }
     }
 
-    fn serve_tagged(self, tagged: Tagged, digest: Digest, document: Document) -> Step {
+    pub(super) fn serve_tagged(self, tagged: Tagged, digest: Digest, document: Document) -> Step {
         self.with_image(digest, tagged.reader.clone(), move |pull, image| {
             let form = Arc::new(pull.manifest_form(digest, Some(&tagged)));
             let subject = pull.subject(&tagged, image.as_ref());
@@ -239,6 +248,9 @@ impl Pull {
             let artifact = blob::artifact(registry, repository, digest, size, &reader);
             pull.guarded(&reader, held.standing, move |pull| {
                 let mut headers = blob::headers(&digest, pull.here(&digest));
+                if let Some(at) = pull.ask.as_of {
+                    Past::immutable(at).write(&mut headers);
+                }
                 headers.extend(pull.namespace_header());
                 let subject = pull.by_digest(&digest, Point::Content, None);
                 pull.serve(subject, Serve::Artifact { artifact, headers, chunking: None })
@@ -247,6 +259,10 @@ impl Pull {
     }
 
     fn referrers(self, subject: Digest) -> Step {
+        if self.ask.as_of.is_some() {
+            let what = format!("what refers to {subject}");
+            return Step::Reply(explain::unknown_then(&self.ask, &what, Unknown::NoHistory));
+        }
         let artifact_type = route::parameter(self.ask.query.as_deref(), "artifactType");
         let form = ReferrersForm { artifact_type, namespace: self.place.namespace.clone() };
         let nothing = form.nothing();
@@ -271,6 +287,10 @@ impl Pull {
     }
 
     fn tags(self) -> Step {
+        if self.ask.as_of.is_some() {
+            let what = format!("the list of tags of {}", self.place.written);
+            return Step::Reply(explain::unknown_then(&self.ask, &what, Unknown::NoHistory));
+        }
         let form = TagsForm {
             name: self.place.written.clone(),
             path: explain::path(&self.ask, &format!("{}/tags/list", self.place.written)),
@@ -376,7 +396,7 @@ impl Pull {
         service.into_iter().chain([Reader::public()]).chain(client).collect()
     }
 
-    fn manifest_document(&self, digest: Digest, reader: &Reader) -> Document {
+    pub(super) fn manifest_document(&self, digest: Digest, reader: &Reader) -> Document {
         let Place { registry, repository, .. } = &self.place;
         manifest::document(registry, repository, digest, reader, self.wish())
     }
@@ -393,7 +413,11 @@ impl Pull {
             Presence::Present if tagged.standing.offline => Note::Unchecked,
             Presence::Present => Note::Current,
         });
-        ManifestForm { digest, note, namespace: self.place.namespace.clone() }
+        let past = match tagged {
+            Some(tagged) => tagged.past,
+            None => self.ask.as_of.map(Past::immutable),
+        };
+        ManifestForm { digest, note, namespace: self.place.namespace.clone(), past }
     }
 
     fn serve(&self, subject: Subject, serve: Serve) -> Step {
@@ -405,7 +429,7 @@ impl Pull {
     }
 
     /// What is judged of a tag. Tags are deleted every day without a fault in what they stood for, so how young they were does not count.
-    fn subject(&self, tagged: &Tagged, image: Option<&Image>) -> Subject {
+    pub(super) fn subject(&self, tagged: &Tagged, image: Option<&Image>) -> Subject {
         let mut facts = facts::of_name(&self.place, Some(tagged.tag.as_str()));
         facts.digest = Some(tagged.pointer.digest.to_string().into());
         if let Some(image) = image {
@@ -515,6 +539,10 @@ impl Pull {
     }
 
     fn failed(&self, failure: &Failure) -> Step {
+        if let (Failure::NotKept, Some(_)) = (failure, self.ask.as_of) {
+            let what = &self.place.written;
+            return Step::Reply(explain::unknown_then(&self.ask, what, Unknown::Unseen));
+        }
         Step::Reply(explain::failure(&self.ask, Some(&self.place), self.identity, failure))
     }
 }

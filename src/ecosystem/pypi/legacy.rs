@@ -12,13 +12,14 @@ use serde_json::{Map, Value, json};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Demand, Document};
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::pypi::config::Settings;
 use crate::ecosystem::pypi::listing::{self, Entry, Judge, Listing, Place, Shown};
 use crate::ecosystem::pypi::page::{Page, Yanked};
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::routes::Slash;
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
-use crate::ecosystem::pypi::{explain, links, merge, name, project};
+use crate::ecosystem::pypi::{explain, links, merge, name, past, project};
 use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
 use crate::policy::Ruleset;
 use crate::types::Timestamp;
@@ -49,7 +50,12 @@ pub fn plan(
         Ok(reach) => reach,
         Err(reply) => return Step::Reply(reply),
     };
+    if let (None, Some(at)) = (version, ask.as_of) {
+        let what = format!("the legacy description of {project}");
+        return Step::Reply(explain::unknown(&what, Unknown::NoHistory, at));
+    }
     let release = Release {
+        as_of: ask.as_of,
         place: reach.place(ask),
         reach,
         project: project.into_owned(),
@@ -102,6 +108,7 @@ pub fn document(
 
 /// What is asked for.
 struct Release {
+    as_of: Option<Timestamp>,
     reach: Reach,
     place: Place,
     project: String,
@@ -126,11 +133,11 @@ impl Release {
                 StatusCode::FORBIDDEN.as_u16(),
             ));
         }
-        let Some(document) = held
-            .parsed
-            .get::<Page>()
-            .and_then(|page| document(&self.reach, page, self.version.as_deref(), self.demand))
-        else {
+        let page = held.parsed.get::<Page>().filter(|_| self.as_of.is_none());
+        let document = page.and_then(|page| {
+            document(&self.reach, page, self.version.as_deref(), self.demand)
+        });
+        let Some(document) = document else {
             return self.without_document(&held, &Failure::Absent);
         };
         let documents = vec![document.clone()];
@@ -168,7 +175,7 @@ impl Release {
     /// Only a release can be told from the page alone.
     fn without_document(self, page: &Held, failure: &Failure) -> Step {
         let known = page.parsed.get::<Page>().zip(self.version.clone());
-        let Some((_, version)) = known.filter(|(page, version)| has_version(page, version)) else {
+        let Some((_, version)) = known.filter(|(page, version)| self.has(page, version)) else {
             return Step::Reply(explain::failure(&self.reach.settings, failure));
         };
         let document = self.reach.page(&self.project, Demand::AnyAge);
@@ -178,8 +185,19 @@ impl Release {
             rules: Arc::clone(&self.rules),
             version,
             shareability: self.reach.shareability(),
+            as_of: self.as_of,
         };
         self.serve(document, Arc::new(render))
+    }
+
+    /// Whether there is, or was, such a release. What is not known of the past is told when it is rendered.
+    fn has(&self, page: &Page, version: &str) -> bool {
+        let then = self.as_of.map(|at| page.as_of(at));
+        match then {
+            None => has_version(page, version),
+            Some(Ok(then)) => has_version(&then.page, version),
+            Some(Err(_)) => true,
+        }
     }
 
     /// What the policy says of the files that are not listed plainly.
@@ -284,12 +302,14 @@ struct PageRender {
     rules: Arc<Ruleset>,
     version: String,
     shareability: &'static str,
+    as_of: Option<Timestamp>,
 }
 
 impl Render for PageRender {
     fn variant(&self) -> String {
-        let Self { place, version, shareability, .. } = self;
-        format!("legacy {version} {shareability} {} {:x}", place.absolute_root, self.rules.epoch())
+        let Self { place, version, shareability, as_of, .. } = self;
+        let epoch = self.rules.epoch();
+        format!("legacy {version} {shareability} {} {epoch:x} {as_of:?}", place.absolute_root)
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
@@ -297,6 +317,17 @@ impl Render for PageRender {
             let reply = explain::failure(&self.settings, &Failure::Absent);
             return Rendered { reply, valid_until: None };
         };
+        let then = self.as_of.map(|at| {
+            past::shown(&self.rules, page, at, view.now).map_err(|unknown| (unknown, at))
+        });
+        let then = match then.transpose() {
+            Ok(then) => then,
+            Err((unknown, at)) => {
+                let reply = explain::unknown(&page.name, unknown, at);
+                return Rendered { reply, valid_until: None };
+            }
+        };
+        let page = then.as_ref().map_or(page, |then| &then.page);
         let place = Place { relative_root: self.place.absolute_root.clone(), ..self.place.clone() };
         let listing = Listing::of(page, &self.rules, &place, view);
         let of_version = |entry: &&Entry<'_>| {
@@ -305,8 +336,11 @@ impl Render for PageRender {
         let files: Vec<&Entry<'_>> = listing.entries.iter().filter(of_version).collect();
         let reply = match files.first() {
             Some(first) => {
-                let body = self.release(page, first, &files).to_string().into();
-                let rendered = answer(body, None, view, self.shareability);
+                let text = self.release(page, first, &files).to_string();
+                let mut rendered = answer(text.into(), None, view, self.shareability);
+                if let Some(then) = &then {
+                    then.past.write(&mut rendered.reply.headers);
+                }
                 return Rendered { valid_until: listing.valid_until, ..rendered };
             }
             None => explain::failure(&self.settings, &Failure::Absent),

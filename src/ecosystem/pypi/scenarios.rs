@@ -544,6 +544,7 @@ fn ask(path: &str) -> Ask {
         client: None,
         now: NOW,
         rules: Arc::default(),
+        as_of: None,
     }
 }
 
