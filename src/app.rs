@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::api::entries::Entries;
 use crate::admin::api::fills::Fills;
 use crate::admin::api::log::Log;
+use crate::admin::api::policy::Policy;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
@@ -32,6 +33,7 @@ use crate::keep::Keeper;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
+use crate::rulings::Rulings;
 use crate::server::{Handler, Server, ServerError, limits};
 use crate::snapshots::Snapshots;
 use crate::store::StoreError;
@@ -139,6 +141,9 @@ impl Wired {
     ) -> Result<Self, AppError> {
         let access = Access::new(&config.access).map_err(AppError::settings)?;
         let store = open_store(&config, &clock, tasks)?;
+        let rulings = Rulings::open(config.policy.clone(), &config.data_dir, clock.clone())
+            .map_err(|error| AppError::settings(vec![error]))?;
+        rulings.tend(&tasks.upkeep, &tasks.stop_upkeep);
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
         let words = routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
@@ -171,6 +176,7 @@ impl Wired {
                 store: Arc::clone(&store),
                 build: offline(&config, &clock, secret, tasks),
             }),
+            Arc::new(Policy(rulings.clone())),
         ];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
@@ -182,6 +188,7 @@ impl Wired {
             routes,
             access,
             own: own_pages(Admin::new(state, resources, scrape)),
+            rulings,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
@@ -253,6 +260,7 @@ pub async fn import(
         secret: secret(&config.data_dir)?,
         public_url: None,
         cache: cache.clone(),
+        rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
         clock,
         routes: Routes::new(hub_routes(hub, &signer))
             .map_err(|conflict| AppError::settings(vec![conflict]))?,

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
+use crate::rulings::Rulings;
 use crate::server::{Body, Handler, Peer, RequestBody};
 use crate::telemetry::Metrics;
 use crate::types::{ByteSize, Signer};
@@ -88,6 +89,7 @@ pub(super) fn offline(config: &Config, clock: &Clock, secret: [u8; 32], tasks: &
                 claims: |_| false,
                 answer: Box::new(|_| unreachable!("nothing is claimed")),
             },
+            rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
             snapshots: Arc::new(|_| None),
         }))
     })

@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("formats", &[]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
+    ("rulings", &["types", "clock", "policy"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
@@ -47,6 +48,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream::request",
             "cache",
             "ecosystem",
+            "rulings",
             "server",
         ],
     ),
@@ -55,7 +57,18 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
     (
         "admin",
-        &["types", "clock", "cache", "keep", "store", "policy", "server", "snapshots", "trace"],
+        &[
+            "types",
+            "clock",
+            "cache",
+            "keep",
+            "store",
+            "policy",
+            "rulings",
+            "server",
+            "snapshots",
+            "trace",
+        ],
     ),
 ];
 

@@ -21,6 +21,7 @@ use crate::server::{Body, RequestBody};
 pub mod entries;
 pub mod fills;
 pub mod log;
+pub mod policy;
 mod snapshots;
 mod template;
 
