@@ -25,6 +25,7 @@ use crate::cache::witness::Notebook;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
+use crate::feed::{self, Feed};
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
@@ -71,6 +72,8 @@ pub enum AppError {
     Settings(Vec<String>),
     #[error("no connection to upstream can be made: {0}")]
     Upstream(#[source] crate::upstream::ConfigError),
+    #[error("`advisories.folder`: {0}")]
+    Advisories(#[from] feed::Unread),
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
@@ -163,6 +166,9 @@ impl Wired {
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
+        let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
+        let stop = tasks.stop_upkeep.clone();
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
@@ -176,7 +182,10 @@ impl Wired {
             clock,
             routes,
             access,
-            own: own_pages(Admin::new(state, Vec::new(), scrape)),
+            own: own_pages(
+                Admin::new(state, vec![Arc::new(feed::Known(Arc::clone(&feed)))], scrape)
+                    .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
+            ),
         }));
         Ok(Self { handler, phase })
     }

@@ -21,6 +21,7 @@
 //! | [`telemetry`] | log and metric set-up | nothing of ours |
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
+//! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
 //! | [`policy`] | facts and time in, verdict out; pure | types |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
@@ -29,6 +30,7 @@
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
+//! | [`feed`] | advisories from a folder, read again when it changes; the OSV API | types, clock, advisory, admin, server |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -69,13 +71,14 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `advisory`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
 //! - Adding an ecosystem is one folder and two lines.
 
 pub mod admin;
+pub mod advisory;
 pub mod app;
 pub mod banner;
 pub mod cache;
@@ -83,6 +86,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ecosystem;
+pub mod feed;
 pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;

@@ -31,7 +31,8 @@ pub const PREFIX: &str = "/-/";
 /// Larder's own pages.
 pub struct Admin {
     state: Arc<State>,
-    api: Api,
+    /// What stands before the addresses of each API, and the API.
+    apis: Vec<(&'static str, Api)>,
     scrape: Scrape,
 }
 
@@ -80,7 +81,14 @@ impl Admin {
         let state = Arc::new(state);
         let about: Arc<dyn Resource> = Arc::new(status::About(Arc::clone(&state)));
         let all: Vec<_> = std::iter::once(about).chain(resources).collect();
-        Self { state, api: Api::new(&all), scrape }
+        Self { state, apis: vec![(api::PREFIX, Api::new(&all))], scrape }
+    }
+
+    /// Offers an API of somebody else's making, too, which clients expect at addresses of its own shape below `prefix`.
+    #[must_use]
+    pub fn with_api(mut self, prefix: &'static str, resource: Arc<dyn Resource>) -> Self {
+        self.apis.push((prefix, Api::new(&[resource])));
+        self
     }
 
     /// Whether a path is one of these addresses.
@@ -90,9 +98,11 @@ impl Admin {
 
     /// Answers a visit to an address that [`Admin::claims`].
     pub fn answer(&self, visit: Visit) -> BoxFuture<'static, Response<Body>> {
-        if let Some(address) = visit.path.strip_prefix(api::PREFIX) {
-            let address = address.to_owned();
-            return self.api.answer(visit, &address);
+        for (prefix, api) in &self.apis {
+            if let Some(address) = visit.path.strip_prefix(prefix) {
+                let address = address.to_owned();
+                return api.answer(visit, &address);
+            }
         }
         ready(self.page(&visit)).boxed()
     }
@@ -140,7 +150,7 @@ impl Admin {
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("api", &self.api).finish_non_exhaustive()
+        f.debug_struct("Admin").field("apis", &self.apis).finish_non_exhaustive()
     }
 }
 

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Loaded};
 
+mod advisories;
 mod import;
 mod overrides;
 pub mod reach;
@@ -36,6 +37,7 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Advisories(advisories::Show),
     #[command(subcommand)]
     Import(import::Import),
     Show(show::Show),
@@ -64,6 +66,7 @@ pub fn run() -> ExitCode {
             print!("{}", loaded.to_toml());
             Ok(ExitCode::SUCCESS)
         }),
+        Command::Advisories(show) => asking(show.overrides.clone(), show.run()),
         Command::Import(import::Import::HfCache(import)) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))

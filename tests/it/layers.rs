@@ -19,6 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("semantics", &["types"]),
     ("formats", &[]),
+    ("advisory", &["types"]),
     ("policy", &["types"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
@@ -41,11 +42,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "policy", "ecosystem"];
+const PURE: &[&str] = &["types", "semantics", "formats", "advisory", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[
