@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
@@ -33,6 +34,7 @@ use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
 use crate::server::{Body, Handler, Peer, RequestBody, Server, ServerError, limits};
+use crate::snapshots::Snapshots;
 use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
@@ -169,6 +171,12 @@ impl Wired {
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
         tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
+        let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
+        let snapshots = Arc::new(snapshots);
+        let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
+            Arc::new(feed::Known(Arc::clone(&feed))),
+        ];
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
@@ -183,9 +191,10 @@ impl Wired {
             routes,
             access,
             own: own_pages(
-                Admin::new(state, vec![Arc::new(feed::Known(Arc::clone(&feed)))], scrape)
+                Admin::new(state, resources, scrape)
                     .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
             ),
+            snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
     }
@@ -232,6 +241,7 @@ fn own_pages(admin: Admin) -> proxy::Own {
     let answer = move |visit: proxy::Visit| {
         let (head, body) = visit.request.into_parts();
         let right = if visit.is_admin { Right::Administrator } else { Right::Client };
+        let visitor = visit.visitor;
         admin.answer(admin::Visit {
             method: head.method,
             path: visit.path,
@@ -241,6 +251,7 @@ fn own_pages(admin: Admin) -> proxy::Own {
             right,
             client: visit.client,
             base: visit.base,
+            visitor: admin::Visitor::new(move |request| visitor.ask(request)),
         })
     };
     proxy::Own { claims: is_own, answer: Box::new(answer) }
@@ -298,6 +309,7 @@ pub async fn import(
             claims: |_| false,
             answer: Box::new(|_| unreachable!("nothing is claimed")),
         },
+        snapshots: Arc::new(|_| None),
     });
     let report = Import { cache, handler: Arc::new(handler), folder, origin }.run().await;
     // What was verified is being written down: all of it, before anything is ended.

@@ -22,14 +22,16 @@
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
-//! | [`policy`] | facts and time in, verdict out; pure | types |
+//! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
+//! | [`policy`] | facts and time in, verdict out; pure | types, licence |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
-//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
-//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
+//! | [`snapshots`] | names for instants of the past | types, store |
+//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, snapshots, server's `Handler` |
 //! | [`feed`] | advisories from a folder, read again when it changes; the OSV API | types, clock, advisory, admin, server |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
@@ -60,6 +62,10 @@
 //! document was found to refer to (the list of a commit's files, the parts of an image) it may name as follow-ups, which the cache fetches
 //! once nobody waits for it. Rights are documents, too: upstream's yes or no for one credential, believed for a short while.
 //!
+//! `GET /@2026-03-01/simple/six/` is the same request as of the end of that day: the pipeline takes the instant from the address and hands it to the adapter
+//! ([`ecosystem::Ask::as_of`]), which picks, from what its documents remember, what was so then; nothing that moves is asked for. Rights and policy are today's.
+//! What was not seen is an honest error, never a newer answer.
+//!
 //! # What always holds
 //!
 //! - Nothing is visible in the store before its digest is verified and its bytes are durable; the index is committed last.
@@ -71,7 +77,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `advisory`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `licence`, `advisory`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -91,10 +97,12 @@ pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod import;
+pub mod licence;
 pub mod policy;
 pub mod proxy;
 pub mod semantics;
 pub mod server;
+pub mod snapshots;
 pub mod store;
 pub mod telemetry;
 pub mod types;

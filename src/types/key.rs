@@ -24,6 +24,19 @@ impl Audience {
             Self::Credential(id) => format!("c{}", hex::encode(id)),
         }
     }
+
+    /// Reads what [`Audience::encode`] wrote.
+    fn decode(text: &str) -> Option<Self> {
+        match text {
+            "p" => Some(Self::Public),
+            "s" => Some(Self::Service),
+            _ => {
+                let mut id = [0; 16];
+                hex::decode_to_slice(text.strip_prefix('c')?, &mut id).ok()?;
+                Some(Self::Credential(id))
+            }
+        }
+    }
 }
 
 /// A cache key. Cheap to clone; compared by its whole text, never by a hash alone.
@@ -77,6 +90,11 @@ impl CacheKey {
         self.part(2)
     }
 
+    /// What makes it another representation of the same thing, if it is one ([`CacheKey::variant`]).
+    pub fn selector(&self) -> Option<&str> {
+        self.0.split(SEPARATOR).nth(3)
+    }
+
     pub fn is_public(&self) -> bool {
         self.part(1) == "p"
     }
@@ -84,6 +102,29 @@ impl CacheKey {
     /// Whether it is one client's own.
     pub fn is_credentials(&self) -> bool {
         self.part(1).starts_with('c')
+    }
+
+    /// Who may be answered from what is kept under it. `None`: no key of this program's making.
+    pub fn audience(&self) -> Option<Audience> {
+        Audience::decode(self.part(1))
+    }
+
+    /// A text that every key of a space begins with, and no other.
+    pub fn start_of_space(space: &str) -> String {
+        format!("{}{SEPARATOR}", space.replace(SEPARATOR, "%1F"))
+    }
+
+    /// Comes after every key that begins as this one does, and before all others that come after it: where to go on when all of those are to be passed
+    /// over.
+    #[must_use]
+    pub fn behind(&self) -> Self {
+        Self(format!("{}{}", self.0, char::MAX).into())
+    }
+
+    /// The same for all keys of this one's space and audience.
+    #[must_use]
+    pub fn behind_audience(&self) -> Self {
+        Self(format!("{}{SEPARATOR}{}{SEPARATOR}{}", self.part(0), self.part(1), char::MAX).into())
     }
 
     fn part(&self, index: usize) -> &str {
@@ -122,6 +163,19 @@ mod tests {
             assert!(!keys[..index].contains(key), "{key} is met twice");
             assert_eq!(CacheKey::from_encoded(key.as_str()).as_ref(), Some(key));
         }
+    }
+
+    #[test]
+    fn audiences_are_read_back() {
+        for audience in [Audience::Public, Audience::Service, Audience::Credential([7; 16])] {
+            let key = CacheKey::new("a", &audience, "x");
+            assert_eq!(key.audience(), Some(audience));
+            assert!(key.behind() > key.variant("y") && key.behind_audience() > key.behind());
+            assert!(key.as_str().starts_with(&CacheKey::start_of_space("a")));
+        }
+        let odd = CacheKey::from_encoded("a\u{1f}c12\u{1f}x").expect("two separators");
+        assert_eq!(odd.audience(), None);
+        assert_eq!((odd.selector(), odd.variant("v").selector()), (None, Some("v")));
     }
 
     #[test]

@@ -20,14 +20,23 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("semantics", &["types"]),
     ("formats", &[]),
     ("advisory", &["types"]),
-    ("policy", &["types"]),
+    ("licence", &[]),
+    ("policy", &["types", "licence"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
     ("cache", &["types", "clock", "semantics", "store", "upstream"]),
     (
         "ecosystem",
-        &["types", "semantics", "policy", "upstream::request", "cache::lookup", "cache::failure"],
+        &[
+            "types",
+            "semantics",
+            "licence",
+            "policy",
+            "upstream::request",
+            "cache::lookup",
+            "cache::failure",
+        ],
     ),
     (
         "proxy",
@@ -43,11 +52,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("feed", &["types", "clock", "advisory", "admin", "server"]),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
+    ("snapshots", &["types", "store"]),
+    ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "advisory", "policy", "ecosystem"];
+const PURE: &[&str] =
+    &["types", "semantics", "formats", "licence", "advisory", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

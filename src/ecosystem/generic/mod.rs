@@ -10,12 +10,14 @@ use url::Url;
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Exchange, Mode};
+use crate::ecosystem::naming::Naming;
 use crate::ecosystem::{Access, Ask, Ecosystem, Plan, Reply, Serve, Step, Subject};
 use crate::types::Audience;
 use crate::upstream::request::{Credentials, Origin, OriginRequest, Redirects};
 
 pub mod config;
 pub(super) mod forward;
+mod naming;
 
 pub use config::Config;
 
@@ -82,6 +84,10 @@ impl Ecosystem for Generic {
             _ => reply,
         }
     }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words::of(&self.id)))
+    }
 }
 
 impl Generic {
@@ -142,6 +148,7 @@ mod tests {
             credential: Some(ClientCredential { id: [1; 16], verbatim: Secret::new("Basic eA==") }),
             client: None,
             now: Timestamp(0),
+            as_of: None,
         }
     }
 

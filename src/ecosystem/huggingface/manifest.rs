@@ -40,6 +40,21 @@ impl Manifest {
         Ok(Self { media_type: said.to_owned(), bytes, commit: None })
     }
 
+    /// Reads the kept form.
+    pub fn read(kept: &Bytes) -> Result<Self, String> {
+        let row: Row<'_> = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
+        let bytes = Bytes::copy_from_slice(row.bytes);
+        let commit = row.commit.and_then(Commit::parse);
+        Ok(Self { commit, ..Self::parse(Some(row.media_type), bytes)? })
+    }
+
+    /// The blobs that it names, with their sizes.
+    pub fn blobs(&self) -> Vec<(Digest, Option<u64>)> {
+        let Ok(wire) = serde_json::from_slice::<Wire>(&self.bytes) else { return Vec::new() };
+        let named = wire.config.into_iter().chain(wire.layers);
+        named.filter_map(|blob| Some((blob.digest.parse().ok()?, blob.size))).collect()
+    }
+
     /// The digest that its bytes hash to.
     pub fn digest(&self) -> Digest {
         BlobId::of(&self.bytes).digest()
@@ -57,10 +72,7 @@ pub struct KeepManifest {
 
 impl Keep for KeepManifest {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        let row: Row<'_> = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
-        let bytes = Bytes::copy_from_slice(row.bytes);
-        let commit = row.commit.and_then(Commit::parse);
-        Ok(Parsed::new(Manifest { commit, ..Manifest::parse(Some(row.media_type), bytes)? }))
+        Manifest::read(kept).map(Parsed::new)
     }
 
     fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
@@ -108,6 +120,8 @@ struct Wire {
 #[derive(Deserialize)]
 struct Blob {
     digest: String,
+    #[serde(default)]
+    size: Option<u64>,
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::cache::failure::Failure;
+use crate::ecosystem::naming::Naming;
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
@@ -22,16 +24,20 @@ mod explain;
 pub mod file;
 mod git;
 mod head;
-mod info;
+pub mod identity;
+pub mod info;
 mod lfs;
 pub(crate) mod links;
 mod listing;
 mod manifest;
+pub mod naming;
 mod ollama;
 mod pass;
+mod past;
 mod query;
 mod raw;
 mod reach;
+pub mod record;
 pub mod repository;
 mod resolve;
 mod reword;
@@ -77,7 +83,11 @@ impl Ecosystem for Hub {
 
     fn plan(&self, ask: &Ask) -> Step {
         let settings = &self.settings;
-        match route::route(&ask.path) {
+        let route = route::route(&ask.path);
+        if ask.as_of.is_some() && !past::has_past(&route) {
+            return Step::Reply(explain::unknown(ask, &ask.path, Unknown::NoHistory));
+        }
+        match route {
             Route::Resolve(file) => resolve::plan(settings, ask, file),
             Route::Raw(file) => resolve::plan_raw(settings, ask, file),
             Route::Info { repository, revision } => {
@@ -111,6 +121,18 @@ impl Ecosystem for Hub {
             false => explain::failure(ask, failure),
         }
     }
+
+    fn refuse(&self, ask: &Ask, status: StatusCode, detail: &str) -> Reply {
+        explain::error(ask, status, None, detail)
+    }
+
+    fn has_past(&self) -> bool {
+        true
+    }
+
+    fn naming(&self) -> Option<Arc<dyn Naming>> {
+        Some(Arc::new(naming::Words))
+    }
 }
 
 impl Hub {
@@ -124,6 +146,7 @@ impl Hub {
             OwnRoute::Blob { capability } => xet::plan_blob(self, ask, &capability),
             OwnRoute::XetTelemetry => pass::telemetry(),
             OwnRoute::DatasetsServer { rest } => datasets_server::plan(self, ask, &rest),
+            OwnRoute::Record { repository } => record::plan(&self.settings, ask, repository),
             OwnRoute::Unknown => {
                 let text = "Larder has handed out no such address.";
                 Step::Reply(explain::error(ask, StatusCode::NOT_FOUND, None, text))

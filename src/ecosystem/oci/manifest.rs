@@ -95,14 +95,18 @@ impl Manifest {
         let content = read(&body);
         Self { media_type, body, content }
     }
+
+    /// Reads the kept form: the media type as postcard writes a text, then the manifest's bytes up to the end.
+    pub fn read(kept: &Bytes) -> Result<Self, String> {
+        let (media_type, body) = postcard::take_from_bytes::<String>(kept)
+            .map_err(|error| format!("it does not begin with a media type: {error}"))?;
+        Ok(Self::new(media_type, kept.slice_ref(body)))
+    }
 }
 
 impl Keep for KeepManifest {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        // The media type as postcard writes a text, then the manifest's bytes up to the end.
-        let (media_type, body) = postcard::take_from_bytes::<String>(kept)
-            .map_err(|error| format!("it does not begin with a media type: {error}"))?;
-        Ok(Parsed::new(Manifest::new(media_type, kept.slice_ref(body))))
+        Manifest::read(kept).map(Parsed::new)
     }
 
     fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {

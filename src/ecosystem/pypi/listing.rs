@@ -29,21 +29,31 @@ pub struct Place {
 }
 
 impl Place {
-    /// The cache key of a file. A later file at the same address has other bytes and a key beside the first one's.
+    /// The cache key of a file.
     pub fn file_key(&self, file: &File) -> CacheKey {
-        let name = format!("file/{}", links::key_of(file.first_url()));
-        let key = CacheKey::new(&self.space, &self.audience, &name);
-        if !file.is_twin {
-            return key;
-        }
-        let digest = file.hashes.iter().next().map(|(_, value)| value);
-        key.variant(&digest.unwrap_or_else(|| file.first_seen.0.to_string()))
+        file_key(&self.space, &self.audience, file)
     }
 
     /// The key of the metadata beside a file.
     pub fn sidecar_key(&self, file: &File) -> CacheKey {
-        self.file_key(file).variant("metadata")
+        sidecar_key(&self.file_key(file))
     }
+}
+
+/// The key of a file in an index's space. A later file at the same address has other bytes and a key beside the first one's.
+pub fn file_key(space: &str, audience: &Audience, file: &File) -> CacheKey {
+    let name = format!("file/{}", links::key_of(file.first_url()));
+    let key = CacheKey::new(space, audience, &name);
+    if !file.is_twin {
+        return key;
+    }
+    let digest = file.hashes.iter().next().map(|(_, value)| value);
+    key.variant(&digest.unwrap_or_else(|| file.first_seen.0.to_string()))
+}
+
+/// The key of the metadata beside the file that is kept under `file`.
+pub fn sidecar_key(file: &CacheKey) -> CacheKey {
+    file.variant("metadata")
 }
 
 /// A page as it may be seen now.
