@@ -11,6 +11,7 @@ use http::StatusCode;
 
 use crate::config::{Config, Loaded};
 
+mod advisories;
 mod check;
 mod fills;
 mod gc;
@@ -48,6 +49,7 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Advisories(advisories::Show),
     Check(check::Check),
     Fills(fills::Fills),
     Gc(gc::Gc),
@@ -87,6 +89,7 @@ pub fn run() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Check(check) => asking(check.overrides.clone(), check.run()),
+        Command::Advisories(show) => asking(show.overrides.clone(), show.run()),
         Command::Import(import::Import::HfCache(import)) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
@@ -143,7 +146,7 @@ fn ended(outcome: Outcome) -> ExitCode {
 }
 
 /// Tells what is wrong with the arguments, or with a file that they name.
-fn misused(error: &dyn Error) -> ExitCode {
+fn misused(error: &(dyn Error + 'static)) -> ExitCode {
     fail(error);
     ExitCode::from(USAGE)
 }
