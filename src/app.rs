@@ -26,6 +26,7 @@ use crate::cache::witness::Notebook;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
+use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
@@ -167,8 +168,12 @@ impl Wired {
         );
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
-        let resources: Vec<Arc<dyn Resource>> =
+        let mut resources: Vec<Arc<dyn Resource>> =
             vec![Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone()))];
+        if config.huggingface.is_on() {
+            let hub = config.huggingface.resolve(read_secret).map_err(AppError::settings)?;
+            resources.push(Arc::new(Identities::new(cache.clone(), Arc::new(hub))));
+        }
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();

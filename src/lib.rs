@@ -30,6 +30,7 @@
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`snapshots`] | names for instants of the past | types, store |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, snapshots, server's `Handler` |
+//! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -91,6 +92,7 @@ pub mod ecosystem;
 pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod identity;
 pub mod import;
 pub mod policy;
 pub mod proxy;

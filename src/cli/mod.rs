@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Loaded};
 
+mod identity;
 mod import;
 mod overrides;
 pub mod reach;
@@ -37,6 +38,7 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Identity(identity::Identity),
     #[command(subcommand)]
     Import(import::Import),
     Show(show::Show),
@@ -70,6 +72,7 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Verify(verify) => {

@@ -42,6 +42,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("snapshots", &["types", "store"]),
+    ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
     ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots"]),
 ];
 
