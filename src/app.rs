@@ -235,6 +235,7 @@ fn own_pages(admin: Admin) -> proxy::Own {
     let answer = move |visit: proxy::Visit| {
         let (head, body) = visit.request.into_parts();
         let right = if visit.is_admin { Right::Administrator } else { Right::Client };
+        let visitor = visit.visitor;
         admin.answer(admin::Visit {
             method: head.method,
             path: visit.path,
@@ -244,6 +245,7 @@ fn own_pages(admin: Admin) -> proxy::Own {
             right,
             client: visit.client,
             base: visit.base,
+            visitor: admin::Visitor::new(move |request| visitor.ask(request)),
         })
     };
     proxy::Own { claims: is_own, answer: Box::new(answer) }

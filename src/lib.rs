@@ -21,12 +21,13 @@
 //! | [`telemetry`] | log and metric set-up | nothing of ours |
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
-//! | [`policy`] | facts and time in, verdict out; pure | types |
+//! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
+//! | [`policy`] | facts and time in, verdict out; pure | types, licence |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
-//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`snapshots`] | names for instants of the past | types, store |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, snapshots, server's `Handler` |
@@ -75,7 +76,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `licence`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -94,6 +95,7 @@ pub mod formats;
 pub mod fuzz;
 pub mod identity;
 pub mod import;
+pub mod licence;
 pub mod policy;
 pub mod proxy;
 pub mod semantics;

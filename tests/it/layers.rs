@@ -19,14 +19,23 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("semantics", &["types"]),
     ("formats", &[]),
-    ("policy", &["types"]),
+    ("licence", &[]),
+    ("policy", &["types", "licence"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
     ("cache", &["types", "clock", "semantics", "store", "upstream"]),
     (
         "ecosystem",
-        &["types", "semantics", "policy", "upstream::request", "cache::lookup", "cache::failure"],
+        &[
+            "types",
+            "semantics",
+            "licence",
+            "policy",
+            "upstream::request",
+            "cache::lookup",
+            "cache::failure",
+        ],
     ),
     (
         "proxy",
@@ -47,7 +56,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "policy", "ecosystem"];
+const PURE: &[&str] = &["types", "semantics", "formats", "licence", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[
