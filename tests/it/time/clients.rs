@@ -42,9 +42,13 @@ async fn installers_install_what_was_newest_then() {
     }
 }
 
-/// `huggingface_hub`, as `tests/clients` has it.
-async fn snapshot(endpoint: &str, folder: &Path) -> Output {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/hub/bin/python");
+/// The versions of `huggingface_hub` that `tests/clients` installs.
+const LIBRARIES: [&str; 3] = ["0.36.2", "1.33.0", "2.4.0"];
+
+/// Downloads all of the model with `huggingface_hub`.
+async fn snapshot(version: &str, endpoint: &str, folder: &Path) -> Output {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/hub");
+    let python = clients.join(version).join("bin/python");
     assert!(python.exists(), "{} is not there: `tests/run` installs it", python.display());
     let mut command = Command::new(python);
     let program = "import sys; from huggingface_hub import snapshot_download as s; \
@@ -57,19 +61,25 @@ async fn snapshot(endpoint: &str, folder: &Path) -> Output {
 #[ignore = "needs the clients that tests/run installs"]
 async fn the_hubs_library_downloads_the_files_of_the_day() {
     let story = Story::told().await;
-    for day in &story.days {
-        let folder = TempDir::new().expect("a temporary folder can be made");
-        let output = snapshot(&story.larder.url(&format!("/@{}", day.date)), folder.path()).await;
-        assert!(output.status.success(), "{}: {}", day.date, said(&output));
-        for (path, bytes) in &day.files {
-            let got = std::fs::read(folder.path().join("model").join(path)).expect("a file");
-            assert_eq!(&got, bytes, "{} {path}", day.date);
+    for version in LIBRARIES {
+        for day in &story.days {
+            let folder = TempDir::new().expect("a temporary folder can be made");
+            let endpoint = story.larder.url(&format!("/@{}", day.date));
+            let output = snapshot(version, &endpoint, folder.path()).await;
+            assert!(output.status.success(), "{version} {}: {}", day.date, said(&output));
+            for (path, bytes) in &day.files {
+                let got = std::fs::read(folder.path().join("model").join(path)).expect("a file");
+                assert!(got == *bytes, "{version} {} {path}", day.date);
+            }
         }
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let output = snapshot(version, &story.larder.url("/@2027-01-14"), folder.path()).await;
+        let told = said(&output);
+        assert!(
+            !output.status.success() && told.contains("first saw main of"),
+            "{version}: {told}"
+        );
     }
-    let folder = TempDir::new().expect("a temporary folder can be made");
-    let output = snapshot(&story.larder.url("/@2027-01-14"), folder.path()).await;
-    let told = said(&output);
-    assert!(!output.status.success() && told.contains("first saw main of"), "{told}");
 }
 
 #[tokio::test]

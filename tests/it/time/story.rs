@@ -52,7 +52,13 @@ fn model(day: u64) -> Files {
 }
 
 fn bytes(files: &Files) -> Vec<(String, Vec<u8>)> {
-    let read = |file: &File| file.content.at(0, 1 << 20).to_vec();
+    let read = |file: &File| {
+        let mut whole = Vec::new();
+        while (whole.len() as u64) < file.size {
+            whole.extend_from_slice(&file.content.at(whole.len() as u64, 1 << 20));
+        }
+        whole
+    };
     files.iter().map(|(path, file)| (path.clone(), read(file))).collect()
 }
 
