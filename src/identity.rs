@@ -15,6 +15,7 @@ use crate::admin::Right;
 use crate::admin::api::{Call, Operation, Problem, Resource, json};
 use crate::cache::Cache;
 use crate::cache::failure::Failure;
+use crate::cache::lookup::Document;
 use crate::ecosystem::huggingface;
 use crate::ecosystem::huggingface::identity::{self, Standing};
 use crate::ecosystem::huggingface::repository::{Repository, RepositoryType};
@@ -28,7 +29,8 @@ const LIMIT_BYTES: usize = 4 << 10;
 #[derive(Clone)]
 pub struct Identities {
     cache: Cache,
-    settings: Arc<huggingface::Settings>,
+    /// The hub's settings, where there is one.
+    settings: Option<Arc<huggingface::Settings>>,
 }
 
 /// What is known of a name. Fields are added, never renamed or taken away, while the API is `v1`.
@@ -63,7 +65,7 @@ pub struct Acceptance {
 }
 
 impl Identities {
-    pub const fn new(cache: Cache, settings: Arc<huggingface::Settings>) -> Self {
+    pub const fn new(cache: Cache, settings: Option<Arc<huggingface::Settings>>) -> Self {
         Self { cache, settings }
     }
 
@@ -83,10 +85,15 @@ impl Identities {
         Ok(json(&Told::of(&repository, standing)))
     }
 
+    fn documents(&self, repository: &Repository) -> Vec<Document> {
+        let settings = self.settings.as_ref();
+        settings.map_or_else(Vec::new, |settings| identity::documents(settings, repository))
+    }
+
     /// The first that is known of a name, and with a stranger if there is one.
     async fn standing(&self, repository: &Repository) -> Result<Option<Standing>, Problem> {
         let mut found = None;
-        for document in identity::documents(&self.settings, repository) {
+        for document in self.documents(repository) {
             let standing = match self.cache.document(&document).await {
                 Ok(got) => identity::standing(&got.loaded.parsed),
                 Err(Failure::NotKept | Failure::Absent) => None,
@@ -102,7 +109,7 @@ impl Identities {
 
     async fn accept(&self, repository: &Repository, id: &str) -> Result<(), Problem> {
         let mut is_let_in = false;
-        for document in identity::documents(&self.settings, repository) {
+        for document in self.documents(repository) {
             let id = id.to_owned();
             let edit = Arc::new(move |parsed: &_| identity::accepting(parsed, &id));
             is_let_in |= self.cache.amend(&document, edit).await.map_err(|error| failed(&error))?;
