@@ -15,6 +15,7 @@ mod advisories;
 mod check;
 mod fills;
 mod gc;
+mod identity;
 mod import;
 mod lines;
 mod log;
@@ -53,6 +54,7 @@ enum Command {
     Check(check::Check),
     Fills(fills::Fills),
     Gc(gc::Gc),
+    Identity(identity::Identity),
     #[command(subcommand)]
     Import(import::Import),
     Log(log::Log),
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
         Command::Log(log) => log.run(),
         Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
         Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),

@@ -14,4 +14,5 @@ mod pypi;
 mod server;
 mod soak;
 mod support;
+mod time;
 mod upstream;
