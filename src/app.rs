@@ -18,16 +18,18 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::api::Resource;
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
 use crate::cache::witness::Notebook;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_TOML};
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::models::Models;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
@@ -167,6 +169,8 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
+        let models = Models { known_hub: known_hub(), clock: clock.clone() };
+        let resources: Vec<Arc<dyn Resource>> = vec![Arc::new(models)];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
@@ -176,7 +180,7 @@ impl Wired {
             clock,
             routes,
             access,
-            own: own_pages(Admin::new(state, Vec::new(), scrape)),
+            own: own_pages(Admin::new(state, resources, scrape)),
         }));
         Ok(Self { handler, phase })
     }
@@ -216,6 +220,12 @@ impl Inside {
         self.tasks.transfers.wait().await;
         self.tasks.wind_up().await;
     }
+}
+
+/// The hub that package URLs mean when they name none: the one before which Larder stands unless it is told otherwise.
+fn known_hub() -> Option<String> {
+    let defaults: toml::Table = DEFAULT_TOML.parse().ok()?;
+    Some(defaults.get("huggingface")?.get("upstream")?.as_str()?.to_owned())
 }
 
 /// Hands the visits that `proxy` has let in to Larder's own pages.

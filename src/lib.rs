@@ -29,7 +29,10 @@
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
+//! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
+//! | [`bom`] | bills of materials (CycloneDX); pure | types, licence, passport |
 //! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
+//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller | types, clock, formats, ecosystem, passport, bom, admin, server |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -70,7 +73,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `licence`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `licence`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -79,6 +82,7 @@
 pub mod admin;
 pub mod app;
 pub mod banner;
+pub mod bom;
 pub mod cache;
 pub mod cli;
 pub mod clock;
@@ -89,6 +93,8 @@ pub mod formats;
 pub mod fuzz;
 pub mod import;
 pub mod licence;
+pub mod models;
+pub mod passport;
 pub mod policy;
 pub mod proxy;
 pub mod semantics;

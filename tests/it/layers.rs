@@ -50,11 +50,27 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("passport", &["types", "formats", "licence", "ecosystem::huggingface::record"]),
+    ("bom", &["types", "licence", "passport"]),
     ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
+    (
+        "models",
+        &[
+            "types",
+            "clock",
+            "formats",
+            "ecosystem::huggingface",
+            "passport",
+            "bom",
+            "admin",
+            "server",
+        ],
+    ),
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "licence", "policy", "ecosystem"];
+const PURE: &[&str] =
+    &["types", "semantics", "formats", "licence", "policy", "ecosystem", "passport", "bom"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

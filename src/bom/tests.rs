@@ -1,0 +1,1 @@
+//! Bills of made-up models and locks, compared with the official schema.
