@@ -15,6 +15,7 @@ mod overrides;
 pub mod reach;
 mod serve;
 mod show;
+mod snapshot;
 mod verify;
 
 use overrides::Overrides;
@@ -39,6 +40,7 @@ enum Command {
     #[command(subcommand)]
     Import(import::Import),
     Show(show::Show),
+    Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
     /// Print the version.
     Version,
@@ -69,6 +71,7 @@ pub fn run() -> ExitCode {
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
+        Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))

@@ -52,7 +52,6 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("passport", &["types", "formats", "licence", "ecosystem::huggingface::record"]),
     ("bom", &["types", "licence", "passport"]),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
     (
         "models",
         &[
@@ -66,6 +65,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("snapshots", &["types", "store"]),
+    ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.

@@ -18,8 +18,10 @@ use serde::Serialize;
 use super::visit::{Right, Visit, Visitor};
 use crate::server::{Body, RequestBody};
 
+mod snapshots;
 mod template;
 
+pub use snapshots::{SnapshotsResource, Told as ToldSnapshot, Wish as SnapshotWish};
 pub use template::Template;
 
 /// Everything of the API is below this.

@@ -108,13 +108,15 @@ fn look(at: Settled, ask: &Ask, revision: Revision, with_files: bool) -> Step {
     let whole = info::document(&at.reach, &at.repository, ask);
     let of_commit = Revision::Commit(at.commit.clone());
     let tree = tree::document(&at.reach, &at.repository, &at.commit);
-    let mut documents =
-        vec![whole.clone(), info::revision_document(&at.reach, &at.repository, &of_commit, ask)];
+    let mut documents = vec![
+        whole.clone(),
+        info::revision_document(&at.reach, &at.repository, &of_commit, None, ask),
+    ];
     documents.push(if with_files { tree } else { whole.clone() });
     if let Revision::Name(name) = &revision
         && **name != *MAIN
     {
-        documents.push(info::revision_document(&at.reach, &at.repository, &revision, ask));
+        documents.push(info::revision_document(&at.reach, &at.repository, &revision, None, ask));
     }
     Step::Need {
         documents,

@@ -192,6 +192,14 @@ fn granted(settings: &Settings, ask: &Ask) -> Result<Access, Reply> {
     ))
 }
 
+/// How current a page must be for a request: for the past, whatever is kept will do, and only what was never seen is asked for.
+pub fn demand_of(ask: &Ask) -> Demand {
+    match ask.as_of {
+        Some(_) => Demand::AnyAge,
+        None => demand(&ask.headers),
+    }
+}
+
 /// How current a client wants a page.
 ///
 /// `no-cache` is a wish for upstream's word. `max-age=0` is one, too, but not from pip before 26.2 (nor pip-tools on top of it), which

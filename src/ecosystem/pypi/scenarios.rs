@@ -542,6 +542,7 @@ fn ask(path: &str) -> Ask {
         credential: None,
         client: None,
         now: NOW,
+        as_of: None,
     }
 }
 
