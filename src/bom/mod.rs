@@ -35,8 +35,7 @@ pub struct Bom {
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Metadata {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<String>,
+    timestamp: String,
     tools: Tools,
 }
 
@@ -107,7 +106,10 @@ pub fn bill(passports: &[Passport], items: &[Item], now: Timestamp) -> Bom {
         spec_version: "1.6",
         serial_number: serial(&components),
         version: 1,
-        metadata: Metadata { timestamp: time(now), tools: Tools { components: vec![tool()] } },
+        metadata: Metadata {
+            timestamp: now.to_rfc3339(),
+            tools: Tools { components: vec![tool()] },
+        },
         components,
         dependencies,
         compositions,
@@ -147,11 +149,6 @@ fn serial(components: &[Component]) -> String {
         &hex[16..20],
         &hex[20..]
     )
-}
-
-fn time(now: Timestamp) -> Option<String> {
-    let seconds = i64::try_from(now.secs()).ok()?;
-    Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
 }
 
 #[cfg(test)]

@@ -186,11 +186,7 @@ fn pedigree(ancestors: &[Parent]) -> Option<Pedigree> {
 fn properties(passport: &Passport) -> Vec<Property> {
     let licences = &passport.licence;
     let texts = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
-    let tags: Vec<String> = licences
-        .tags
-        .iter()
-        .filter_map(|tag| Some(serde_json::to_value(tag).ok()?.as_str()?.to_owned()))
-        .collect();
+    let tags: Vec<String> = licences.tags.iter().map(ToString::to_string).collect();
     let facts = [
         ("version", Some(passport.name.clone())),
         ("hub-id", passport.identity.id.clone()),

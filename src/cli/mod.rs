@@ -10,8 +10,11 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Loaded};
 
+mod bom;
+mod diff;
 mod import;
 mod overrides;
+mod passport;
 pub mod reach;
 mod serve;
 mod show;
@@ -34,6 +37,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Bom(bom::Bom),
+    Diff(diff::Diff),
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
@@ -70,6 +75,8 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Bom(bom) => asking(bom.overrides.clone(), bom.run()),
+        Command::Diff(diff) => asking(diff.overrides.clone(), diff.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Verify(verify) => {

@@ -518,8 +518,7 @@ fn set_of(path: &str) -> String {
     }
 }
 
-/// RFC 3339, to the second.
+/// RFC 3339.
 fn time(at: Timestamp) -> String {
-    let seconds = i64::try_from(at.secs()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |at| at.to_string())
+    at.to_rfc3339()
 }
