@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::reach::{Reach, ReachError};
-use crate::passport::{File, Parent, Passport};
-
-/// Files that are told one by one.
-const MOST_FILES: usize = 40;
+use crate::passport::{Parent, Passport};
 
 /// Asks for the passport of `hf:org/model@main`, or of the same without its scheme.
 pub(super) async fn get(
@@ -101,14 +98,6 @@ impl Page<'_> {
             format!("{count}{bytes}; kept: {}, {} bytes", content.kept_files, content.kept_bytes)
         });
         self.maybe("files", "content.files", count);
-        for file in content.files.iter().take(MOST_FILES) {
-            let line = file_line(file);
-            let _ = writeln!(self.text, "    {line}");
-        }
-        let more = content.files.len().saturating_sub(MOST_FILES);
-        if more > 0 {
-            let _ = writeln!(self.text, "    and {more} more; --json has them all");
-        }
         self.maybe("manifest root", "content.manifest_root", content.manifest_root.clone());
     }
 
@@ -180,17 +169,6 @@ impl Page<'_> {
     }
 }
 
-fn file_line(file: &File) -> String {
-    let size = file.size.map_or_else(|| "?".to_owned(), |size| size.to_string());
-    let digest = match (&file.sha256, &file.oid) {
-        (Some(sha256), _) => format!("sha256:{sha256}"),
-        (None, Some(oid)) => format!("git:{oid}"),
-        (None, None) => String::new(),
-    };
-    let kept = if file.is_kept { "kept" } else { "not kept" };
-    format!("{}  {size}  {kept}  {digest}", file.path)
-}
-
 fn parent_line(parent: &Parent) -> String {
     let relation = parent.relation.as_ref().map(|word| format!(" ({word})")).unwrap_or_default();
     let licence = match (&parent.licence, &parent.unknown) {
@@ -227,12 +205,9 @@ mod tests {
         let mut passport = Passport { name: "org/m@0123456".to_owned(), ..Passport::default() };
         passport.unknown.insert("licence.declared".to_owned(), "nobody said".to_owned());
         passport.parameters.total = Some(7);
-        passport.content.files.push(File { path: "a.txt".to_owned(), ..File::default() });
         let text = text(&passport);
         assert!(text.starts_with("org/m@0123456\n"), "{text}");
-        for expected in
-            ["licence         unknown: nobody said\n", "parameters      7\n", "a.txt  ?  not kept"]
-        {
+        for expected in ["licence         unknown: nobody said\n", "parameters      7\n"] {
             assert!(text.contains(expected), "{expected:?} in\n{text}");
         }
         assert!(!text.contains("gated"), "{text}");

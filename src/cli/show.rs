@@ -1,25 +1,25 @@
-//! `larder show`: what is kept of one thing; of a model, its passport.
+//! `larder show`: what is kept of one thing, and what not; of a model at a revision, its passport as well.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, Method};
 
-use super::reach::Reach;
-use super::{Outcome, Overrides, passport};
-use crate::ecosystem::oci;
+use super::reach::{Reach, ReachError};
+use super::{Outcome, Overrides, lines, passport};
+use crate::keep::listing::{Showing, Shown, ShownPart};
+use crate::passport::Passport;
 
-/// Say what is kept of an image, and what not, or everything that is known of a model.
+/// Say what is kept of a model, a package or an image, and what not.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Show {
-    /// What to look at, such as oci:registry.example.org/team/app:1.0 or hf:org/model@main
+    /// What to look at, such as hf:org/model@main, pypi:six==1.17.0, oci:registry.example.org/team/app:1.0
     what: String,
     /// Of a model: ask the hub for what is small and not kept
     #[arg(long)]
     fetch: bool,
-    /// Of a model: tell it as JSON
+    /// Tell it as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -27,38 +27,142 @@ pub(super) struct Show {
 }
 
 const EXAMPLES: &str = "Examples:
+  larder show hf:org/model                every revision of which something is kept
+  larder show hf:org/model@main           with its passport; also @v1.0, or a commit
+  larder show --fetch hf:org/model@main   and the hub is asked for what is small and not kept
+  larder show pypi:six==1.17.0
   larder show oci:registry.example.org/team/app:1.0
-  larder show oci:alpine:latest           the default registry
-  larder show hf:org/model@main           its passport
-  larder show --json hf:org/model@main
-  larder show --listen 127.0.0.1:9000 oci:alpine:latest
+  larder show oci:alpine                  as engines read it: the default registry, and :latest
+  larder show --listen 127.0.0.1:9000 --json oci:alpine:3
 
 It asks the Larder that the configuration describes: at `public_url`, or at the first address of `listen`. Where none runs it looks itself.";
-
-/// Something that names nothing.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{0:?} names nothing that can be shown: write oci:NAME:TAG or hf:ORG/MODEL@REVISION, as in oci:registry.example.org/team/app:1.0"
-)]
-struct Unnamed(String);
 
 impl Show {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
-            if self.what.starts_with("hf:") {
-                let passport = passport::get(reach, &self.what, self.fetch).await?;
-                match self.json {
-                    true => println!("{}", serde_json::to_string_pretty(&passport)?),
-                    false => print!("{}", passport::text(&passport)),
+            let showing: Result<Showing, ReachError> =
+                reach.get(&Reach::named("entries", &self.what)).await;
+            let passport = match is_model(&self.what) {
+                true => Some(passport::get(reach, &self.what, self.fetch).await),
+                false => None,
+            };
+            let (showing, passport) = match (showing, passport) {
+                // What is kept of a model may be nothing yet, while the hub tells of it.
+                (Err(_), Some(Ok(passport))) => (None, Some(passport)),
+                (showing, passport) => (Some(showing?), passport.transpose().ok().flatten()),
+            };
+            match self.json {
+                true => println!("{}", serde_json::to_string_pretty(&told(&showing, &passport)?)?),
+                false => {
+                    let things = showing.iter().flat_map(|showing| &showing.things).map(text);
+                    let passport = passport.iter().map(passport::text);
+                    print!("{}", things.chain(passport).collect::<Vec<String>>().join("\n"));
                 }
-                return Ok(ExitCode::SUCCESS);
             }
-            let image = self.what.strip_prefix("oci:").filter(|image| !image.is_empty());
-            let image = image.ok_or_else(|| Unnamed(self.what.clone()))?;
-            let address = format!("{}{image}", oci::SHOWN_AT.trim_start_matches('/'));
-            let answer = reach.send(Method::GET, &address, HeaderMap::new(), Bytes::new()).await?;
-            print!("{}", String::from_utf8_lossy(&Reach::accepted(answer).await?));
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Whether a name is that of a model, or of something like it, at a revision.
+fn is_model(what: &str) -> bool {
+    let name = what.strip_prefix("hf:").and_then(|rest| rest.split_once('@'));
+    name.is_some_and(|(id, _)| !id.starts_with("ollama/"))
+}
+
+/// What is kept, with the passport beside it.
+fn told(
+    showing: &Option<Showing>,
+    passport: &Option<Passport>,
+) -> Result<serde_json::Value, serde_json::Error> {
+    let mut told = match showing {
+        Some(showing) => serde_json::to_value(showing)?,
+        None => serde_json::json!({ "things": [] }),
+    };
+    if let Some(passport) = passport {
+        told["passport"] = serde_json::to_value(passport)?;
+    }
+    Ok(told)
+}
+
+fn text(shown: &Shown) -> String {
+    let item = &shown.item;
+    let mut text = format!("{}\n", item.name);
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "  {name:<12}{value}");
+        }
+    };
+    line("kind", item.kind.clone());
+    line("is", item.identity.clone());
+    line("also", item.also.join(", "));
+    line("files", lines::part(item.kept_files, item.files));
+    line("size", format!("{} of {}", lines::size(item.kept_bytes), lines::size(item.bytes)));
+    line("kept since", item.first_kept.clone().unwrap_or_default());
+    line("confirmed", item.validated.clone().unwrap_or_default());
+    line("upstream", item.presence.clone());
+    line("kept for", item.audience.clone());
+    line("pinned", if item.pinned { "yes" } else { "no" }.to_owned());
+    let rows: Vec<Vec<String>> =
+        shown.parts.iter().filter(|part| part.role != "note").map(row).collect();
+    let table = lines::table(&["PART", "IS", "SIZE", "STATE", "DIGEST"], &rows);
+    for row in table.lines() {
+        let _ = writeln!(text, "  {row}");
+    }
+    if shown.more_parts > 0 {
+        let _ = writeln!(text, "  and {} more", shown.more_parts);
+    }
+    text
+}
+
+fn row(part: &ShownPart) -> Vec<String> {
+    let state = match (part.kept, part.pinned, part.presence.as_deref()) {
+        (false, ..) => "not kept".to_owned(),
+        (true, true, _) => "pinned".to_owned(),
+        (true, false, Some("present") | None) => "kept".to_owned(),
+        (true, false, Some(other)) => format!("kept, {other} upstream"),
+    };
+    vec![
+        part.name.clone(),
+        part.role.clone(),
+        part.bytes.map_or_else(|| "-".to_owned(), lines::size),
+        state,
+        part.digest.clone().unwrap_or_default(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_is_told_part_by_part_without_notes() {
+        let json = serde_json::json!({"things": [{
+            "name": "x:a@1", "also": ["2"], "kind": "edition", "identity": "abc", "audience": "public",
+            "files": 2, "kept_files": 1, "bytes": 2048, "kept_bytes": 1024, "first_kept": null,
+            "validated": "2026-03-01T00:00:00.000Z", "presence": "gone", "pinned": false, "more_parts": 3,
+            "parts": [
+                {"name": "b", "role": "content", "digest": "sha256:1", "bytes": 1024, "kept": true, "pinned": false,
+                 "first_kept": null, "validated": null, "presence": "gone", "origin": null},
+                {"name": "c", "role": "content", "digest": null, "bytes": null, "kept": false, "pinned": false,
+                 "first_kept": null, "validated": null, "presence": null, "origin": null},
+                {"name": "d", "role": "note", "digest": null, "bytes": 1, "kept": true, "pinned": false,
+                 "first_kept": null, "validated": null, "presence": "present", "origin": null}
+            ]
+        }]});
+        let showing: Showing = serde_json::from_value(json).expect("the form of the API");
+        let told = text(&showing.things[0]);
+        for expected in [
+            "x:a@1\n",
+            "  also        2\n",
+            "  files       1 of 2\n",
+            "  size        1.0 KiB of 2.0 KiB\n",
+            "  b     content  1.0 KiB  kept, gone upstream  sha256:1\n",
+            "  c     content  -        not kept\n",
+            "  and 3 more\n",
+        ] {
+            assert!(told.contains(expected), "{expected:?} in\n{told}");
+        }
+        assert!(!told.contains("note"), "{told}");
     }
 }

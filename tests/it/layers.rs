@@ -19,8 +19,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("semantics", &["types"]),
     ("formats", &[]),
+    ("advisory", &["types"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
+    ("rulings", &["types", "clock", "policy"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
@@ -47,6 +49,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream::request",
             "cache",
             "ecosystem",
+            "rulings",
             "server",
         ],
     ),
@@ -65,13 +68,40 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots"]),
+    ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
+    ("trace", &["types", "clock", "store", "cache"]),
+    ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
+    (
+        "admin",
+        &[
+            "types",
+            "clock",
+            "cache",
+            "keep",
+            "store",
+            "policy",
+            "rulings",
+            "server",
+            "snapshots",
+            "trace",
+        ],
+    ),
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] =
-    &["types", "semantics", "formats", "licence", "policy", "ecosystem", "passport", "bom"];
+const PURE: &[&str] = &[
+    "types",
+    "semantics",
+    "formats",
+    "licence",
+    "advisory",
+    "policy",
+    "ecosystem",
+    "passport",
+    "bom",
+];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

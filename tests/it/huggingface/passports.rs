@@ -6,7 +6,8 @@ use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Files, Kind, files};
 use crate::support::larder::{Larder, over_hub};
 
-const CONFIG: &str = r#"{"architectures":["LlamaForCausalLM"],"model_type":"llama","max_position_embeddings":4096}"#;
+const CONFIG: &str =
+    r#"{"architectures":["LlamaForCausalLM"],"model_type":"llama","max_position_embeddings":4096}"#;
 
 /// A file of weights with four numbers.
 fn weights(fill: u8) -> Vec<u8> {
@@ -151,7 +152,9 @@ async fn a_passport_is_for_whoever_may_read_the_model() {
         let ask = larder.client.get(larder.url(path));
         ask.with("authorization", &format!("Bearer {token}")).send().await
     };
-    for path in ["/api/models/org/model/tree/main?recursive=true", "/org/model/resolve/main/config.json"] {
+    for path in
+        ["/api/models/org/model/tree/main?recursive=true", "/org/model/resolve/main/config.json"]
+    {
         assert_eq!(ask(path, "hf_alice").await.status, 200, "{path}");
     }
     for query in ["", "?fetch=true"] {

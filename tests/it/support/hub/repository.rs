@@ -206,6 +206,8 @@ pub struct Repository {
     pub card: Value,
     /// What changes all the time and means nothing.
     pub downloads: u64,
+    /// The hub's own number for it, which stays when it is renamed.
+    pub identity: String,
 }
 
 impl Repository {
@@ -220,6 +222,7 @@ impl Repository {
             disabled: false,
             card: json!({ "license": "mit" }),
             downloads: 7,
+            identity: hex::encode(Sha256::digest(id))[..24].to_owned(),
         }
     }
 
