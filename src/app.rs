@@ -24,7 +24,7 @@ use crate::banner;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_TOML};
 use crate::ecosystem::huggingface;
 use crate::feed::{self, Feed};
 use crate::identity::Identities;
@@ -32,6 +32,7 @@ use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
 use crate::keep::Keeper;
+use crate::models::Models;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
@@ -177,6 +178,7 @@ impl Wired {
         let scrape = Arc::new(move || scraped.scrape());
         let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(Models { known_hub: known_hub(), clock: clock.clone() }),
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper)),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
@@ -207,6 +209,12 @@ impl Wired {
         }));
         Ok(Self { handler, phase })
     }
+}
+
+/// The hub that package URLs mean when they name none: the one before which Larder stands unless it is told otherwise.
+fn known_hub() -> Option<String> {
+    let defaults: toml::Table = DEFAULT_TOML.parse().ok()?;
+    Some(defaults.get("huggingface")?.get("upstream")?.as_str()?.to_owned())
 }
 
 /// Hands the visits that `proxy` has let in to Larder's own pages.

@@ -12,7 +12,9 @@ use http::StatusCode;
 use crate::config::{Config, Loaded};
 
 mod advisories;
+mod bom;
 mod check;
+mod diff;
 mod fills;
 mod gc;
 mod identity;
@@ -21,6 +23,7 @@ mod lines;
 mod log;
 mod ls;
 mod overrides;
+mod passport;
 mod pin;
 mod pull;
 pub mod reach;
@@ -47,6 +50,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Bom(bom::Bom),
+    Diff(diff::Diff),
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
@@ -96,6 +101,8 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Bom(bom) => asking(bom.overrides.clone(), bom.run()),
+        Command::Diff(diff) => asking(diff.overrides.clone(), diff.run()),
         Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
         Command::Log(log) => log.run(),
         Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
