@@ -26,6 +26,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::huggingface;
+use crate::feed::{self, Feed};
 use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
@@ -73,6 +74,8 @@ pub enum AppError {
     Settings(Vec<String>),
     #[error("no connection to upstream can be made: {0}")]
     Upstream(#[source] crate::upstream::ConfigError),
+    #[error("`advisories.folder`: {0}")]
+    Advisories(#[from] feed::Unread),
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
@@ -161,6 +164,9 @@ impl Wired {
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
+        let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
+        let stop = tasks.stop_upkeep.clone();
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
         let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
@@ -181,6 +187,7 @@ impl Wired {
                 build: offline(&config, &clock, secret, tasks),
             }),
             Arc::new(Policy(rulings.clone())),
+            Arc::new(feed::Known(Arc::clone(&feed))),
         ];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
@@ -191,7 +198,10 @@ impl Wired {
             clock,
             routes,
             access,
-            own: own_pages(Admin::new(state, resources, scrape)),
+            own: own_pages(
+                Admin::new(state, resources, scrape)
+                    .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
+            ),
             rulings,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));

@@ -11,6 +11,7 @@ use http::StatusCode;
 
 use crate::config::{Config, Loaded};
 
+mod advisories;
 mod check;
 mod fills;
 mod gc;
@@ -49,6 +50,7 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Advisories(advisories::Show),
     Check(check::Check),
     Fills(fills::Fills),
     Gc(gc::Gc),
@@ -89,6 +91,7 @@ pub fn run() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Check(check) => asking(check.overrides.clone(), check.run()),
+        Command::Advisories(show) => asking(show.overrides.clone(), show.run()),
         Command::Import(import::Import::HfCache(import)) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))

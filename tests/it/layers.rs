@@ -19,6 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("semantics", &["types"]),
     ("formats", &[]),
+    ("advisory", &["types"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
     ("rulings", &["types", "clock", "policy"]),
@@ -52,6 +53,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
     ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
     ("trace", &["types", "clock", "store", "cache"]),
@@ -74,7 +76,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "licence", "policy", "ecosystem"];
+const PURE: &[&str] =
+    &["types", "semantics", "formats", "licence", "advisory", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[
