@@ -170,6 +170,7 @@ const COUNTERS: &[Described] = &[
     ("larder_fill_resumed_total", "Transfers that went on where an earlier one had stopped."),
     ("larder_http_bytes_sent_total", "Bytes of bodies sent to clients."),
     ("larder_http_requests_total", "Requests answered, by class of status."),
+    ("larder_past_requests_total", "Requests to be answered as of an instant of the past."),
     (
         "larder_policy_file_broken",
         "1 while the policy's files cannot be used and older rules are in force.",
