@@ -21,6 +21,7 @@
 //! | [`telemetry`] | log and metric set-up | nothing of ours |
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
+//! | [`inspect`] | what is in a file, read and never run: imports of pickles, archives, templates; pure | types, formats |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
 //! | [`policy`] | facts and time in, verdict out; pure | types, licence |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
@@ -70,7 +71,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `licence`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `inspect`, `licence`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -88,6 +89,7 @@ pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod import;
+pub mod inspect;
 pub mod licence;
 pub mod policy;
 pub mod proxy;

@@ -19,12 +19,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("semantics", &["types"]),
     ("formats", &[]),
+    ("inspect", &["types", "formats"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
-    ("cache", &["types", "clock", "semantics", "store", "upstream"]),
+    ("cache", &["types", "clock", "semantics", "inspect", "store", "upstream"]),
     (
         "ecosystem",
         &[
@@ -54,7 +55,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "licence", "policy", "ecosystem"];
+const PURE: &[&str] =
+    &["types", "semantics", "formats", "inspect", "licence", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[
