@@ -28,6 +28,7 @@ use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::inspect::Rules;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
@@ -162,7 +163,8 @@ impl Wired {
             Arc::new(Notebook::default()),
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
-        );
+        )
+        .inspecting(inspection_rules(&config)?);
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
@@ -275,7 +277,8 @@ pub async fn import(
         Arc::new(Notebook::default()),
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
-    );
+    )
+    .inspecting(inspection_rules(&config)?);
     let handler = Proxy::new(proxy::Parts {
         memory: ByteSize(config.cache.memory.bytes() / 4),
         secret: secret(&config.data_dir)?,
@@ -325,6 +328,12 @@ async fn fold_samples(metrics: Metrics, stop: CancellationToken) {
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         metrics.upkeep();
     }
+}
+
+/// What may be in files, where they are looked into.
+fn inspection_rules(config: &Config) -> Result<Option<Arc<Rules>>, AppError> {
+    let rules = Rules::new(&config.inspect).map_err(AppError::settings)?;
+    Ok(rules.map(Arc::new))
 }
 
 fn open_store(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Arc<dyn Store>, AppError> {

@@ -83,7 +83,7 @@ pub struct Rules {
     exact: HashSet<String>,
     /// Modules of which every name is allowed.
     modules: HashSet<String>,
-    pub(super) hold: u64,
+    hold: u64,
     pub(super) most_instructions: u64,
     pub(super) most_inflated: ByteSize,
 }
@@ -109,7 +109,7 @@ impl Rules {
                     exact.insert(format!("{module} {name}"));
                 }
                 _ => faults.push(format!(
-                    "`inspect.allow` holds {entry:?}, and `module.name` or `module.*` was expected"
+                    "holds {entry:?}, expected `module.name`, or `module.*` for every name of a module"
                 )),
             }
         }
@@ -137,6 +137,11 @@ impl Rules {
             && (is_script
                 || self.modules.contains(module)
                 || self.exact.contains(&format!("{module} {name}")))
+    }
+
+    /// How much of a file is held back while it is looked into.
+    pub const fn hold(&self) -> u64 {
+        self.hold
     }
 
     /// Whether a finding of this kind alone refuses a file, now.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::cache::lookup::{Artifact, Demand, Document, Nature};
 use crate::ecosystem::pypi::admit::AdmitFile;
 use crate::ecosystem::pypi::config::{Settings, Upstream};
 use crate::ecosystem::pypi::explain;
@@ -228,7 +228,7 @@ impl Asked<'_> {
         let headers = self.headers(&digests);
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
-        let artifact = Artifact { lookup, digests, size };
+        let artifact = Artifact { lookup, digests, size, nature: Nature::Program };
         Ok(Serve::Artifact { artifact, headers, chunking: None })
     }
 
