@@ -341,6 +341,12 @@ impl State {
             let ring = Ring::new(self.map.prefix(), capacity);
             let in_file = self.map.arrived().clone();
             self.overflow = Some(Overflow { in_file, ring, begin: None });
+            if !self.given {
+                // Whoever is here waits to be let in, and will read from the start.
+                for seat in self.seats.values_mut() {
+                    seat.reading.get_or_insert(0..u64::MAX);
+                }
+            }
         }
     }
 
