@@ -45,6 +45,7 @@ pub mod fill;
 mod flight;
 mod follow;
 pub mod found;
+mod hand;
 pub mod lookup;
 pub(crate) mod verdicts;
 pub mod witness;

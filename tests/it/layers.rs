@@ -22,6 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("inspect", &["types", "formats"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
+    ("rulings", &["types", "clock", "policy"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
@@ -48,10 +49,28 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream::request",
             "cache",
             "ecosystem",
+            "rulings",
             "server",
         ],
     ),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
+    ("snapshots", &["types", "store"]),
+    ("trace", &["types", "clock", "store", "cache"]),
+    ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
+    (
+        "admin",
+        &[
+            "types",
+            "clock",
+            "cache",
+            "keep",
+            "store",
+            "policy",
+            "rulings",
+            "server",
+            "snapshots",
+            "trace",
+        ],
+    ),
 ];
 
 /// Layers that take the time and the bytes as arguments.

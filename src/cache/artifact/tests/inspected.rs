@@ -209,7 +209,9 @@ async fn a_full_disk_hides_nothing() {
             bench.upstream.always(FILE, reply);
             let asked = promised(&file);
             let fault = match bench.get(&asked).await {
-                Ok(found) => drain(found.source.body(None)).await.1.map(|fault| format!("{fault:?}")),
+                Ok(found) => {
+                    drain(found.source.body(None)).await.1.map(|fault| format!("{fault:?}"))
+                }
                 Err(failure) => Some(format!("{failure:?}")),
             };
             let case = format!("{} bytes, {framed}: {fault:?}", file.len());
