@@ -31,6 +31,7 @@ use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::inspect::Rules;
 use crate::keep::Keeper;
 use crate::models::Models;
 use crate::proxy::access::{self, Access};
@@ -164,7 +165,8 @@ impl Wired {
             witness,
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
-        );
+        )
+        .inspecting(inspection_rules(&config)?);
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
         tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
@@ -276,7 +278,8 @@ pub async fn import(
         open_ledger(&config, &clock, &tasks)?.1,
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
-    );
+    )
+    .inspecting(inspection_rules(&config)?);
     let handler = Proxy::new(proxy::Parts {
         memory: ByteSize(config.cache.memory.bytes() / 4),
         secret: secret(&config.data_dir)?,
@@ -305,6 +308,12 @@ impl AppError {
     fn settings<E: fmt::Display>(errors: Vec<E>) -> Self {
         Self::Settings(errors.iter().map(ToString::to_string).collect())
     }
+}
+
+/// What may be in files, where they are looked into.
+fn inspection_rules(config: &Config) -> Result<Option<Arc<Rules>>, AppError> {
+    let rules = Rules::new(&config.inspect).map_err(AppError::settings)?;
+    Ok(rules.map(Arc::new))
 }
 
 /// Whether a path is one of Larder's own pages, and not one that a mount hands out to its clients.

@@ -22,6 +22,7 @@
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
+//! | [`inspect`] | what is in a file, read and never run: imports of pickles, archives, templates; pure | types, formats |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
 //! | [`policy`] | facts, rules and time in, decision out; pure | types, licence |
 //! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, policy |
@@ -86,7 +87,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `licence`, `advisory`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `inspect`, `licence`, `advisory`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -110,6 +111,7 @@ pub mod formats;
 pub mod fuzz;
 pub mod identity;
 pub mod import;
+pub mod inspect;
 pub mod keep;
 pub mod licence;
 pub mod models;

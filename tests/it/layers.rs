@@ -20,13 +20,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("semantics", &["types"]),
     ("formats", &[]),
     ("advisory", &["types"]),
+    ("inspect", &["types", "formats"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
     ("rulings", &["types", "clock", "policy"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
-    ("cache", &["types", "clock", "semantics", "store", "upstream"]),
+    ("cache", &["types", "clock", "semantics", "inspect", "store", "upstream"]),
     (
         "ecosystem",
         &[
@@ -95,6 +96,7 @@ const PURE: &[&str] = &[
     "types",
     "semantics",
     "formats",
+    "inspect",
     "licence",
     "advisory",
     "policy",
