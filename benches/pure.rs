@@ -126,6 +126,7 @@ fn ask(prefix: &str, path: &str, query: Option<&str>, accept: &'static str) -> A
         credential: None,
         client: None,
         now: NOW,
+        as_of: None,
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::api::{self, Resource};
+use crate::admin::api::{self, Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::cache::Cache;
@@ -33,6 +33,7 @@ use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
 use crate::server::{Body, Handler, Peer, RequestBody, Server, ServerError, limits};
+use crate::snapshots::Snapshots;
 use crate::store::disk::DiskStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
@@ -166,12 +167,16 @@ impl Wired {
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
+        let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
+        let snapshots = Arc::new(snapshots);
+        let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
+            Arc::new(api::log::Log::new(ledger, clock.clone())),
+        ];
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
-        let resources: Vec<Arc<dyn Resource>> =
-            vec![Arc::new(api::log::Log::new(ledger, clock.clone()))];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
@@ -182,6 +187,7 @@ impl Wired {
             routes,
             access,
             own: own_pages(Admin::new(state, resources, scrape)),
+            snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
     }
@@ -294,6 +300,7 @@ pub async fn import(
             claims: |_| false,
             answer: Box::new(|_| unreachable!("nothing is claimed")),
         },
+        snapshots: Arc::new(|_| None),
     });
     let report = Import { cache, handler: Arc::new(handler), folder, origin }.run().await;
     // What was verified is being written down: all of it, before anything is ended.

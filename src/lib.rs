@@ -30,7 +30,8 @@
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
-//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, trace, server's `Handler` |
+//! | [`snapshots`] | names for instants of the past | types, store |
+//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, snapshots, trace, server's `Handler` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -59,6 +60,10 @@
 //! A tag of an image or a branch of a model is a document as a page is: it names a digest or a commit, and remembers which ones it named before. What a
 //! document was found to refer to (the list of a commit's files, the parts of an image) it may name as follow-ups, which the cache fetches
 //! once nobody waits for it. Rights are documents, too: upstream's yes or no for one credential, believed for a short while.
+//!
+//! `GET /@2026-03-01/simple/six/` is the same request as of the end of that day: the pipeline takes the instant from the address and hands it to the adapter
+//! ([`ecosystem::Ask::as_of`]), which picks, from what its documents remember, what was so then; nothing that moves is asked for. Rights and policy are today's.
+//! What was not seen is an honest error, never a newer answer.
 //!
 //! # What always holds
 //!
@@ -94,6 +99,7 @@ pub mod policy;
 pub mod proxy;
 pub mod semantics;
 pub mod server;
+pub mod snapshots;
 pub mod store;
 pub mod telemetry;
 pub mod trace;

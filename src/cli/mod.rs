@@ -16,6 +16,7 @@ mod overrides;
 pub mod reach;
 mod serve;
 mod show;
+mod snapshot;
 mod verify;
 
 use overrides::Overrides;
@@ -41,6 +42,7 @@ enum Command {
     Import(import::Import),
     Log(log::Log),
     Show(show::Show),
+    Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
     /// Print the version.
     Version,
@@ -72,6 +74,7 @@ pub fn run() -> ExitCode {
         }
         Command::Log(log) => log.run(),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
+        Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))

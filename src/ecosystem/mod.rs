@@ -19,6 +19,7 @@ pub mod huggingface;
 pub mod naming;
 pub mod oci;
 pub mod origin;
+pub mod past;
 pub mod pypi;
 
 /// A protocol on one mount.
@@ -31,6 +32,23 @@ pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
 
     /// Words a failure for this protocol's clients.
     fn explain(&self, ask: &Ask, failure: &Failure) -> Reply;
+
+    /// Words a refusal that was not the adapter's own for this protocol's clients.
+    fn refuse(&self, ask: &Ask, status: StatusCode, detail: &str) -> Reply {
+        let _ = ask;
+        Reply::problem(status, status.canonical_reason().unwrap_or("Refused"), detail)
+    }
+
+    /// Whether it heeds [`Ask::as_of`]. A mount that does not is never asked with one.
+    fn has_past(&self) -> bool {
+        false
+    }
+
+    /// The instant that a path below the mount names within itself, as it is written there: for clients that cannot put one before the mount.
+    fn instant_in<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let _ = path;
+        None
+    }
 
     /// Its words for what it keeps. `None`: it keeps nothing that a person would name.
     fn naming(&self) -> Option<Arc<dyn Naming>> {
@@ -56,6 +74,8 @@ pub struct Ask {
     /// What the configuration calls this client: the name of its access token, if it showed one.
     pub client: Option<String>,
     pub now: Timestamp,
+    /// The instant, never later than `now`, as of which the client wants to be answered. `None`: now. Where the address has a prefix for it, `base` has it, too.
+    pub as_of: Option<Timestamp>,
 }
 
 /// An `Authorization` value meant for upstream.

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ecosystem::{Ask, ClientCredential};
 use crate::proxy::access::Admitted;
+use crate::proxy::past::Address;
 use crate::proxy::routes::Match;
 use crate::server::{Peer, RequestBody};
 use crate::types::{Secret, Timestamp};
@@ -29,6 +30,7 @@ pub(crate) struct Identity {
 pub(crate) struct Arrival<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) admitted: &'a Admitted<'a>,
+    pub(crate) address: &'a Address<'a>,
     pub(crate) now: Timestamp,
 }
 
@@ -59,12 +61,19 @@ impl Identity {
             credential: authorization.and_then(|value| self.credential(value)),
             client: arrival.admitted.client.map(str::to_owned),
             now: arrival.now,
+            as_of: None,
         }
     }
 
-    /// How the client sees our root, a token's path prefix included: what absolute links start with.
+    /// How the client sees our root, the path prefixes of a token and of an instant included: what absolute links start with.
     pub(crate) fn base<B>(&self, request: &Request<B>, arrival: &Arrival<'_>) -> String {
-        let prefix = arrival.admitted.prefix;
+        let prefix = match (&self.public_url, arrival.address) {
+            // The name that is told for us is not the one that the client said the instant with.
+            (Some(_), Address { prefix: "", instant: Some(instant), .. }) => {
+                format!("{}/@{instant}", arrival.admitted.prefix)
+            }
+            (_, address) => format!("{}{}", arrival.admitted.prefix, address.prefix),
+        };
         if let Some(public) = &self.public_url {
             return format!("{public}{prefix}");
         }

@@ -19,7 +19,6 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, ready};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
@@ -32,6 +31,7 @@ use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, St
 use crate::proxy::access::Access;
 use crate::proxy::deliver::Content;
 use crate::proxy::identity::{Arrival, Identity};
+use crate::proxy::past::{Address, Instants};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::repeat::{Chance, Question, Repeats};
 use crate::proxy::routes::Routes;
@@ -45,10 +45,14 @@ pub mod deliver;
 mod identity;
 mod judge;
 mod multipart;
+mod past;
 mod rendering;
 mod repeat;
 pub mod routes;
 pub mod target;
+mod upload;
+
+pub use past::Named;
 
 /// The handler that turns requests into responses.
 #[derive(Debug)]
@@ -63,6 +67,8 @@ pub struct Parts {
     pub routes: Routes,
     pub access: Access,
     pub own: Own,
+    /// What names of snapshots stand for.
+    pub snapshots: Named,
     /// How the outside sees the root of this server, without a trailing slash.
     pub public_url: Option<String>,
     /// Keys the names of client credentials; must survive restarts.
@@ -101,6 +107,7 @@ struct Pipeline {
     routes: Routes,
     access: Access,
     own: Own,
+    instants: Instants,
     identity: Identity,
     renderings: Renderings,
     repeats: Repeats,
@@ -125,12 +132,14 @@ struct Seen {
 
 impl Proxy {
     pub fn new(parts: Parts) -> Self {
-        let Parts { cache, clock, routes, access, own, public_url, secret, memory } = parts;
+        let Parts { cache, clock, routes, access, own, snapshots, public_url, secret, memory } =
+            parts;
+        let instants = Instants::new(snapshots);
         let identity = Identity::new(public_url, secret);
         let renderings = Renderings::new(memory);
         let repeats = Repeats::new();
         let pipeline =
-            Pipeline { cache, clock, routes, access, own, identity, renderings, repeats };
+            Pipeline { cache, clock, routes, access, own, instants, identity, renderings, repeats };
         Self { pipeline: Arc::new(pipeline) }
     }
 }
@@ -202,11 +211,16 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err(refused) => return refused.into_response().map(Content::Made),
         };
-        let found = self.routes.find(identity::host(&request), admitted.path);
+        let address = Address::of(admitted.path, identity::host(&request));
+        let found = self.routes.find(address.host, address.path);
         let is_mounts =
             found.as_ref().is_some_and(|found| found.route.prefix.starts_with(OWN_PREFIX));
-        let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
-        if !is_mounts && (self.own.claims)(admitted.path) {
+        let now = self.clock.now();
+        let arrival = Arrival { peer: &peer, admitted: &admitted, address: &address, now };
+        if !is_mounts && (self.own.claims)(address.path) {
+            if address.instant.is_some() {
+                return refusal(StatusCode::NOT_FOUND, "Larder's own pages have no past.");
+            }
             let visit = self.visit(&request, upload, &arrival);
             return (self.own.answer)(visit).await.map(Content::Made);
         }
@@ -215,7 +229,11 @@ impl Pipeline {
             return refusal(StatusCode::NOT_FOUND, detail);
         };
         let mount = Arc::clone(&found.route.mount);
-        let ask = self.identity.ask(&request, &arrival, &found);
+        let mut ask = self.identity.ask(&request, &arrival, &found);
+        match self.instants.meant(address.instant, mount.as_ref(), &ask) {
+            Ok(as_of) => ask.as_of = as_of,
+            Err(reply) => return replied(reply, &ask.method, mount.id()),
+        }
         let mut seen = Seen { documents: Documents::new(), settled: true };
         let mut response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
             Ok(response) => response,
@@ -267,6 +285,7 @@ impl Pipeline {
         let Plan { access, subject, serve } = *plan;
         judge::granted(&access, ask)?;
         judge::passes(&subject)?;
+        past::check(mount, ask, &serve)?;
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
         let found = found.map_err(|failure| explained(mount, ask, &failure))?;
         seen.settled &= is_settled(&found.trace);
@@ -312,7 +331,7 @@ impl Pipeline {
                 }
                 Step::NeedBody { limit_bytes, then } => {
                     seen.settled = false;
-                    step = then(collected(upload.take(), limit_bytes).await?);
+                    step = then(upload::collected(upload.take(), limit_bytes).await?);
                 }
             }
         }
@@ -390,24 +409,6 @@ fn shown(chunking: &Chunking, headers: &HeaderMap) -> Range<u64> {
     match range::select(range::parse(headers).as_deref(), length) {
         Selection::Single(part) => chunking.content(&part),
         _ => chunking.content(&(0..length)),
-    }
-}
-
-/// A request's body, whole.
-async fn collected(upload: Option<RequestBody>, limit_bytes: usize) -> Result<Bytes, Reply> {
-    let Some(upload) = upload else { return Ok(Bytes::new()) };
-    #[expect(clippy::disallowed_methods, reason = "the body is limited")]
-    let whole = Limited::new(upload, limit_bytes).collect().await;
-    match whole {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let detail = format!("This address takes bodies of at most {limit_bytes} bytes.");
-            Err(Reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &detail))
-        }
-        Err(error) => {
-            let detail = format!("The request's body could not be read: {error}.");
-            Err(Reply::problem(StatusCode::BAD_REQUEST, "Bad request", &detail))
-        }
     }
 }
 

@@ -51,7 +51,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("trace", &["types", "clock", "store", "cache"]),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server", "trace"]),
+    ("snapshots", &["types", "store"]),
+    ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots", "trace"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.

@@ -13,4 +13,5 @@ mod pypi;
 mod server;
 mod soak;
 mod support;
+mod trace;
 mod upstream;

@@ -19,8 +19,10 @@ use super::visit::{Right, Visit};
 use crate::server::{Body, RequestBody};
 
 pub mod log;
+mod snapshots;
 mod template;
 
+pub use snapshots::{SnapshotsResource, Told as ToldSnapshot, Wish as SnapshotWish};
 pub use template::Template;
 
 /// Everything of the API is below this.

@@ -148,6 +148,7 @@ mod tests {
             credential: Some(ClientCredential { id: [1; 16], verbatim: Secret::new("Basic eA==") }),
             client: None,
             now: Timestamp(0),
+            as_of: None,
         }
     }
 

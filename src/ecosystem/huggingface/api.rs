@@ -34,6 +34,17 @@ pub fn plan_info(
         || query.is_on("securityStatus")
         || query.has_others(&["blobs", "securityStatus", "full", "config", "cardData"]);
     let asked = ask.clone();
+    if ask.as_of.is_some() {
+        let with_blobs = query.is_on("blobs");
+        let main = || Revision::Name(MAIN.into());
+        let revision = revision.unwrap_or_else(main);
+        return settle(settings, ask, repository, revision, Purpose::Listing, move |at| {
+            match with_blobs {
+                true => described_with_blobs(at, asked),
+                false => described_then(at, asked),
+            }
+        });
+    }
     if query.is_on("blobs") && !is_expanded {
         let revision = revision.or_else(|| Revision::parse(MAIN));
         let Some(revision) = revision else { return pass::plan(settings, ask) };
@@ -44,6 +55,20 @@ pub fn plan_info(
     admit(settings, ask, repository, Purpose::Listing, move |admitted| match is_expanded {
         true => expanded(admitted, asked),
         false => described(admitted, asked, revision),
+    })
+}
+
+/// The description of the commit that was meant at an instant of the past.
+fn described_then(at: Settled, ask: Ask) -> Step {
+    need(info::document(&at.reach, &at.repository, &ask), move |held| {
+        let Settled { reach, files, repository, commit, before, marks, .. } = at;
+        match held {
+            Ok(document) => {
+                let admitted = Admitted { reach, files, repository, before, marks, document };
+                described(admitted, ask, Some(Revision::Commit(commit)))
+            }
+            Err(failure) => Step::Reply(reach.explain(&ask, &failure)),
+        }
     })
 }
 
@@ -61,25 +86,27 @@ fn described(admitted: Admitted, ask: Ask, revision: Option<Revision>) -> Step {
         let document = info::document(&admitted.reach, &admitted.repository, &ask);
         return shown(&admitted, &ask, document, Marks::default());
     };
-    let document = info::revision_document(&admitted.reach, &admitted.repository, &revision, &ask);
+    let Admitted { reach, repository, .. } = &admitted;
+    let document = info::revision_document(reach, repository, &revision, Some(info), &ask);
     need(document.clone(), move |held| {
         let held = match held {
             Ok(held) => held,
             Err(failure) => {
                 let reply = admitted.reach.explain(&ask, &failure);
-                let marks = Marks { is_stale: true, is_withdrawn: false };
+                let marks = Marks::stale();
                 return derived(admitted, ask, revision, marks, reply);
             }
         };
         match held.parsed.get::<Info>() {
             Some(Info { text: None, refusal: Some(word), .. }) => {
                 let reply = explain::refusal(&ask, word);
-                let marks = Marks { is_stale: false, is_withdrawn: true };
+                let marks = Marks { is_withdrawn: true, ..Marks::default() };
                 derived(admitted, ask, revision, marks, reply)
             }
             Some(info) => {
                 let is_withdrawn = info.refusal.is_some();
-                let marks = Marks { is_stale: held.standing.offline, is_withdrawn };
+                let marks =
+                    Marks { is_stale: held.standing.offline, is_withdrawn, ..Marks::default() };
                 shown(&admitted, &ask, document, marks)
             }
             None => Step::Reply(explain::lost()),
@@ -132,7 +159,7 @@ fn derived(
 fn described_with_blobs(at: Settled, ask: Ask) -> Step {
     let revision = Revision::Commit(at.commit.clone());
     let document = info::document(&at.reach, &at.repository, &ask);
-    let of_commit = info::revision_document(&at.reach, &at.repository, &revision, &ask);
+    let of_commit = info::revision_document(&at.reach, &at.repository, &revision, None, &ask);
     need(document, move |held| {
         let info = held.as_ref().ok().and_then(|held| held.parsed.get::<Info>());
         match info.filter(|info| info.commit.as_ref() == Some(&at.commit)) {
@@ -171,7 +198,7 @@ fn expanded(admitted: Admitted, ask: Ask) -> Step {
     };
     let asked = ask.clone();
     question.plan_or(&ask, move |_| {
-        let marks = Marks { is_stale: true, is_withdrawn: false };
+        let marks = Marks::stale();
         let document = info::document(&admitted.reach, &admitted.repository, &asked);
         shown(&admitted, &asked, document, marks)
     })
@@ -196,7 +223,7 @@ pub fn plan_refs(settings: &Arc<Settings>, ask: &Ask, repository: Repository) ->
         let ask = asked.clone();
         question.plan_or(&asked, move |failure| match main {
             Some(commit) => {
-                let marks = Marks { is_stale: true, is_withdrawn: false }.with(admitted.marks);
+                let marks = Marks::stale().with(admitted.marks);
                 let settings = &admitted.reach.settings;
                 let sharing = admitted.reach.shareability();
                 Step::Reply(raw::json(settings, "", refs(&commit).into(), sharing, marks))

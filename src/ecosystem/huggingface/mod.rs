@@ -12,18 +12,21 @@ use http::StatusCode;
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::naming::Naming;
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
 mod api;
 mod batch;
+mod changes;
 pub mod config;
 mod datasets_server;
 mod explain;
 pub mod file;
 mod git;
 mod head;
-mod info;
+pub mod identity;
+pub mod info;
 mod lfs;
 pub(crate) mod links;
 mod listing;
@@ -31,6 +34,7 @@ mod manifest;
 pub mod naming;
 mod ollama;
 mod pass;
+mod past;
 mod query;
 mod raw;
 mod reach;
@@ -79,7 +83,11 @@ impl Ecosystem for Hub {
 
     fn plan(&self, ask: &Ask) -> Step {
         let settings = &self.settings;
-        match route::route(&ask.path) {
+        let route = route::route(&ask.path);
+        if ask.as_of.is_some() && !past::has_past(&route) {
+            return Step::Reply(explain::unknown(ask, &ask.path, Unknown::NoHistory));
+        }
+        match route {
             Route::Resolve(file) => resolve::plan(settings, ask, file),
             Route::Raw(file) => resolve::plan_raw(settings, ask, file),
             Route::Info { repository, revision } => {
@@ -112,6 +120,14 @@ impl Ecosystem for Hub {
             true => ollama::failure(ask, failure),
             false => explain::failure(ask, failure),
         }
+    }
+
+    fn refuse(&self, ask: &Ask, status: StatusCode, detail: &str) -> Reply {
+        explain::error(ask, status, None, detail)
+    }
+
+    fn has_past(&self) -> bool {
+        true
     }
 
     fn naming(&self) -> Option<Arc<dyn Naming>> {

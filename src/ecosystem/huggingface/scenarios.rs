@@ -161,6 +161,7 @@ impl Stage {
             credential,
             client: client.map(str::to_owned),
             now: self.now,
+            as_of: None,
         };
         let mut step = self.mount.plan(&ask);
         for _ in 0..MOST_ROUNDS {

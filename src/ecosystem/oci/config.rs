@@ -43,6 +43,8 @@ pub struct RegistryConfig {
     /// How long a tag is trusted. Default 60 seconds.
     #[serde(with = "humantime_serde")]
     pub tag_ttl: Duration,
+    /// How many moves of a tag are remembered, for answers as of an instant of the past. Default 1000.
+    pub history: usize,
     /// Patterns of tags that never move: `v*`, or `library/*:3.*` for some repositories only.
     pub immutable_tags: Vec<String>,
     /// What is fetched beside what was asked for: for all repositories, or by patterns, of which the longest that fits counts.
@@ -70,6 +72,7 @@ impl Default for RegistryConfig {
             token_hosts: Vec::new(),
             blob_hosts: Vec::new(),
             tag_ttl: Duration::from_secs(60),
+            history: 1000,
             immutable_tags: Vec::new(),
             keep: KeepConfig::default(),
             credentials: None,
@@ -226,6 +229,7 @@ impl RegistryConfig {
             namespace: self.namespace.clone(),
             token_hosts,
             tag_ttl: self.tag_ttl,
+            history: self.history,
             immutable_tags: self.immutable_tags.clone(),
             keep: self.keep.patterns(),
             credentials,

@@ -16,7 +16,8 @@ use crate::ecosystem::oci::render::{ManifestForm, NAMESPACE, Note, ReferrersForm
 use crate::ecosystem::oci::route::{self, What};
 use crate::ecosystem::oci::tag::Pointer;
 use crate::ecosystem::oci::tags_list::{self, Part};
-use crate::ecosystem::oci::{access, blob, explain, manifest, referrers, tag};
+use crate::ecosystem::oci::{access, blob, explain, manifest, past, referrers, tag};
+use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::{Access, Ask, Plan, Render, Serve, Standing, Step, Subject};
 use crate::policy::{Facts, State, Verdict};
 use crate::semantics::cache_control::RequestDirectives;
@@ -36,11 +37,12 @@ pub struct Pull {
 }
 
 /// A tag that was found.
-struct Tagged {
-    tag: Tag,
-    pointer: Pointer,
-    standing: Standing,
-    reader: Reader,
+pub(super) struct Tagged {
+    pub(super) tag: Tag,
+    pub(super) pointer: Pointer,
+    pub(super) standing: Standing,
+    pub(super) reader: Reader,
+    pub(super) past: Option<Past>,
 }
 
 impl Tagged {
@@ -74,12 +76,16 @@ impl Pull {
     }
 
     fn tag(self, tag: Tag) -> Step {
-        let (demand, wish) = (self.demand_of(&tag), self.wish());
+        let (demand, wish, as_of) = (self.demand_of(&tag), self.wish(), self.ask.as_of);
         let document = {
             let (place, tag) = (self.place.clone(), tag.clone());
-            move |reader: &Reader| Document {
-                demand,
-                ..tag::document(&place.registry, &place.repository, &tag, reader, wish)
+            move |reader: &Reader| {
+                let Place { registry, repository, .. } = &place;
+                let document = tag::document(registry, repository, &tag, reader, wish);
+                match as_of {
+                    None => Document { demand, ..document },
+                    Some(_) => past::remembered(document, reader),
+                }
             }
         };
         self.find(First::Own, Arc::new(document), move |pull, found| {
@@ -88,8 +94,11 @@ impl Pull {
                 return pull.failed(&Failure::Store("a kept tag is none".to_owned()));
             };
             let standing = held.standing;
-            let tagged = Tagged { tag, pointer, standing, reader: reader.clone() };
-            pull.guarded(&reader, standing, move |pull| pull.pointed(tagged))
+            let tagged = Tagged { tag, pointer, standing, reader: reader.clone(), past: None };
+            pull.guarded(&reader, standing, move |pull| match as_of {
+                None => pull.pointed(tagged),
+                Some(at) => pull.pointed_then(tagged, at),
+            })
         })
     }
 
@@ -191,7 +200,7 @@ impl Pull {
         }
     }
 
-    fn serve_tagged(&self, tagged: &Tagged, digest: Digest, document: Document) -> Step {
+    pub(super) fn serve_tagged(&self, tagged: &Tagged, digest: Digest, document: Document) -> Step {
         let form = Arc::new(self.manifest_form(digest, Some(tagged)));
         self.serve(self.subject(tagged), Serve::Document { document, render: form })
     }
@@ -224,6 +233,9 @@ impl Pull {
             let artifact = blob::artifact(registry, repository, digest, size, &reader);
             pull.guarded(&reader, held.standing, move |pull| {
                 let mut headers = blob::headers(&digest, pull.here(&digest));
+                if let Some(at) = pull.ask.as_of {
+                    Past::immutable(at).write(&mut headers);
+                }
                 headers.extend(pull.namespace_header());
                 let subject = pull.named(Some(digest.to_string()));
                 pull.serve(subject, Serve::Artifact { artifact, headers, chunking: None })
@@ -232,6 +244,10 @@ impl Pull {
     }
 
     fn referrers(self, subject: Digest) -> Step {
+        if self.ask.as_of.is_some() {
+            let what = format!("what refers to {subject}");
+            return Step::Reply(explain::unknown_then(&self.ask, &what, Unknown::NoHistory));
+        }
         let artifact_type = route::parameter(self.ask.query.as_deref(), "artifactType");
         let form = ReferrersForm { artifact_type, namespace: self.place.namespace.clone() };
         let nothing = form.nothing();
@@ -256,6 +272,10 @@ impl Pull {
     }
 
     fn tags(self) -> Step {
+        if self.ask.as_of.is_some() {
+            let what = format!("the list of tags of {}", self.place.written);
+            return Step::Reply(explain::unknown_then(&self.ask, &what, Unknown::NoHistory));
+        }
         let form = TagsForm {
             name: self.place.written.clone(),
             path: explain::path(&self.ask, &format!("{}/tags/list", self.place.written)),
@@ -357,7 +377,7 @@ impl Pull {
         service.into_iter().chain([Reader::public()]).chain(client).collect()
     }
 
-    fn manifest_document(&self, digest: Digest, reader: &Reader) -> Document {
+    pub(super) fn manifest_document(&self, digest: Digest, reader: &Reader) -> Document {
         let Place { registry, repository, .. } = &self.place;
         manifest::document(registry, repository, digest, reader, self.wish())
     }
@@ -374,7 +394,11 @@ impl Pull {
             Presence::Present if tagged.standing.offline => Note::Unchecked,
             Presence::Present => Note::Current,
         });
-        ManifestForm { digest, note, namespace: self.place.namespace.clone() }
+        let past = match tagged {
+            Some(tagged) => tagged.past,
+            None => self.ask.as_of.map(Past::immutable),
+        };
+        ManifestForm { digest, note, namespace: self.place.namespace.clone(), past }
     }
 
     fn serve(&self, subject: Subject, serve: Serve) -> Step {
@@ -386,7 +410,7 @@ impl Pull {
     }
 
     /// What is judged of a tag. Tags are deleted every day without a fault in what they stood for, so how young they were does not count.
-    fn subject(&self, tagged: &Tagged) -> Subject {
+    pub(super) fn subject(&self, tagged: &Tagged) -> Subject {
         let mut subject = self.named(Some(tagged.tag.to_string()));
         if let Presence::Gone { since, .. } = tagged.standing.presence {
             let facts = Facts {
@@ -444,6 +468,10 @@ impl Pull {
     }
 
     fn failed(&self, failure: &Failure) -> Step {
+        if let (Failure::NotKept, Some(_)) = (failure, self.ask.as_of) {
+            let what = &self.place.written;
+            return Step::Reply(explain::unknown_then(&self.ask, what, Unknown::Unseen));
+        }
         Step::Reply(explain::failure(&self.ask, Some(&self.place), self.identity, failure))
     }
 }

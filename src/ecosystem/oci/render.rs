@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::ecosystem::oci::manifest::{self, Manifest};
 use crate::ecosystem::oci::referrers::{INDEX_TYPE, Referrers};
 use crate::ecosystem::oci::tags_list::{Part, Tags};
+use crate::ecosystem::past::Past;
 use crate::ecosystem::{Render, Rendered, Reply, View};
 use crate::types::{BlobId, Digest};
 
@@ -23,6 +24,8 @@ pub struct ManifestForm {
     /// How its tag stands, when it was asked for by one.
     pub note: Option<Note>,
     pub namespace: Option<String>,
+    /// What the answer rests on, where it is one as of an instant of the past.
+    pub past: Option<Past>,
 }
 
 /// How a tag stands to upstream.
@@ -57,6 +60,9 @@ impl ManifestForm {
     /// The fields that do not follow from the bytes.
     pub fn own_headers(&self) -> HeaderMap {
         let mut headers = namespace_headers(self.namespace.as_deref());
+        if let Some(past) = self.past {
+            past.write(&mut headers);
+        }
         let warning = match self.note {
             None => return headers,
             Some(Note::Current) => None,
@@ -81,7 +87,7 @@ impl ManifestForm {
 
 impl Render for ManifestForm {
     fn variant(&self) -> String {
-        format!("manifest/{:?}/{:?}", self.note, self.namespace)
+        format!("manifest/{:?}/{:?}/{:?}", self.note, self.namespace, self.past)
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {

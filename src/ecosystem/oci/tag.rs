@@ -16,14 +16,14 @@ use crate::ecosystem::oci::admit::verdict;
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::manifest::{self, digest_of, media_type};
 use crate::ecosystem::oci::name::{self, Repository, Tag};
+use crate::ecosystem::oci::naming::SCHEME;
 use crate::ecosystem::oci::registry::{Reader, Registry};
-use crate::types::{BlobId, Digest, Head, Timestamp};
+use crate::ecosystem::past::{Dated, Unknown, last_up_to};
+use crate::types::event::Kind;
+use crate::types::{BlobId, Digest, Head, Timestamp, What};
 
 /// Which manifest an answer is about.
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-
-/// Moves of a tag that are remembered.
-const MOST_MOVES: usize = 100;
 
 /// What a tag stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Pointer {
     pub size: Option<u64>,
     /// What it stood for before, latest last, and since when.
     pub history: Vec<Move>,
+    /// There were earlier moves, which were dropped.
+    pub is_cut: bool,
 }
 
 /// Since when a tag stood for a digest.
@@ -43,10 +45,32 @@ pub struct Move {
     pub seen: Timestamp,
 }
 
+impl Dated for Move {
+    fn from(&self) -> Timestamp {
+        self.seen
+    }
+}
+
 impl Pointer {
+    /// What it stood for at an instant.
+    pub fn as_of(&self, at: Timestamp) -> Result<Move, Unknown> {
+        last_up_to(&self.history, self.is_cut, at).copied()
+    }
+
+    fn to_bytes(&self) -> Result<Bytes, String> {
+        let row = Row {
+            digest: self.digest.to_string(),
+            media_type: self.media_type.clone(),
+            size: self.size,
+            history: self.history.iter().map(|one| (one.digest.to_string(), one.seen)).collect(),
+            is_cut: self.is_cut,
+        };
+        postcard::to_stdvec(&row).map(Bytes::from).map_err(|error| error.to_string())
+    }
+
     /// Reads the kept form.
     pub fn read(kept: &Bytes) -> Result<Self, String> {
-        let row: Row = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
+        let row = Row::read(kept).map_err(|error| error.to_string())?;
         let digest = |text: &str| name::digest(text).map_err(|error| error.to_string());
         let moves =
             row.history.iter().map(|(text, seen)| Ok(Move { digest: digest(text)?, seen: *seen }));
@@ -55,6 +79,7 @@ impl Pointer {
             media_type: row.media_type,
             size: row.size,
             history: moves.collect::<Result<_, String>>()?,
+            is_cut: row.is_cut,
         })
     }
 }
@@ -66,6 +91,29 @@ struct Row {
     media_type: Option<String>,
     size: Option<u64>,
     history: Vec<(String, Timestamp)>,
+    is_cut: bool,
+}
+
+/// The form before it told whether moves were dropped: it ends where that begins.
+#[derive(Serialize, Deserialize)]
+struct FormerRow {
+    digest: String,
+    media_type: Option<String>,
+    size: Option<u64>,
+    history: Vec<(String, Timestamp)>,
+}
+
+/// How many moves the former form kept.
+const FORMER_MOVES: usize = 100;
+
+impl Row {
+    fn read(kept: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(kept).or_else(|_| {
+            let FormerRow { digest, media_type, size, history } = postcard::from_bytes(kept)?;
+            let is_cut = history.len() >= FORMER_MOVES;
+            Ok(Self { digest, media_type, size, history, is_cut })
+        })
+    }
 }
 
 /// Keeps one tag.
@@ -73,6 +121,8 @@ struct Row {
 pub struct KeepTag {
     registry: Arc<Registry>,
     repository: Repository,
+    /// What events are about; none are told of tags that only belong to others.
+    subject: Option<String>,
     reader: Reader,
     /// What to fetch of the image that it stands for.
     wish: Wish,
@@ -149,6 +199,8 @@ impl Asked<'_> {
         let keep = KeepTag {
             registry: Arc::clone(registry),
             repository: repository.clone(),
+            subject: (methods == Methods::HeadThenGet)
+                .then(|| format!("{SCHEME}:{}/{repository}:{tag}", registry.name)),
             reader: reader.clone(),
             wish,
             methods,
@@ -203,21 +255,23 @@ impl Keep for KeepTag {
         if history.last().map(|last| last.digest) != Some(digest) {
             history.push(Move { digest, seen: fresh.now });
         }
-        history.drain(..history.len().saturating_sub(MOST_MOVES));
+        let excess = history.len().saturating_sub(self.registry.history.max(1));
+        history.drain(..excess);
+        let was_cut = previous.is_some_and(|pointer| pointer.is_cut);
         let pointer = Pointer {
             digest,
             media_type: media_type(fresh.head),
             size: size(fresh, by_head),
             history,
+            is_cut: was_cut || excess > 0,
         };
-        let row = Row {
-            digest: digest.to_string(),
-            media_type: pointer.media_type.clone(),
-            size: pointer.size,
-            history: pointer.history.iter().map(|one| (one.digest.to_string(), one.seen)).collect(),
-        };
-        let bytes = postcard::to_stdvec(&row).map_err(|error| error.to_string())?;
-        Ok(Kept::alone(bytes.into(), Parsed::new(pointer)))
+        let told = previous.and_then(|previous| self.moved(previous, &pointer));
+        let kept = Kept::alone(pointer.to_bytes()?, Parsed::new(pointer));
+        Ok(kept.telling(told.into_iter().collect()))
+    }
+
+    fn subject(&self) -> Option<String> {
+        self.subject.clone()
     }
 
     fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
@@ -231,6 +285,20 @@ impl Keep for KeepTag {
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
         None
+    }
+}
+
+impl KeepTag {
+    /// That it stands for another manifest; some must not.
+    fn moved(&self, before: &Pointer, after: &Pointer) -> Option<What> {
+        let subject = self.subject.clone().filter(|_| before.digest != after.digest)?;
+        let tag = subject.rsplit(':').next().unwrap_or_default();
+        let kind = match self.registry.is_immutable(self.repository.as_str(), tag) {
+            true => Kind::Mutated,
+            false => Kind::Moved,
+        };
+        let (before, after) = (before.digest.to_string(), after.digest.to_string());
+        Some(What::new(kind, subject).before(before).after(after))
     }
 }
 
@@ -314,16 +382,19 @@ mod tests {
         let keep = KeepTag {
             registry: registry(),
             repository: Repository::parse("a").expect("a name"),
+            subject: Some("oci:hub.example/a:1".to_owned()),
             reader: Reader::public(),
             wish: Wish::nothing(),
             methods: Methods::HeadThenGet,
         };
         let url = url::Url::parse("https://r.hub.example/v2/a/manifests/1").expect("an address");
         let mut previous: Option<Parsed> = None;
+        let mut moves = Vec::new();
         let mut hear = |origin, digest: Option<&str>, body: &'static str, now| {
             let (head, body) = (head(200, digest), Bytes::from_static(body.as_bytes()));
             let fresh = Fresh { origin, url: &url, head: &head, body: &body, rest: &[], now };
             let kept = keep.merge(previous.as_ref(), &fresh).expect("a good answer");
+            moves.extend(kept.events.iter().map(|what| (what.kind, now)));
             let read = keep.read(&kept.bytes).expect("it reads");
             assert_eq!(read.get::<Pointer>(), kept.parsed.get::<Pointer>());
             previous = Some(read.clone());
@@ -337,5 +408,31 @@ mod tests {
         assert_eq!(lied.digest, BlobId::of(BODY.as_bytes()).digest());
         assert_eq!(lied.history.iter().map(|one| one.seen.0).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(lied.size, Some(BODY.len() as u64));
+        assert_eq!(moves, [(Kind::Moved, Timestamp(3))]);
+        let then = |at| lied.as_of(Timestamp(at)).map(|one| one.digest.to_string());
+        assert_eq!((then(2), then(0)), (Ok(first), Err(Unknown::SeenSince(Timestamp(1)))));
+        assert_eq!(then(3), Ok(lied.digest.to_string()));
+    }
+
+    #[test]
+    fn tags_that_were_kept_in_the_former_form_are_read() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let former = |moves: usize| FormerRow {
+            digest: digest.clone(),
+            media_type: None,
+            size: Some(7),
+            history: vec![(digest.clone(), Timestamp(5)); moves],
+        };
+        let read = |moves| {
+            let kept = postcard::to_stdvec(&former(moves)).expect("a row");
+            Pointer::read(&kept.into()).expect("it reads")
+        };
+        let pointer = read(1);
+        assert_eq!((pointer.size, pointer.history.len(), pointer.is_cut), (Some(7), 1, false));
+        assert!(read(FORMER_MOVES).is_cut);
+        let cut = Pointer { is_cut: true, ..pointer };
+        let again = Pointer::read(&cut.to_bytes().expect("a row")).expect("it reads");
+        assert_eq!(again, cut);
+        assert_eq!(again.as_of(Timestamp(4)), Err(Unknown::CutBefore(Timestamp(5))));
     }
 }

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::pypi::admit::AdmitFile;
 use crate::ecosystem::pypi::config::{Settings, Upstream};
 use crate::ecosystem::pypi::explain;
@@ -18,11 +19,12 @@ use crate::ecosystem::pypi::links::Address;
 use crate::ecosystem::pypi::listing::{self, Place};
 use crate::ecosystem::pypi::name;
 use crate::ecosystem::pypi::page::{File, Page, Sidecar};
+use crate::ecosystem::pypi::past;
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
 use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
 use crate::policy::Verdict;
-use crate::types::Digest;
+use crate::types::{Digest, Timestamp};
 
 /// Suffix of the metadata beside a file.
 const METADATA: &str = ".metadata";
@@ -41,8 +43,14 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, rest: &str) -> Step {
     };
     let projects = candidates(&address);
     let pages = projects.into_iter().map(|project| (project, Demand::AnyAge)).collect();
-    let search =
-        Search { settings: Arc::clone(settings), ask: ask.clone(), address, pages, failure: None };
+    let search = Search {
+        settings: Arc::clone(settings),
+        ask: ask.clone(),
+        address,
+        pages,
+        failure: None,
+        unknown: None,
+    };
     search.next()
 }
 
@@ -65,6 +73,8 @@ struct Search {
     pages: VecDeque<(String, Demand)>,
     /// Why a page could not be had.
     failure: Option<Failure>,
+    /// Why a page is not known as of the instant that is asked for.
+    unknown: Option<(String, Unknown)>,
 }
 
 /// What an address stands for on a page.
@@ -109,14 +119,22 @@ impl Search {
             }
             None => return self.next(),
         };
-        let Some(page) = held.parsed.get::<Page>() else { return self.next() };
+        let Some(today) = held.parsed.get::<Page>() else { return self.next() };
+        let then = match self.ask.as_of.map(|at| today.as_of(at)).transpose() {
+            Ok(then) => then,
+            Err(unknown) => {
+                self.unknown.get_or_insert((project, unknown));
+                return self.next();
+            }
+        };
+        let page = then.as_ref().map_or(today, |then| &then.page);
         match self.listed(page) {
             Some(_) if reach.is_withdrawn(&held.standing) => {
                 Step::Reply(explain::refused(&self.settings, StatusCode::FORBIDDEN.as_u16()))
             }
-            Some(listed) => self.serve(&reach, page, &listed),
+            Some(listed) => self.serve(&reach, today, page, &listed),
             None => {
-                if demand == Demand::AnyAge {
+                if demand == Demand::AnyAge && self.ask.as_of.is_none() {
                     self.pages.push_back((project, Demand::Revalidated));
                 }
                 self.next()
@@ -137,9 +155,10 @@ impl Search {
         page.file_at(beside.as_str()).map(Listed::Sidecar)
     }
 
-    fn serve(&self, reach: &Reach, page: &Page, listed: &Listed<'_>) -> Step {
+    fn serve(&self, reach: &Reach, today: &Page, page: &Page, listed: &Listed<'_>) -> Step {
         let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) = *listed;
-        let asked = Asked { reach, place: reach.place(&self.ask), page, file };
+        let as_of = self.ask.as_of;
+        let asked = Asked { reach, place: reach.place(&self.ask), today, page, file, as_of };
         let serve = match listed {
             Listed::File(_) => asked.artifact(Beside::Itself),
             Listed::Sidecar(_) => asked.artifact(Beside::Metadata),
@@ -159,10 +178,18 @@ impl Search {
             return explain::failure(&self.settings, failure);
         }
         let filename = self.address.filename();
-        let detail = format!(
-            "No page of index {} lists {filename} at this address, now or ever.",
-            self.settings.name
-        );
+        let index = &self.settings.name;
+        let detail = match (self.ask.as_of, &self.unknown) {
+            (Some(at), Some((project, unknown))) => {
+                return explain::unknown(project, *unknown, at);
+            }
+            (Some(at), None) => {
+                format!("No page of index {index} listed {filename} at {}.", at.to_rfc3339())
+            }
+            (None, _) => {
+                format!("No page of index {index} lists {filename} at this address, now or ever.")
+            }
+        };
         explain::problem(StatusCode::NOT_FOUND, "No such file", &detail)
     }
 }
@@ -178,14 +205,21 @@ enum Beside {
 struct Asked<'a> {
     reach: &'a Reach,
     place: Place,
+    /// The page that the policy judges by, beside the one that lists the file: another one where the past is asked for.
+    today: &'a Page,
     page: &'a Page,
     file: &'a File,
+    as_of: Option<Timestamp>,
 }
 
 impl Asked<'_> {
     /// What is judged, with the verdict that the file's state leads to.
     fn subject(&self) -> Subject {
-        let judgement = listing::judge(&self.reach.settings.policy, self.page, self.file);
+        let policy = &self.reach.settings.policy;
+        let judgement = match self.as_of {
+            None => listing::judge(policy, self.page, self.file),
+            Some(_) => past::judge(policy, self.today, self.page, self.file),
+        };
         let refused = judgement.verdict != Verdict::Allow;
         let filename = &self.file.filename;
         Subject {
@@ -225,7 +259,10 @@ impl Asked<'_> {
         }
         let forbidden = upstream
             .map_or_else(Vec::new, |upstream| vec![reach::forbidden(&upstream); origins.len()]);
-        let headers = self.headers(&digests);
+        let mut headers = self.headers(&digests);
+        if let Some(at) = self.as_of {
+            Past::immutable(at).write(&mut headers);
+        }
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
         let artifact = Artifact { lookup, digests, size };
@@ -307,7 +344,8 @@ impl Asked<'_> {
         let origins = vec![self.reach.request(&upstream, url.clone(), Some(accept))];
         let keep = Arc::new(VerbatimJson { required: "attestation_bundles" });
         let name = format!("provenance/{}", crate::ecosystem::pypi::links::key_of(url.as_str()));
-        let document = self.reach.document(&name, origins, keep, Demand::Fresh);
+        let demand = if self.as_of.is_some() { Demand::AnyAge } else { Demand::Fresh };
+        let document = self.reach.document(&name, origins, keep, demand);
         let document = Document { limit_bytes: PROVENANCE_LIMIT_BYTES, ..document };
         let render = Arc::new(ProvenanceRender { shareability: self.reach.shareability() });
         Ok(Serve::Document { document, render })

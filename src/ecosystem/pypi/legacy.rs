@@ -12,15 +12,17 @@ use serde_json::{Map, Value, json};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Demand, Document};
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::pypi::config::Settings;
 use crate::ecosystem::pypi::listing::{self, Entry, Listing, Place};
 use crate::ecosystem::pypi::page::{Page, Yanked};
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::routes::Slash;
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
-use crate::ecosystem::pypi::{explain, links, merge, name, project};
+use crate::ecosystem::pypi::{explain, links, merge, name, past, project};
 use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
 use crate::policy::Verdict;
+use crate::types::Timestamp;
 
 /// Plans the legacy JSON. The page is needed first: it tells which upstream has the project and what may be seen.
 pub fn plan(
@@ -48,7 +50,12 @@ pub fn plan(
         Ok(reach) => reach,
         Err(reply) => return Step::Reply(reply),
     };
+    if let (None, Some(at)) = (version, ask.as_of) {
+        let what = format!("the legacy description of {project}");
+        return Step::Reply(explain::unknown(&what, Unknown::NoHistory, at));
+    }
     let release = Release {
+        as_of: ask.as_of,
         place: reach.place(ask),
         reach,
         project: project.into_owned(),
@@ -83,6 +90,7 @@ fn canonical(ask: &Ask, project: &str, version: Option<&str>, slash: Slash) -> R
 
 /// What is asked for.
 struct Release {
+    as_of: Option<Timestamp>,
     reach: Reach,
     place: Place,
     project: String,
@@ -105,7 +113,8 @@ impl Release {
                 StatusCode::FORBIDDEN.as_u16(),
             ));
         }
-        let Some(document) = held.parsed.get::<Page>().and_then(|page| self.document(page)) else {
+        let page = held.parsed.get::<Page>().filter(|_| self.as_of.is_none());
+        let Some(document) = page.and_then(|page| self.document(page)) else {
             return self.without_document(&held, &Failure::Absent);
         };
         let documents = vec![document.clone()];
@@ -154,7 +163,7 @@ impl Release {
     /// Only a release can be told from the page alone.
     fn without_document(self, page: &Held, failure: &Failure) -> Step {
         let known = page.parsed.get::<Page>().zip(self.version.clone());
-        let Some((_, version)) = known.filter(|(page, version)| has_version(page, version)) else {
+        let Some((_, version)) = known.filter(|(page, version)| self.has(page, version)) else {
             return Step::Reply(explain::failure(&self.reach.settings, failure));
         };
         let document = self.reach.page(&self.project, Demand::AnyAge);
@@ -163,8 +172,19 @@ impl Release {
             settings: Arc::clone(&self.reach.settings),
             version,
             shareability: self.reach.shareability(),
+            as_of: self.as_of,
         };
         self.serve(document, Arc::new(render))
+    }
+
+    /// Whether there is, or was, such a release. What is not known of the past is told when it is rendered.
+    fn has(&self, page: &Page, version: &str) -> bool {
+        let then = self.as_of.map(|at| page.as_of(at));
+        match then {
+            None => has_version(page, version),
+            Some(Ok(then)) => has_version(&then.page, version),
+            Some(Err(_)) => true,
+        }
     }
 
     /// Names of the files that the policy hides.
@@ -250,13 +270,14 @@ struct PageRender {
     settings: Arc<Settings>,
     version: String,
     shareability: &'static str,
+    as_of: Option<Timestamp>,
 }
 
 impl Render for PageRender {
     fn variant(&self) -> String {
-        let Self { place, settings, version, shareability } = self;
+        let Self { place, settings, version, shareability, as_of } = self;
         format!(
-            "legacy {version} {shareability} {} {:x}",
+            "legacy {version} {shareability} {} {:x} {as_of:?}",
             place.absolute_root, settings.policy_epoch
         )
     }
@@ -266,6 +287,17 @@ impl Render for PageRender {
             let reply = explain::failure(&self.settings, &Failure::Absent);
             return Rendered { reply, valid_until: None };
         };
+        let then = self.as_of.map(|at| {
+            past::shown(&self.settings.policy, page, at).map_err(|unknown| (unknown, at))
+        });
+        let then = match then.transpose() {
+            Ok(then) => then,
+            Err((unknown, at)) => {
+                let reply = explain::unknown(&page.name, unknown, at);
+                return Rendered { reply, valid_until: None };
+            }
+        };
+        let page = then.as_ref().map_or(page, |then| &then.page);
         let place = Place { relative_root: self.place.absolute_root.clone(), ..self.place.clone() };
         let listing = Listing::of(page, &self.settings.policy, &place, view);
         let of_version = |entry: &&Entry<'_>| {
@@ -274,12 +306,12 @@ impl Render for PageRender {
         let files: Vec<&Entry<'_>> = listing.entries.iter().filter(of_version).collect();
         let reply = match files.first() {
             Some(first) => {
-                return answer(
-                    self.release(page, first, &files).to_string().into(),
-                    None,
-                    view,
-                    self.shareability,
-                );
+                let text = self.release(page, first, &files).to_string();
+                let mut rendered = answer(text.into(), None, view, self.shareability);
+                if let Some(then) = &then {
+                    then.past.write(&mut rendered.reply.headers);
+                }
+                return rendered;
             }
             None => explain::failure(&self.settings, &Failure::Absent),
         };

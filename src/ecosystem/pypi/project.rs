@@ -8,10 +8,12 @@ use crate::ecosystem::pypi::accept::{self, Representation};
 use crate::ecosystem::pypi::config::Settings;
 use crate::ecosystem::pypi::listing::{Listing, Place};
 use crate::ecosystem::pypi::page::Page;
+use crate::ecosystem::pypi::past::{self, PastPage};
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::routes::Slash;
 use crate::ecosystem::pypi::{explain, merge, name, render_html, render_json};
 use crate::ecosystem::{Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
+use crate::types::Timestamp;
 
 /// Plans the page of the project that the path names.
 pub fn plan(settings: &Arc<Settings>, ask: &Ask, named: &str, slash: Slash) -> Step {
@@ -29,11 +31,11 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, named: &str, slash: Slash) -> S
         Ok(reach) => reach,
         Err(reply) => return Step::Reply(reply),
     };
-    let document = reach.page(&project, reach::demand(&ask.headers));
+    let document = reach.page(&project, reach::demand_of(ask));
     let subject = Subject { package: Some(project.into_owned()), ..Subject::default() };
     let access = reach.access.clone();
     let place = reach.place(ask);
-    let render = Arc::new(PageRender { representation, place, reach });
+    let render = Arc::new(PageRender { representation, place, reach, as_of: ask.as_of });
     Step::Serve(Box::new(Plan { access, subject, serve: Serve::Document { document, render } }))
 }
 
@@ -84,13 +86,15 @@ struct PageRender {
     representation: Representation,
     place: Place,
     reach: Reach,
+    as_of: Option<Timestamp>,
 }
 
 impl Render for PageRender {
     fn variant(&self) -> String {
-        let Self { representation, place, reach } = self;
+        let Self { representation, place, reach, as_of } = self;
         let epoch = reach.settings.policy_epoch;
-        format!("{representation:?} {} {} {epoch:x}", place.relative_root, place.absolute_root)
+        let (relative, absolute) = (&place.relative_root, &place.absolute_root);
+        format!("{representation:?} {relative} {absolute} {epoch:x} {as_of:?}")
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
@@ -98,7 +102,10 @@ impl Render for PageRender {
             _ if self.reach.is_withdrawn(&view.standing) => {
                 explain::refused(&self.reach.settings, StatusCode::FORBIDDEN.as_u16())
             }
-            Some(page) => self.reply(page, view),
+            Some(page) => match self.as_of {
+                None => self.reply(page, view),
+                Some(at) => self.reply_as_of(page, at, view),
+            },
             None => explain::problem(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Not a page",
@@ -110,6 +117,17 @@ impl Render for PageRender {
 }
 
 impl PageRender {
+    fn reply_as_of(&self, today: &Page, at: Timestamp, view: &View<'_>) -> Reply {
+        match past::shown(&self.reach.settings.policy, today, at) {
+            Ok(PastPage { page, past }) => {
+                let mut reply = self.reply(&page, view);
+                past.write(&mut reply.headers);
+                reply
+            }
+            Err(unknown) => explain::unknown(&today.name, unknown, at),
+        }
+    }
+
     fn reply(&self, page: &Page, view: &View<'_>) -> Reply {
         let listing = Listing::of(page, &self.reach.settings.policy, &self.place, view);
         let body = match self.representation {
