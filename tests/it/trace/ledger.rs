@@ -32,7 +32,7 @@ async fn ends_with(larder: &Larder, expected: &[&str]) {
 
 /// An index and a Larder over it which have been through something.
 async fn eventful() -> (FakeIndex, Larder) {
-    let index = FakeIndex::start(Style::Json).await;
+    let index = FakeIndex::start(Style::Full).await;
     index.publish("six", [Upload::wheel("six", "1.0"), Upload::wheel("six", "2.0")]);
     let larder = Larder::over(&index).await;
     assert_eq!(larder.page("six").await.status, 200);
