@@ -169,14 +169,14 @@ impl Wired {
         );
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
-        let resources: Vec<Arc<dyn Resource>> = vec![
-            Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
-            Arc::new(api::log::Log::new(ledger, clock.clone())),
-        ];
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
+        let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
+            Arc::new(api::log::Log::new(ledger, clock.clone())),
+        ];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
@@ -234,6 +234,7 @@ fn own_pages(admin: Admin) -> proxy::Own {
     let answer = move |visit: proxy::Visit| {
         let (head, body) = visit.request.into_parts();
         let right = if visit.is_admin { Right::Administrator } else { Right::Client };
+        let visitor = visit.visitor;
         admin.answer(admin::Visit {
             method: head.method,
             path: visit.path,
@@ -243,6 +244,7 @@ fn own_pages(admin: Admin) -> proxy::Own {
             right,
             client: visit.client,
             base: visit.base,
+            visitor: admin::Visitor::new(move |request| visitor.ask(request)),
         })
     };
     proxy::Own { claims: is_own, answer: Box::new(answer) }

@@ -31,7 +31,7 @@
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`snapshots`] | names for instants of the past | types, store |
-//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, snapshots, trace, server's `Handler` |
+//! | [`admin`] | Larder's own pages and API under `/-/` | cache, store, policy, snapshots, trace, server's `Handler` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |

@@ -23,7 +23,7 @@ mod page;
 mod status;
 mod visit;
 
-pub use visit::{Right, Visit};
+pub use visit::{Right, Visit, Visitor};
 
 /// Everything of Larder's own is below this.
 pub const PREFIX: &str = "/-/";

@@ -106,7 +106,7 @@ pub(crate) fn host<B>(request: &Request<B>) -> Option<&str> {
 
 /// Host and port as the client wrote them: the target's authority (HTTP/2, absolute form), else `Host`. Only plain host
 /// characters count, since this ends up in links.
-fn authority<B>(request: &Request<B>) -> Option<&str> {
+pub(crate) fn authority<B>(request: &Request<B>) -> Option<&str> {
     let text = match request.uri().authority() {
         Some(authority) => authority.as_str(),
         None => request.headers().get(header::HOST)?.to_str().ok()?,

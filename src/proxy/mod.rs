@@ -51,8 +51,10 @@ mod repeat;
 pub mod routes;
 pub mod target;
 mod upload;
+mod visit;
 
 pub use past::Named;
+pub use visit::{Visit, Visitor};
 
 /// The handler that turns requests into responses.
 #[derive(Debug)]
@@ -82,20 +84,6 @@ pub struct Own {
     /// Whether a path (without a token's prefix) is an address of theirs.
     pub claims: fn(&str) -> bool,
     pub answer: Box<dyn Fn(Visit) -> BoxFuture<'static, Response<Body>> + Send + Sync>,
-}
-
-/// A request for one of Larder's own pages.
-#[derive(Debug)]
-pub struct Visit {
-    /// Its method, target and fields; its body is beside it.
-    pub request: Request<RequestBody>,
-    /// The target's path without a token's prefix.
-    pub path: String,
-    /// The name of the access token that was shown.
-    pub client: Option<String>,
-    pub is_admin: bool,
-    /// How the visitor sees the root of this server, without a trailing slash.
-    pub base: String,
 }
 
 /// Where Larder's own pages are. A mount that needs an address that no origin can have takes one here by a route of its own.
@@ -197,7 +185,7 @@ impl Pipeline {
 
     /// One request from top to bottom.
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         mut request: Request<RequestBody>,
         peer: Peer,
         chance: Option<Chance>,
@@ -221,7 +209,7 @@ impl Pipeline {
             if address.instant.is_some() {
                 return refusal(StatusCode::NOT_FOUND, "Larder's own pages have no past.");
             }
-            let visit = self.visit(&request, upload, &arrival);
+            let visit = Visit::new(self, &request, upload, &arrival);
             return (self.own.answer)(visit).await.map(Content::Made);
         }
         let Some(found) = found else {
@@ -247,26 +235,6 @@ impl Pipeline {
             self.repeats.remember(chance, &question, &mut response);
         }
         response
-    }
-
-    /// The request as Larder's own pages see it.
-    fn visit(
-        &self,
-        request: &Request<RequestBody>,
-        upload: RequestBody,
-        arrival: &Arrival<'_>,
-    ) -> Visit {
-        let mut own = Request::new(upload);
-        *own.method_mut() = request.method().clone();
-        *own.uri_mut() = request.uri().clone();
-        *own.headers_mut() = request.headers().clone();
-        Visit {
-            request: own,
-            path: arrival.admitted.path.to_owned(),
-            client: arrival.admitted.client.map(str::to_owned),
-            is_admin: arrival.admitted.is_admin,
-            base: self.identity.base(request, arrival),
-        }
     }
 
     /// From the plan to the response. `Err` is a refusal or a failure, worded for the client.

@@ -50,8 +50,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
-    ("trace", &["types", "clock", "store", "cache"]),
     ("snapshots", &["types", "store"]),
+    ("trace", &["types", "clock", "store", "cache"]),
     ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots", "trace"]),
 ];
 

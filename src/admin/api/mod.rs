@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::visit::{Right, Visit};
+use super::visit::{Right, Visit, Visitor};
 use crate::server::{Body, RequestBody};
 
 pub mod log;
@@ -68,6 +68,8 @@ pub struct Call {
     pub client: Option<String>,
     /// How the caller sees the root of this server, without a trailing slash.
     pub base: String,
+    /// Asks the mounts as the caller.
+    pub visitor: Visitor,
 }
 
 /// Why an operation was not carried out.
@@ -229,6 +231,7 @@ impl Api {
             right: visit.right,
             client: visit.client,
             base: visit.base,
+            visitor: visit.visitor,
         }))
     }
 

@@ -38,6 +38,7 @@ mod past;
 mod query;
 mod raw;
 mod reach;
+pub mod record;
 pub mod repository;
 mod resolve;
 mod reword;
@@ -146,6 +147,7 @@ impl Hub {
             OwnRoute::Blob { capability } => xet::plan_blob(self, ask, &capability),
             OwnRoute::XetTelemetry => pass::telemetry(),
             OwnRoute::DatasetsServer { rest } => datasets_server::plan(self, ask, &rest),
+            OwnRoute::Record { repository } => record::plan(&self.settings, ask, repository),
             OwnRoute::Unknown => {
                 let text = "Larder has handed out no such address.";
                 Step::Reply(explain::error(ask, StatusCode::NOT_FOUND, None, text))
