@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::api::policy::Policy;
 use crate::admin::api::{self, Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
@@ -32,6 +33,7 @@ use crate::import::{self, Import};
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::{Route, Routes};
 use crate::proxy::{self, Proxy};
+use crate::rulings::Rulings;
 use crate::server::{Body, Handler, Peer, RequestBody, Server, ServerError, limits};
 use crate::snapshots::Snapshots;
 use crate::store::disk::DiskStore;
@@ -152,6 +154,9 @@ impl Wired {
     ) -> Result<Self, AppError> {
         let access = Access::new(&config.access).map_err(AppError::settings)?;
         let store = open_store(&config, &clock, tasks)?;
+        let rulings = Rulings::open(config.policy.clone(), &config.data_dir, clock.clone())
+            .map_err(|error| AppError::settings(vec![error]))?;
+        rulings.tend(&tasks.upkeep, &tasks.stop_upkeep);
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
         let upstream: Arc<dyn Upstream> = Arc::new(
@@ -176,6 +181,7 @@ impl Wired {
         let resources: Vec<Arc<dyn Resource>> = vec![
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
             Arc::new(api::log::Log::new(ledger, clock.clone())),
+            Arc::new(Policy(rulings.clone())),
         ];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
@@ -187,6 +193,7 @@ impl Wired {
             routes,
             access,
             own: own_pages(Admin::new(state, resources, scrape)),
+            rulings,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
@@ -294,6 +301,7 @@ pub async fn import(
         secret: secret(&config.data_dir)?,
         public_url: None,
         cache: cache.clone(),
+        rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
         clock,
         routes: Routes::new(hub_routes(hub, &signer))
             .map_err(|conflict| AppError::settings(vec![conflict]))?,
@@ -377,12 +385,12 @@ fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppError> {
         mounts.add(config.huggingface.resolve(read_secret), |hub| hub_routes(hub, signer));
     }
     for (name, index) in &config.pypi.indexes {
-        mounts.add(index.resolve(name, &config.policy, read_secret), pypi_routes);
+        mounts.add(index.resolve(name, read_secret), pypi_routes);
     }
     for (name, origin) in &config.generic {
         mounts.add(origin.resolve(name, read_secret), |mount| generic_routes(name, origin, mount));
     }
-    mounts.add(config.oci.resolve(&config.policy, read_secret), |all| oci_routes(all, signer));
+    mounts.add(config.oci.resolve(read_secret), |all| oci_routes(all, signer));
     let Mounts { routes, faults } = mounts;
     if !faults.is_empty() {
         return Err(AppError::Settings(faults));

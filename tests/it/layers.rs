@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("formats", &[]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
+    ("rulings", &["types", "clock", "policy"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
@@ -47,12 +48,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream::request",
             "cache",
             "ecosystem",
+            "rulings",
             "server",
         ],
     ),
     ("snapshots", &["types", "store"]),
     ("trace", &["types", "clock", "store", "cache"]),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server", "snapshots", "trace"]),
+    (
+        "admin",
+        &["types", "clock", "cache", "store", "policy", "rulings", "server", "snapshots", "trace"],
+    ),
 ];
 
 /// Layers that take the time and the bytes as arguments.

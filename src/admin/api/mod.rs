@@ -19,6 +19,7 @@ use super::visit::{Right, Visit, Visitor};
 use crate::server::{Body, RequestBody};
 
 pub mod log;
+pub mod policy;
 mod snapshots;
 mod template;
 

@@ -18,6 +18,7 @@ use crate::cache::lookup::{
 use crate::ecosystem::Ask;
 use crate::ecosystem::huggingface::changes::Topic;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, IdentityRule, Settings};
+use crate::ecosystem::huggingface::facts::Memo;
 use crate::ecosystem::huggingface::identity::{self, Identity, Stranger};
 use crate::ecosystem::huggingface::naming::SCHEME;
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
@@ -55,6 +56,9 @@ pub struct Info {
     pub stranger: Option<Stranger>,
     /// The identity of a stranger that somebody has looked at and lets take over.
     pub accepted: Option<String>,
+    /// What rules look at.
+    #[serde(skip)]
+    pub memo: Memo,
 }
 
 /// A commit that a branch led to.
@@ -131,6 +135,14 @@ pub(super) struct Rule {
     pub(super) expected: Option<String>,
     /// Commits that are remembered.
     pub(super) history: usize,
+}
+
+/// The document of a repository with what the hub's scanners say of its files.
+pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit) -> Document {
+    let name = format!("scan/{repository}/{commit}");
+    let path = format!("{}/revision/{commit}?securityStatus=true", repository.api_path());
+    let how = (reach.settings.ref_ttl, Demand::Fresh);
+    described(reach, repository, &name, &path, how, None)
 }
 
 /// The document of a repository. For the past, what is kept is taken as it is, unless somebody's right depends on what the hub says today.

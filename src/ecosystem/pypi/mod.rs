@@ -20,6 +20,7 @@ mod admit;
 mod changes;
 pub mod config;
 mod explain;
+mod facts;
 mod file;
 mod legacy;
 pub mod links;
