@@ -13,6 +13,7 @@ use crate::config::{Config, Loaded};
 mod import;
 mod log;
 mod overrides;
+mod pulls;
 pub mod reach;
 mod serve;
 mod show;
@@ -41,6 +42,7 @@ enum Command {
     #[command(subcommand)]
     Import(import::Import),
     Log(log::Log),
+    Pulls(pulls::Pulls),
     Show(show::Show),
     Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
@@ -73,6 +75,7 @@ pub fn run() -> ExitCode {
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
         Command::Log(log) => log.run(),
+        Command::Pulls(pulls) => asking(pulls.overrides.clone(), pulls.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Verify(verify) => {

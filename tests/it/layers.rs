@@ -50,10 +50,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ecosystem",
             "rulings",
             "server",
+            "trace::pulls",
         ],
     ),
     ("snapshots", &["types", "store"]),
-    ("trace", &["types", "clock", "store", "cache"]),
+    ("trace", &["types", "clock", "store", "cache", "server::Ended"]),
     (
         "admin",
         &["types", "clock", "cache", "store", "policy", "rulings", "server", "snapshots", "trace"],

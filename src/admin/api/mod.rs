@@ -20,6 +20,7 @@ use crate::server::{Body, RequestBody};
 
 pub mod log;
 pub mod policy;
+pub mod pulls;
 mod snapshots;
 mod template;
 
