@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, ready};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body as _;
 
 use crate::cache::Cache;
@@ -40,7 +40,7 @@ use crate::proxy::words::{explained, refusal, replied};
 use crate::rulings::Rulings;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
-use crate::server::{AccessNote, Body, Handler, Moment, Peer, RequestBody};
+use crate::server::{Body, Handler, Moment, Peer, RequestBody};
 use crate::trace::pulls::Pulls;
 use crate::types::{ByteSize, CacheKey};
 

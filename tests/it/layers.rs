@@ -19,6 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("semantics", &["types"]),
     ("formats", &[]),
+    ("advisory", &["types"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
     ("rulings", &["types", "clock", "policy"]),
@@ -53,16 +54,30 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "trace::pulls",
         ],
     ),
+    ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
     ("trace", &["types", "clock", "store", "cache", "server::Ended"]),
+    ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
     (
         "admin",
-        &["types", "clock", "cache", "store", "policy", "rulings", "server", "snapshots", "trace"],
+        &[
+            "types",
+            "clock",
+            "cache",
+            "keep",
+            "store",
+            "policy",
+            "rulings",
+            "server",
+            "snapshots",
+            "trace",
+        ],
     ),
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "licence", "policy", "ecosystem"];
+const PURE: &[&str] =
+    &["types", "semantics", "formats", "licence", "advisory", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[
