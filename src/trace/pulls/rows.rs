@@ -3,6 +3,7 @@
 //! A row's key is the thing's name, its digest and its client, with a tab between; its body is JSON. Rows are bounded: those not pulled for long go, and of too many
 //! those that were pulled longest ago.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -121,7 +122,12 @@ impl Rows {
         let bounded = Timestamp(self.bounded.load(Ordering::Relaxed));
         if now.since(bounded) >= BOUNDED_EVERY {
             self.bounded.store(now.0, Ordering::Relaxed);
-            prepared.removals = self.excess(now).unwrap_or_default();
+            // What was pulled just now is old only as it stands there yet.
+            let renewed: HashSet<&str> =
+                prepared.changes.iter().map(|(_, change)| named(change)).collect();
+            let mut excess = self.excess(now).unwrap_or_default();
+            excess.retain(|change| !renewed.contains(named(change)));
+            prepared.removals = excess;
         }
         prepared
     }
@@ -211,6 +217,11 @@ fn key(name: &str, digest: Option<&str>, client: &str) -> CacheKey {
     let digest = digest.unwrap_or("-");
     let name = format!("{}{TAB}{}{TAB}{}", plain(name), plain(digest), plain(client));
     CacheKey::new(SPACE, &Audience::Public, &name)
+}
+
+fn named(change: &Change) -> &str {
+    let (Change::Put { key, .. } | Change::Remove { key } | Change::Pin { key, .. }) = change;
+    key.as_str()
 }
 
 fn read(entry: &Entry) -> Option<Row> {

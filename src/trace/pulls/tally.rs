@@ -127,6 +127,9 @@ impl Tallies {
                 !alike.is_empty()
             });
         }
+        counted.sort_by(|one, other| {
+            (&one.tally.name, &one.tally.client).cmp(&(&other.tally.name, &other.tally.client))
+        });
         counted
     }
 }
