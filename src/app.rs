@@ -18,6 +18,7 @@ use crate::admin::api::entries::Entries;
 use crate::admin::api::fills::Fills;
 use crate::admin::api::log::Log;
 use crate::admin::api::policy::Policy;
+use crate::admin::api::pulls::Pulled;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
@@ -42,6 +43,7 @@ use crate::server::{Handler, Server, ServerError, limits};
 use crate::snapshots::Snapshots;
 use crate::store::StoreError;
 use crate::telemetry::{Metrics, TelemetryError};
+use crate::trace::Recording;
 use crate::types::{ByteSize, Signer};
 use crate::upstream::client::Client;
 use crate::upstream::{Resolve, System, Upstream};
@@ -51,7 +53,7 @@ mod inside;
 mod mounts;
 mod tasks;
 
-use data::{open_ledger, open_store, secret};
+use data::{open_recording, open_store, secret};
 pub use inside::Inside;
 use inside::offline;
 use mounts::{hub_routes, read_secret, routes};
@@ -156,7 +158,8 @@ impl Wired {
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
-        let (ledger, witness) = open_ledger(&config, &clock, tasks)?;
+        let recording = open_recording(&config, &store, &clock, tasks)?;
+        let Recording { ledger, witness, pulls } = recording;
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
@@ -186,6 +189,7 @@ impl Wired {
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
             Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),
+            Arc::new(Pulled::new(pulls.clone(), clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
                 build: offline(&config, &clock, secret, tasks),
@@ -207,6 +211,7 @@ impl Wired {
                     .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
             ),
             rulings,
+            pulls,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
@@ -270,12 +275,13 @@ pub async fn import(
         openness,
         hub: Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?),
     };
+    let recording = open_recording(&config, &store, &clock, &tasks)?;
     let cache = Cache::new(
         config.cache.clone(),
         store,
         Arc::new(source),
         clock.clone(),
-        open_ledger(&config, &clock, &tasks)?.1,
+        recording.witness,
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
     )
@@ -286,6 +292,7 @@ pub async fn import(
         public_url: None,
         cache: cache.clone(),
         rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
+        pulls: recording.pulls,
         clock,
         routes: Routes::new(hub_routes(hub, &signer))
             .map_err(|conflict| AppError::settings(vec![conflict]))?,

@@ -26,6 +26,7 @@ mod overrides;
 mod passport;
 mod pin;
 mod pull;
+mod pulls;
 pub mod reach;
 mod rm;
 mod serve;
@@ -67,6 +68,7 @@ enum Command {
     Pin(pin::Pin),
     Pull(pull::Pull),
     Rm(rm::Rm),
+    Pulls(pulls::Pulls),
     Show(show::Show),
     Snapshot(snapshot::Snapshot),
     Unpin(pin::Unpin),
@@ -111,6 +113,7 @@ pub fn run() -> ExitCode {
         Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
         Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
         Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
+        Command::Pulls(pulls) => asking(pulls.overrides.clone(), pulls.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),

@@ -52,6 +52,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ecosystem",
             "rulings",
             "server",
+            "trace::pulls",
         ],
     ),
     ("passport", &["types", "formats", "licence", "ecosystem::huggingface::record"]),
@@ -72,7 +73,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
     ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
-    ("trace", &["types", "clock", "store", "cache"]),
+    ("trace", &["types", "clock", "store", "cache", "server::Ended"]),
     ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
     (
         "admin",

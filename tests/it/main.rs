@@ -15,4 +15,5 @@ mod server;
 mod soak;
 mod support;
 mod time;
+mod trace;
 mod upstream;
