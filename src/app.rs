@@ -21,7 +21,8 @@ use tokio_util::task::TaskTracker;
 use crate::admin::api::Resource;
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
-use crate::bundle::offline::Build;
+use crate::bundle::import::Forget;
+use crate::bundle::key::SigningKey;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::cache::witness::Notebook;
@@ -41,6 +42,10 @@ use crate::telemetry::{Metrics, TelemetryError};
 use crate::types::{ByteSize, Secret, Signer};
 use crate::upstream::client::Client;
 use crate::upstream::{Resolve, System, Upstream};
+
+mod offline;
+
+use offline::offline;
 
 /// Larder, built and bound, not serving yet.
 pub struct App {
@@ -90,6 +95,9 @@ const FOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// The key of everything that is signed or named by a keyed hash; made once for a data directory.
 const SECRET_FILE: &str = "secret";
+
+/// The key that vouches for bundles; made once for a data directory.
+const BUNDLE_KEY_FILE: &str = "bundle-key";
 
 impl App {
     /// Opens the data directory, binds the listeners and wires everything. Must be called within a tokio runtime.
@@ -170,10 +178,16 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
-        let resources: Vec<Arc<dyn Resource>> = vec![Arc::new(Bundles {
+        let bundles = Bundles {
             store: Arc::clone(&store),
             build: offline(&config, &clock, secret, tasks),
-        })];
+            clock: clock.clone(),
+            key: Arc::new(SigningKey::new(&key_of(&config.data_dir, BUNDLE_KEY_FILE)?)),
+            trusted: config.bundle.trusted().map_err(AppError::settings)?,
+            namings: routes.namings(),
+            forget: forgetting(&cache),
+        };
+        let resources: Vec<Arc<dyn Resource>> = vec![Arc::new(bundles)];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
@@ -223,40 +237,6 @@ impl Inside {
         self.tasks.transfers.wait().await;
         self.tasks.wind_up().await;
     }
-}
-
-/// Makes Larders like this one that have no way out, for whoever wants to know what can be answered without: only what is public, or granted to
-/// everybody, since nobody shows them a credential.
-fn offline(config: &Config, clock: &Clock, secret: [u8; 32], tasks: &Tasks) -> Build {
-    let (config, clock) = (config.clone(), clock.clone());
-    let (transfers, stop) = (tasks.transfers.clone(), tasks.stop_transfers.clone());
-    Arc::new(move |store, upstream| {
-        let cache = Cache::new(
-            config.cache.clone(),
-            store,
-            upstream,
-            clock.clone(),
-            Arc::new(Notebook::default()),
-            transfers.clone(),
-            stop.clone(),
-        );
-        // The settings were found good when the server that serves was built; what is wrong with them since leaves fewer mounts.
-        let routes = routes(&config, &Signer::new(secret)).or_else(|_| Routes::new(Vec::new()));
-        let access = Access::new(&access::Config::default());
-        Arc::new(Proxy::new(proxy::Parts {
-            memory: ByteSize(0),
-            secret,
-            public_url: config.public_url.clone(),
-            cache,
-            clock: clock.clone(),
-            routes: routes.expect("no routes are no conflict"),
-            access: access.expect("the built-in settings are good"),
-            own: proxy::Own {
-                claims: |_| false,
-                answer: Box::new(|_| unreachable!("nothing is claimed")),
-            },
-        }))
-    })
 }
 
 /// Hands the visits that `proxy` has let in to Larder's own pages.
@@ -474,9 +454,20 @@ fn read_secret(source: &pypi::SecretSource) -> Result<Secret, String> {
     Ok(Secret::new(text.trim()))
 }
 
+/// Makes `cache` forget what somebody else has written into its store.
+fn forgetting(cache: &Cache) -> Forget {
+    let cache = cache.clone();
+    Arc::new(move |keys| cache.forget(keys))
+}
+
 /// Reads the data directory's key, or makes it.
 fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
-    let path = data_dir.join(SECRET_FILE);
+    key_of(data_dir, SECRET_FILE)
+}
+
+/// Reads one of the data directory's keys, or makes it.
+fn key_of(data_dir: &Path, file: &str) -> Result<[u8; 32], AppError> {
+    let path = data_dir.join(file);
     let fault = |source| AppError::Io {
         action: format!("{} cannot be read or made", path.display()),
         source,
@@ -485,7 +476,7 @@ fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
     match fs::File::open(&path) {
         Ok(mut file) => file.read_exact(&mut key).map_err(fault)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            random(&mut key).and_then(|()| write_secret(data_dir, &key)).map_err(fault)?;
+            random(&mut key).and_then(|()| write_key(data_dir, file, &key)).map_err(fault)?;
         }
         Err(error) => return Err(fault(error)),
     }
@@ -493,13 +484,13 @@ fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
 }
 
 /// Writes the key so that it is there as a whole or not at all, whenever the machine stops. The data directory's lock is held, so nobody else does.
-fn write_secret(data_dir: &Path, key: &[u8; 32]) -> io::Result<()> {
-    let fresh = data_dir.join(format!("{SECRET_FILE}.fresh"));
+fn write_key(data_dir: &Path, file_name: &str, key: &[u8; 32]) -> io::Result<()> {
+    let fresh = data_dir.join(format!("{file_name}.fresh"));
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(key)?;
     file.sync_all()?;
-    fs::rename(&fresh, data_dir.join(SECRET_FILE))?;
+    fs::rename(&fresh, data_dir.join(file_name))?;
     fs::File::open(data_dir)?.sync_all()
 }
 

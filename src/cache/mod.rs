@@ -195,6 +195,15 @@ impl Cache {
         Ok(self.parts.store.scan(under.as_str(), after, limit)?)
     }
 
+    /// Forgets what memory holds of these: somebody has written or removed their entries in the store itself.
+    pub fn forget(&self, keys: &[CacheKey]) {
+        for key in keys {
+            self.parts.documents.forget(key);
+            self.parts.artifacts.forget(key);
+        }
+        self.parts.edition.turn();
+    }
+
     /// A number that stays while nothing is learnt: an answer that was made from hits alone is made again in the same way as long as this has not
     /// changed since before it was made, but for what time brings about.
     pub fn edition(&self) -> u64 {

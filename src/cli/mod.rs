@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Loaded};
 
 mod check;
+mod export;
 mod import;
 mod overrides;
 mod pull;
@@ -40,7 +41,7 @@ enum Command {
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
     Check(check::Check),
-    #[command(subcommand)]
+    Export(export::Export),
     Import(import::Import),
     Pull(pull::Pull),
     Show(show::Show),
@@ -70,9 +71,15 @@ pub fn run() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Check(check) => asking(check.overrides.clone(), check.run()),
-        Command::Import(import::Import::HfCache(import)) => {
+        Command::Export(export) => asking(export.overrides.clone(), export.run()),
+        Command::Import(import::Import {
+            source: Some(import::Source::HfCache(import)), ..
+        }) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
+        }
+        Command::Import(import::Import { source: None, bundle }) => {
+            asking(bundle.overrides.clone(), bundle.run())
         }
         Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),

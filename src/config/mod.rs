@@ -16,7 +16,7 @@ use crate::ecosystem::{generic, huggingface, oci, pypi};
 use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
-use crate::{cache, policy, telemetry, upstream};
+use crate::{bundle, cache, policy, telemetry, upstream};
 
 mod extract;
 mod fault;
@@ -57,6 +57,7 @@ pub struct Config {
     pub cache: cache::Config,
     pub upstream: upstream::Config,
     pub policy: policy::Config,
+    pub bundle: bundle::Config,
     pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
     pub oci: oci::Config,
@@ -78,6 +79,7 @@ impl Default for Config {
             cache: cache::Config::default(),
             upstream: upstream::Config::default(),
             policy: policy::Config::default(),
+            bundle: bundle::Config::default(),
             huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),
             oci: oci::Config::default(),

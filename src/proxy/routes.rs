@@ -1,9 +1,11 @@
 //! Which mount answers: by host, then by the longest path prefix.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::ecosystem::Ecosystem;
+use crate::ecosystem::naming::Naming;
 
 /// One way into a mount.
 #[derive(Debug, Clone)]
@@ -105,6 +107,13 @@ impl fmt::Display for HostMatch {
 }
 
 impl Routes {
+    /// The words of every mount for what it keeps, each once.
+    pub fn namings(&self) -> Vec<Arc<dyn Naming>> {
+        let mut seen = HashSet::new();
+        let mounts = self.routes.iter().map(|route| &route.mount);
+        mounts.filter(|mount| seen.insert(mount.id())).filter_map(|mount| mount.naming()).collect()
+    }
+
     /// Sorts the routes; fails when two claim the same host and prefix.
     pub fn new(mut routes: Vec<Route>) -> Result<Self, RouteConflict> {
         routes.sort_by(|a, b| {

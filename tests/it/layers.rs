@@ -50,11 +50,27 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("collect", &["types", "ecosystem"]),
+    (
+        "bundle",
+        &[
+            "types",
+            "clock",
+            "collect",
+            "store",
+            "upstream",
+            "server",
+            "cache",
+            "ecosystem",
+            "admin",
+        ],
+    ),
     ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "licence", "policy", "ecosystem"];
+const PURE: &[&str] =
+    &["types", "collect", "semantics", "formats", "licence", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

@@ -79,6 +79,12 @@ impl Artifacts {
             absent: Memory::builder().max_capacity(MOST_ABSENT).build(),
         }
     }
+
+    /// Forgets what memory holds under a key.
+    pub(crate) fn forget(&self, key: &CacheKey) {
+        self.hot.invalidate(key);
+        self.absent.invalidate(key);
+    }
 }
 
 impl Cache {

@@ -99,6 +99,14 @@ impl Documents {
         self.refreshes.len()
     }
 
+    /// Forgets what memory holds under a key.
+    pub(crate) fn forget(&self, key: &CacheKey) {
+        let mut vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
+        vast.take_if(|(kept, _)| kept == key);
+        self.hot.invalidate(key);
+        self.absent.invalidate(key);
+    }
+
     /// What is in memory.
     fn recall(&self, key: &CacheKey) -> Option<Arc<Loaded>> {
         self.hot.get(key).or_else(|| {

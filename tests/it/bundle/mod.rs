@@ -1,0 +1,5 @@
+//! What is kept together: lists fetched ahead and checked offline, by the commands, with and without a running server.
+
+mod carried;
+mod pulls;
+mod site;
