@@ -65,7 +65,7 @@ pub fn header(name: &str, bytes: u64, time_secs: u64) -> Bytes {
     put(156, b"0");
     put(257, b"ustar\x0000");
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block[148..156].copy_from_slice(checksum(sum).as_bytes());
     Bytes::copy_from_slice(&block)
 }
 
@@ -185,14 +185,12 @@ impl std::fmt::Debug for Reader {
 
 fn read_header(block: &[u8]) -> Result<Member, ArchiveError> {
     let malformed = |fault: &str| ArchiveError::Malformed(fault.to_owned());
-    let told = octal(&block[148..156]).ok_or_else(|| malformed("what should be a tar is none"))?;
-    let sum: u64 = block
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) })
-        .sum();
-    if sum != told {
-        return Err(malformed("the header of a member is damaged"));
+    let is_checksum = |at: usize| (148..156).contains(&at);
+    let plain =
+        block.iter().enumerate().map(|(at, byte)| if is_checksum(at) { b' ' } else { *byte });
+    let sum = plain.map(u32::from).sum();
+    if block[148..156] != *checksum(sum).as_bytes() {
+        return Err(malformed("what should be the header of a member is none, or damaged"));
     }
     let name = block[..100].split(|byte| *byte == 0).next().unwrap_or_default();
     let name = str::from_utf8(name).map_err(|_| malformed("a member's name is no text"))?;
@@ -212,6 +210,11 @@ fn read_header(block: &[u8]) -> Result<Member, ArchiveError> {
     let bytes =
         bytes.ok_or_else(|| ArchiveError::Malformed(format!("the size of {name} is no number")))?;
     Ok(Member { name: name.to_owned(), bytes })
+}
+
+/// The sum of a header's bytes as every common tar writes it.
+fn checksum(sum: u32) -> String {
+    format!("{sum:06o}\0 ")
 }
 
 fn octal(text: &[u8]) -> Option<u64> {

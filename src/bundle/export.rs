@@ -3,7 +3,7 @@
 //! Memory is bounded by one part, one chunk of a body, and 16 bytes for each entry and each body that was written before. An entry whose body is gone by
 //! the time it is its turn is left out, as it would be a miss here, too. Left out: which entries a name means (`walk`, `offline`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,7 +53,7 @@ pub enum Audiences {
 pub enum Contained {
     /// These entries.
     These(BTreeMap<CacheKey, Arc<Entry>>),
-    /// Everything that is kept. The mounts' words tell which shared bodies belong to what is public.
+    /// Everything that is kept of these mounts. Their words tell which shared bodies belong to what is public.
     All(Vec<Arc<dyn Naming>>),
 }
 
@@ -155,10 +155,13 @@ impl Export {
             }
             Contained::All(namings) => {
                 // Bodies first: what names them is of no use without.
-                for naming in namings {
-                    writer.shared(naming, audiences).await?;
+                for naming in &namings {
+                    writer.shared(Arc::clone(naming), audiences).await?;
                 }
-                writer.own(audiences).await?;
+                let spaces: BTreeSet<&str> = namings.iter().map(|naming| naming.space()).collect();
+                for space in spaces {
+                    writer.own(space, audiences).await?;
+                }
             }
         }
         writer.flush().await?;
@@ -174,6 +177,20 @@ impl std::fmt::Debug for Export {
     }
 }
 
+/// An entry of the next part.
+struct Line {
+    text: String,
+    /// The body that goes with it, if it is the first to name that.
+    body: Option<Outgoing>,
+}
+
+/// A body that is to be written.
+struct Outgoing {
+    id: BlobId,
+    size: u64,
+    reader: Arc<dyn ReadAt>,
+}
+
 /// A bundle in the making.
 struct Writer {
     out: mpsc::Sender<Bytes>,
@@ -182,7 +199,7 @@ struct Writer {
     id: String,
     now: Timestamp,
     /// Lines of the next part, each with the body that goes with it.
-    part: Vec<(String, Option<(BlobId, u64, Arc<dyn ReadAt>)>)>,
+    part: Vec<Line>,
     part_bytes: usize,
     /// Digests of the keys and of the bodies that were written.
     entries: HashSet<[u8; 16]>,
@@ -191,11 +208,12 @@ struct Writer {
 }
 
 impl Writer {
-    /// Everything that is kept under a name of its own.
-    async fn own(&mut self, audiences: Audiences) -> Result<(), Ended> {
+    /// Everything of a space that is kept under a name of its own.
+    async fn own(&mut self, space: &str, audiences: Audiences) -> Result<(), Ended> {
+        let start = CacheKey::start_of_space(space);
         let mut after: Option<CacheKey> = None;
         loop {
-            let keys = self.store.scan("", after.as_ref(), RUN)?;
+            let keys = self.store.scan(&start, after.as_ref(), RUN)?;
             let Some(last) = keys.last() else { return Ok(()) };
             after = Some(last.clone());
             for key in keys
@@ -254,14 +272,14 @@ impl Writer {
             Stored::Blob { id, size } if !self.blobs.contains(&short(*id)) => {
                 let Some(reader) = self.store.open(*id)? else { return Ok(()) };
                 self.blobs.insert(short(*id));
-                Some((*id, *size, reader))
+                Some(Outgoing { id: *id, size: *size, reader })
             }
             Stored::Blob { .. } | Stored::Inline(_) | Stored::None => None,
         };
-        let line = serde_json::to_string(&Record::new(&key, entry))
+        let text = serde_json::to_string(&Record::new(&key, entry))
             .expect("plain values have a form in JSON");
-        self.part_bytes += line.len();
-        self.part.push((line, body));
+        self.part_bytes += text.len();
+        self.part.push(Line { text, body });
         match self.part.len() >= PART_ENTRIES || self.part_bytes >= PART_BYTES {
             true => self.flush().await,
             false => Ok(()),
@@ -277,15 +295,16 @@ impl Writer {
         self.part_bytes = 0;
         self.end.parts += 1;
         self.end.entries += part.len() as u64;
-        let lines: Vec<&str> = part.iter().map(|(line, _)| line.as_str()).collect();
+        let lines: Vec<&str> = part.iter().map(|line| line.text.as_str()).collect();
         self.signed(&part_name(self.end.parts), (lines.join("\n") + "\n").into()).await?;
-        for (id, size, reader) in part.into_iter().filter_map(|(_, body)| body) {
-            self.blob(id, size, reader).await?;
+        for body in part.into_iter().filter_map(|line| line.body) {
+            self.blob(body).await?;
         }
         Ok(())
     }
 
-    async fn blob(&mut self, id: BlobId, size: u64, reader: Arc<dyn ReadAt>) -> Result<(), Ended> {
+    async fn blob(&mut self, body: Outgoing) -> Result<(), Ended> {
+        let Outgoing { id, size, reader } = body;
         self.send(header(&format!("{BLOBS}{id}"), size, self.now.secs())).await?;
         let mut hash = Sha256::new();
         let mut at = 0;

@@ -32,6 +32,8 @@ pub struct Import {
     /// Whose bundles are believed.
     pub trusted: Vec<PublicKey>,
     pub audiences: Audiences,
+    /// The spaces of the mounts that there are.
+    pub spaces: BTreeSet<String>,
     pub forget: Forget,
 }
 
@@ -47,6 +49,8 @@ pub struct Report {
     pub bytes: u64,
     /// Entries that are not for everybody, and were left out because nobody said to take them.
     pub withheld: u64,
+    /// Entries of mounts that are not there, which were left out.
+    pub unmounted: u64,
     /// What is not what its name or its digests say.
     pub refused: Vec<String>,
 }
@@ -129,7 +133,14 @@ impl Work<'_> {
                 None if member.name == END => {
                     let content = signed(reader, &begin, &member).await?;
                     self.finish().await?;
-                    return self.check_end(&content);
+                    self.check_end(&content)?;
+                    return match reader.next().await? {
+                        None => Ok(()),
+                        Some(more) => {
+                            let fault = format!("{} comes behind its end", more.name);
+                            Err(ArchiveError::Malformed(fault).into())
+                        }
+                    };
                 }
                 None if member.name == part_name(self.seen.parts + 1) => {
                     let content = signed(reader, &begin, &member).await?;
@@ -183,6 +194,10 @@ impl Work<'_> {
             };
             if let Stored::Blob { id, size } = entry.body {
                 self.pending.named.insert(id, size);
+            }
+            if !self.import.spaces.contains(key.space()) {
+                self.report.unmounted += 1;
+                continue;
             }
             if !self.import.audiences.covers(&key) {
                 self.report.withheld += 1;

@@ -156,11 +156,12 @@ impl Bundles {
         let is_service = call.query.get("audience").is_some_and(|audience| audience == "service");
         let audiences = if is_service { Audiences::Service } else { Audiences::Public };
         let (store, forget) = (Arc::clone(&self.store), Arc::clone(&self.forget));
+        let spaces = self.namings.iter().map(|naming| naming.space().to_owned()).collect();
         async move {
             trusted.extend(named.map_err(|fault| Problem::bad(fault.to_string()))?);
             let frames = BodyStream::new(call.body).map_err(|error| error.to_string());
             let source = frames.try_filter_map(async |frame| Ok(frame.into_data().ok())).boxed();
-            let import = Import { store, trusted, audiences, forget };
+            let import = Import { store, trusted, audiences, spaces, forget };
             import
                 .run(source)
                 .await

@@ -113,10 +113,18 @@ enum Misused {
     File { file: PathBuf, fault: String },
 }
 
+/// A bundle that is about to be sent.
+struct Opened {
+    source: Box<dyn Read + Send>,
+    length: Option<u64>,
+    /// Those that `--trust` names.
+    keys: Vec<PublicKey>,
+}
+
 impl Bundle {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
-            let (source, length, keys) = match self.open() {
+            let Opened { source, length, keys } = match self.open() {
                 Ok(opened) => opened,
                 Err(fault) => return Ok(misused(&fault)),
             };
@@ -132,8 +140,7 @@ impl Bundle {
         }
     }
 
-    /// The bundle and its length, and the keys that are named.
-    fn open(&self) -> Result<(Box<dyn Read + Send>, Option<u64>, Vec<PublicKey>), Misused> {
+    fn open(&self) -> Result<Opened, Misused> {
         let wrong = |file: &Path, fault: &dyn std::fmt::Display| Misused::File {
             file: file.to_owned(),
             fault: fault.to_string(),
@@ -145,11 +152,11 @@ impl Bundle {
         }
         let name = self.file.as_deref().ok_or(Misused::Unnamed)?;
         if name == Path::new("-") {
-            return Ok((Box::new(io::stdin()), None, keys));
+            return Ok(Opened { source: Box::new(io::stdin()), length: None, keys });
         }
         let file = File::open(name).map_err(|error| wrong(name, &error))?;
         let length = file.metadata().ok().map(|metadata| metadata.len());
-        Ok((Box::new(file), length, keys))
+        Ok(Opened { source: Box::new(file), length, keys })
     }
 
     async fn send(
@@ -206,10 +213,15 @@ fn bar(length: Option<u64>) -> ProgressBar {
 }
 
 fn text(report: &Report) -> String {
-    let Report { new, kept, blobs, bytes, withheld, refused, .. } = report;
+    let Report { new, kept, blobs, bytes, withheld, unmounted, refused, .. } = report;
     let mut text = String::new();
     for fault in refused {
         text.push_str(&format!("refused: {fault}\n"));
+    }
+    if *unmounted > 0 {
+        text.push_str(&format!(
+            "{unmounted} entries belong to mounts that this Larder does not have and were left out\n"
+        ));
     }
     if *withheld > 0 {
         text.push_str(&format!(

@@ -13,9 +13,11 @@ use crate::config::{Config, Loaded};
 mod check;
 mod export;
 mod import;
+mod lock;
 mod overrides;
 mod pull;
 pub mod reach;
+mod rewrite_lock;
 mod serve;
 mod show;
 mod verify;
@@ -43,7 +45,9 @@ enum Command {
     Check(check::Check),
     Export(export::Export),
     Import(import::Import),
+    Lock(lock::LockFiles),
     Pull(pull::Pull),
+    RewriteLock(rewrite_lock::RewriteLock),
     Show(show::Show),
     Verify(verify::Verify),
     /// Print the version.
@@ -81,7 +85,12 @@ pub fn run() -> ExitCode {
         Command::Import(import::Import { source: None, bundle }) => {
             asking(bundle.overrides.clone(), bundle.run())
         }
+        Command::Lock(lock) => asking(lock.overrides.clone(), lock.run()),
         Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
+        Command::RewriteLock(rewrite) => {
+            let overrides = rewrite.overrides.clone();
+            on_loaded(overrides, |loaded| rewrite.run(&loaded.config))
+        }
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();

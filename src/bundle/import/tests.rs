@@ -6,9 +6,48 @@ use http_body_util::BodyExt;
 use super::*;
 use crate::bundle::export::{Contained, Export};
 use crate::bundle::key::SigningKey;
+use crate::ecosystem::naming::{Misnamed, Name, Naming, Part, Shelf, Thing, Unreadable, Wanted};
 use crate::store::conformance;
 use crate::store::memory::MemoryStore;
 use crate::types::Timestamp;
+
+/// A mount that has words for nothing.
+#[derive(Debug)]
+struct Words;
+
+impl Naming for Words {
+    fn scheme(&self) -> &'static str {
+        "test"
+    }
+
+    fn space(&self) -> &'static str {
+        "space"
+    }
+
+    fn name_of(&self, _: &CacheKey) -> Option<Name> {
+        None
+    }
+
+    fn read(&self, _: &str) -> Result<Option<Wanted>, Misnamed> {
+        Ok(None)
+    }
+
+    fn groups(&self, _: &Shelf<'_>, _: Option<&str>, _: usize) -> Result<Vec<String>, Unreadable> {
+        Ok(Vec::new())
+    }
+
+    fn things(&self, _: &Shelf<'_>, _: &str) -> Result<Vec<Thing>, Unreadable> {
+        Ok(Vec::new())
+    }
+
+    fn parts(&self, _: &Shelf<'_>, _: &Thing, _: &mut dyn FnMut(Part)) -> Result<(), Unreadable> {
+        Ok(())
+    }
+
+    fn about(&self, _: &Shelf<'_>, _: &str, _: &mut dyn FnMut(CacheKey)) -> Result<(), Unreadable> {
+        Ok(())
+    }
+}
 
 fn key(name: &str, audience: &Audience) -> CacheKey {
     CacheKey::new("space", audience, name)
@@ -52,7 +91,8 @@ async fn stocked() -> Arc<dyn Store> {
         (key("file/two", &Audience::Public), of(large)),
         (key("file/three", &Audience::Public), of(small)),
         (key("file/secret", &Audience::Service), of(small)),
-        (key("file/mine", &Audience::Credential([1; 16])), inline),
+        (key("file/mine", &Audience::Credential([1; 16])), inline.clone()),
+        (CacheKey::new("who pulled what", &Audience::Public, "nobody's business"), inline),
     ];
     let put = |(key, entry)| Change::Put { key, entry: Arc::new(entry) };
     store.commit(entries.into_iter().map(put).collect()).await.expect("it can be written");
@@ -65,7 +105,7 @@ async fn exported(store: &Arc<dyn Store>, audiences: Audiences) -> Vec<u8> {
         key: signing(),
         now: Timestamp(1),
         what: Vec::new(),
-        contained: Contained::All(Vec::new()),
+        contained: Contained::All(vec![Arc::new(Words)]),
         audiences,
     };
     let mut body = export.body();
@@ -89,6 +129,7 @@ async fn import(
         store: Arc::clone(store),
         trusted: vec![signing().public()],
         audiences,
+        spaces: BTreeSet::from(["space".to_owned()]),
         forget: Arc::new(|_| {}),
     };
     import.run(stream::iter(chunks).boxed()).await
@@ -128,6 +169,16 @@ async fn a_bundle_brings_what_is_public_and_nothing_twice() {
     assert_eq!(all_right(&target, &source, "whole"), 4);
     let again = import(&target, &bundle, Audiences::Public).await.expect("a good bundle");
     assert_eq!((again.new, again.kept, again.blobs), (0, 4, 0));
+    let import = Import {
+        store: empty(),
+        trusted: vec![signing().public()],
+        audiences: Audiences::Public,
+        spaces: BTreeSet::new(),
+        forget: Arc::new(|_| {}),
+    };
+    let elsewhere =
+        import.run(stream::iter([Ok(Bytes::from(bundle))]).boxed()).await.expect("a good bundle");
+    assert_eq!((elsewhere.new, elsewhere.unmounted), (0, 4));
 }
 
 #[tokio::test]
@@ -219,6 +270,7 @@ async fn strangers_and_mixtures_are_refused() {
         store: empty(),
         trusted: vec![SigningKey::new(&[8; 32]).public()],
         audiences: Audiences::Public,
+        spaces: BTreeSet::from(["space".to_owned()]),
         forget: Arc::new(|_| {}),
     };
     let whole = stream::iter([Ok(Bytes::from(bundle.clone()))]).boxed();

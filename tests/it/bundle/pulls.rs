@@ -10,12 +10,12 @@ use crate::support::origin::Fault;
 async fn a_list_is_fetched_once_and_ready_when_everybody_has_vanished() {
     let upstreams = Upstreams::start().await;
     let site = Site::new(&upstreams.settings());
-    site.write("larder.toml", upstreams.list());
-    let before = site.run(&["check", "larder.toml", "--json"]).await.ends(1).json();
+    site.write("list.toml", upstreams.list());
+    let before = site.run(&["check", "list.toml", "--json"]).await.ends(1).json();
     let missing = before["missing"].as_array().map(Vec::len);
     assert_eq!((before["ready"].as_u64(), missing), (Some(0), Some(3)), "{before}");
 
-    let pulled = site.run(&["pull", "larder.toml"]).await.ends(0);
+    let pulled = site.run(&["pull", "list.toml"]).await.ends(0);
     assert!(pulled.out.contains(" 0 refused, 0 failed"), "{pulled:?}");
     assert!(pulled.err.contains("leaf-1.0-py3-none-any.whl"), "{pulled:?}");
     assert!(!pulled.err.contains("leaf-2.0"), "{pulled:?}");
@@ -23,9 +23,9 @@ async fn a_list_is_fetched_once_and_ready_when_everybody_has_vanished() {
     upstreams.hub.forget();
     upstreams.registry.forget();
     upstreams.vanish().await;
-    let again = site.run(&["pull", "larder.toml"]).await.ends(0);
+    let again = site.run(&["pull", "list.toml"]).await.ends(0);
     assert!(again.out.starts_with("0 new"), "{again:?}");
-    let ready = site.run(&["check", "larder.toml", "--json"]).await.ends(0).json();
+    let ready = site.run(&["check", "list.toml", "--json"]).await.ends(0).json();
     assert!(ready["ready"].as_u64() > Some(15), "{ready}");
 }
 
