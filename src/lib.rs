@@ -22,15 +22,19 @@
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
-//! | [`policy`] | facts and time in, verdict out; pure | types, licence |
+//! | [`policy`] | facts, rules and time in, decision out; pure | types, licence |
+//! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, policy |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
-//! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
+//! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
-//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, server's `Handler` |
+//! | [`snapshots`] | names for instants of the past | types, store |
+//! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
+//! | [`admin`] | Larder's own pages and API under `/-/` | cache, keep, store, policy, rulings, snapshots, trace, server's `Handler` |
+//! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
 //! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
@@ -44,7 +48,7 @@
 //! [`proxy`]. `proxy::target` refuses paths that two parsers could read differently; `proxy::access` lets the client in;
 //! `proxy::routes` finds the mount. The mount's [`ecosystem::Ecosystem::plan`], a pure function, answers with a [`ecosystem::Step`]: a
 //! reply, documents it must see first, or a [`ecosystem::Plan`]. Here it is a plan: this document, rendered as JSON.
-//! `proxy::judge` asks whether this client and this subject may pass. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in
+//! `proxy::judge` asks whether this client and this subject may pass: the adapter has had its facts judged by the rules that were in force when the request came. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in
 //! a single flight that outlives its clients, and serves what is kept when upstream cannot say. `proxy::rendering` turns the document
 //! into the client's form once per version; `proxy::deliver` adds preconditions, ranges and the marks of a cache.
 //!
@@ -60,6 +64,10 @@
 //! A tag of an image or a branch of a model is a document as a page is: it names a digest or a commit, and remembers which ones it named before. What a
 //! document was found to refer to (the list of a commit's files, the parts of an image) it may name as follow-ups, which the cache fetches
 //! once nobody waits for it. Rights are documents, too: upstream's yes or no for one credential, believed for a short while.
+//!
+//! `GET /@2026-03-01/simple/six/` is the same request as of the end of that day: the pipeline takes the instant from the address and hands it to the adapter
+//! ([`ecosystem::Ask::as_of`]), which picks, from what its documents remember, what was so then; nothing that moves is asked for. Rights and policy are today's.
+//! What was not seen is an honest error, never a newer answer.
 //!
 //! # What always holds
 //!
@@ -92,12 +100,16 @@ pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod import;
+pub mod keep;
 pub mod licence;
 pub mod policy;
 pub mod proxy;
+pub mod rulings;
 pub mod semantics;
 pub mod server;
+pub mod snapshots;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 pub mod types;
 pub mod upstream;

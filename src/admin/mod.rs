@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 
 use crate::admin::api::{Api, Resource};
+use crate::policy::judged::WHY;
 use crate::server::Body;
 use crate::store::Store;
 
@@ -23,7 +24,7 @@ mod page;
 mod status;
 mod visit;
 
-pub use visit::{Right, Visit};
+pub use visit::{Right, Visit, Visitor};
 
 /// Everything of Larder's own is below this.
 pub const PREFIX: &str = "/-/";
@@ -92,6 +93,11 @@ impl Admin {
     pub fn answer(&self, visit: Visit) -> BoxFuture<'static, Response<Body>> {
         if let Some(address) = visit.path.strip_prefix(api::PREFIX) {
             let address = address.to_owned();
+            return self.api.answer(visit, &address);
+        }
+        // Where clients are told to look; the same as of the API.
+        if let Some(id) = visit.path.strip_prefix(WHY) {
+            let address = format!("why/{id}");
             return self.api.answer(visit, &address);
         }
         ready(self.page(&visit)).boxed()

@@ -1,9 +1,14 @@
 //! A request for one of Larder's own addresses, as the way in has read it.
 
-use bytes::Bytes;
-use http::{HeaderMap, Method};
+use std::fmt;
+use std::sync::Arc;
 
-use crate::server::RequestBody;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+
+use crate::server::{Body, RequestBody};
 
 /// What a visitor may do here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +34,38 @@ pub struct Visit {
     pub client: Option<String>,
     /// How the visitor sees the root of this server, without a trailing slash.
     pub base: String,
+    pub visitor: Visitor,
+}
+
+/// Somebody on whose behalf the mounts can be asked, with no more rights than he has. Cheap to clone.
+#[derive(Clone)]
+pub struct Visitor(Arc<Ask>);
+
+type Ask = dyn Fn(Request<RequestBody>) -> BoxFuture<'static, Response<Body>> + Send + Sync;
+
+impl Visitor {
+    /// `ask` answers requests for paths below the root, without a token's prefix.
+    pub fn new(
+        ask: impl Fn(Request<RequestBody>) -> BoxFuture<'static, Response<Body>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    /// One for whom there are no mounts.
+    pub fn nobody() -> Self {
+        Self::new(|_| ready(super::text(StatusCode::NOT_FOUND, "there are no mounts\n")).boxed())
+    }
+
+    /// What a mount answers him.
+    pub fn ask(&self, request: Request<RequestBody>) -> BoxFuture<'static, Response<Body>> {
+        (self.0)(request)
+    }
+}
+
+impl fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Visitor")
+    }
 }
 
 impl Visit {
@@ -43,6 +80,7 @@ impl Visit {
             right: Right::Administrator,
             client: None,
             base: String::new(),
+            visitor: Visitor::nobody(),
         }
     }
 }

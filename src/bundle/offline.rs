@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::bundle::{Door, DoorError};
 use crate::server::{Body, Handler, Peer};
-use crate::store::{Change, Entry, Partial, ReadAt, Store, StoreError, Usage};
+use crate::store::{Change, Entry, Freed, Partial, ReadAt, Store, StoreError, Tidied, Tidy, Usage};
 use crate::types::{BlobId, CacheKey, Digest};
 use crate::upstream::{Availability, OriginRequest, OriginResponse, Upstream, UpstreamError};
 
@@ -152,6 +152,22 @@ impl Store for Witnessed {
 
     fn partial(&self, _: &CacheKey) -> Result<Arc<dyn Partial>, StoreError> {
         Err(StoreError::Refusing)
+    }
+
+    fn is_pinned(&self, key: &CacheKey) -> Result<bool, StoreError> {
+        self.store.is_pinned(key)
+    }
+
+    fn namers(&self, blob: BlobId) -> Result<usize, StoreError> {
+        self.store.namers(blob)
+    }
+
+    fn release(&self, _: Vec<BlobId>) -> BoxFuture<'static, Result<Freed, StoreError>> {
+        ready(Err(StoreError::Refusing)).boxed()
+    }
+
+    fn tidy(&self, _: Tidy) -> BoxFuture<'static, Result<Tidied, StoreError>> {
+        ready(Err(StoreError::Refusing)).boxed()
     }
 
     fn usage(&self) -> Usage {

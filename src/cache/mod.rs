@@ -43,6 +43,7 @@ pub mod fill;
 mod flight;
 mod follow;
 pub mod found;
+mod hand;
 pub mod lookup;
 pub mod witness;
 
@@ -193,15 +194,6 @@ impl Cache {
         limit: usize,
     ) -> Result<Vec<CacheKey>, Failure> {
         Ok(self.parts.store.scan(under.as_str(), after, limit)?)
-    }
-
-    /// Forgets what memory holds of these: somebody has written or removed their entries in the store itself.
-    pub fn forget(&self, keys: &[CacheKey]) {
-        for key in keys {
-            self.parts.documents.forget(key);
-            self.parts.artifacts.forget(key);
-        }
-        self.parts.edition.turn();
     }
 
     /// A number that stays while nothing is learnt: an answer that was made from hits alone is made again in the same way as long as this has not

@@ -7,19 +7,28 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use http::StatusCode;
 
 use crate::config::{Config, Loaded};
 
 mod check;
 mod export;
+mod fills;
+mod gc;
 mod import;
+mod lines;
 mod lock;
+mod log;
+mod ls;
 mod overrides;
+mod pin;
 mod pull;
 pub mod reach;
 mod rewrite_lock;
+mod rm;
 mod serve;
 mod show;
+mod snapshot;
 mod verify;
 mod wanted;
 
@@ -44,11 +53,19 @@ enum Command {
     Config(Overrides),
     Check(check::Check),
     Export(export::Export),
+    Fills(fills::Fills),
+    Gc(gc::Gc),
     Import(import::Import),
     Lock(lock::LockFiles),
+    Log(log::Log),
+    Ls(ls::Ls),
+    Pin(pin::Pin),
     Pull(pull::Pull),
     RewriteLock(rewrite_lock::RewriteLock),
+    Rm(rm::Rm),
     Show(show::Show),
+    Snapshot(snapshot::Snapshot),
+    Unpin(pin::Unpin),
     Verify(verify::Verify),
     /// Print the version.
     Version,
@@ -86,12 +103,20 @@ pub fn run() -> ExitCode {
             asking(bundle.overrides.clone(), bundle.run())
         }
         Command::Lock(lock) => asking(lock.overrides.clone(), lock.run()),
-        Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
         Command::RewriteLock(rewrite) => {
             let overrides = rewrite.overrides.clone();
             on_loaded(overrides, |loaded| rewrite.run(&loaded.config))
         }
+        Command::Log(log) => log.run(),
+        Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
+        Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),
+        Command::Ls(ls) => asking(ls.overrides.clone(), ls.run()),
+        Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
+        Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
+        Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
+        Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
+        Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
@@ -128,14 +153,19 @@ fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outc
     })
 }
 
+/// Ends a command that needs no configuration.
+fn ended(outcome: Outcome) -> ExitCode {
+    outcome.unwrap_or_else(|error| fail(error.as_ref()))
+}
+
 /// Tells what is wrong with the arguments, or with a file that they name.
-fn misused(error: &dyn Error) -> ExitCode {
+fn misused(error: &(dyn Error + 'static)) -> ExitCode {
     fail(error);
     ExitCode::from(USAGE)
 }
 
 /// Tells an error and what caused it, one line.
-fn fail(error: &dyn Error) -> ExitCode {
+fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -143,5 +173,11 @@ fn fail(error: &dyn Error) -> ExitCode {
         cause = error.source();
     }
     eprintln!("larder: {message}");
-    ExitCode::FAILURE
+    match error.downcast_ref() {
+        // A name that nobody understands is an argument like another.
+        Some(reach::ReachError::Refused { status: StatusCode::BAD_REQUEST, .. }) => {
+            ExitCode::from(USAGE)
+        }
+        _ => ExitCode::FAILURE,
+    }
 }

@@ -12,6 +12,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, TryStreamExt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -35,6 +36,16 @@ pub const TOKEN_VARIABLE: &str = "LARDER_TOKEN";
 
 /// Longest that a running Larder may be silent.
 const PATIENCE: Duration = Duration::from_secs(900);
+/// Characters of names that stay as they are in an address.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'=');
 
 /// The largest answer that is read as a whole.
 const LIMIT_BYTES: usize = 256 << 20;
@@ -128,7 +139,7 @@ impl Reach {
     ) -> Result<Response<Body>, ReachError> {
         let url = self.base.join(address).map_err(|_| ReachError::Address(address.to_owned()))?;
         let body = if body.is_empty() { OutgoingBody::Empty } else { OutgoingBody::Bytes(body) };
-        self.exchange(method, url, headers, body).await
+        self.carry(method, url, headers, body).await
     }
 
     /// Sends a request with a body that comes as it is read.
@@ -139,10 +150,10 @@ impl Reach {
         body: UploadStream,
     ) -> Result<Response<Body>, ReachError> {
         let url = self.base.join(address).map_err(|_| ReachError::Address(address.to_owned()))?;
-        self.exchange(method, url, HeaderMap::new(), OutgoingBody::stream(body)).await
+        self.carry(method, url, HeaderMap::new(), OutgoingBody::stream(body)).await
     }
 
-    async fn exchange(
+    async fn carry(
         &self,
         method: Method,
         url: Url,
@@ -182,9 +193,23 @@ impl Reach {
         }
     }
 
-    /// Calls an operation of the API that takes nothing but its address.
+    /// Reads what an operation of the API answers.
     pub async fn get<T: DeserializeOwned>(&self, operation: &str) -> Result<T, ReachError> {
-        self.call(Method::GET, operation, Bytes::new()).await
+        self.call(Method::GET, operation).await
+    }
+
+    /// Calls an operation of the API that takes nothing but its address.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        operation: &str,
+    ) -> Result<T, ReachError> {
+        self.exchange(method, operation, Bytes::new()).await
+    }
+
+    /// The address of an operation on something that is named as on the command line.
+    pub fn named(operation: &str, name: &str) -> String {
+        format!("{operation}/{}", utf8_percent_encode(name, NAME))
     }
 
     /// Calls an operation of the API with a JSON body.
@@ -194,10 +219,10 @@ impl Reach {
         operation: &str,
         body: &impl Serialize,
     ) -> Result<T, ReachError> {
-        self.call(method, operation, serde_json::to_vec(body)?.into()).await
+        self.exchange(method, operation, serde_json::to_vec(body)?.into()).await
     }
 
-    async fn call<T: DeserializeOwned>(
+    async fn exchange<T: DeserializeOwned>(
         &self,
         method: Method,
         operation: &str,

@@ -2,6 +2,8 @@
 //!
 //! Left out: whether the client is let in (`access`).
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 use http::{HeaderValue, Request, header};
 use http_body::Body as _;
@@ -9,7 +11,9 @@ use http_body_util::BodyExt;
 use sha2::{Digest as _, Sha256};
 
 use crate::ecosystem::{Ask, ClientCredential};
+use crate::policy::Ruleset;
 use crate::proxy::access::Admitted;
+use crate::proxy::past::Address;
 use crate::proxy::routes::Match;
 use crate::server::{Peer, RequestBody};
 use crate::types::{Secret, Timestamp};
@@ -29,6 +33,7 @@ pub(crate) struct Identity {
 pub(crate) struct Arrival<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) admitted: &'a Admitted<'a>,
+    pub(crate) address: &'a Address<'a>,
     pub(crate) now: Timestamp,
 }
 
@@ -43,6 +48,7 @@ impl Identity {
         request: &Request<B>,
         arrival: &Arrival<'_>,
         found: &Match<'_>,
+        rules: Arc<Ruleset>,
     ) -> Ask {
         let headers = request.headers();
         let authorization = match arrival.admitted.authorization_used {
@@ -59,12 +65,20 @@ impl Identity {
             credential: authorization.and_then(|value| self.credential(value)),
             client: arrival.admitted.client.map(str::to_owned),
             now: arrival.now,
+            rules,
+            as_of: None,
         }
     }
 
-    /// How the client sees our root, a token's path prefix included: what absolute links start with.
+    /// How the client sees our root, the path prefixes of a token and of an instant included: what absolute links start with.
     pub(crate) fn base<B>(&self, request: &Request<B>, arrival: &Arrival<'_>) -> String {
-        let prefix = arrival.admitted.prefix;
+        let prefix = match (&self.public_url, arrival.address) {
+            // The name that is told for us is not the one that the client said the instant with.
+            (Some(_), Address { prefix: "", instant: Some(instant), .. }) => {
+                format!("{}/@{instant}", arrival.admitted.prefix)
+            }
+            (_, address) => format!("{}{}", arrival.admitted.prefix, address.prefix),
+        };
         if let Some(public) = &self.public_url {
             return format!("{public}{prefix}");
         }
@@ -97,7 +111,7 @@ pub(crate) fn host<B>(request: &Request<B>) -> Option<&str> {
 
 /// Host and port as the client wrote them: the target's authority (HTTP/2, absolute form), else `Host`. Only plain host
 /// characters count, since this ends up in links.
-fn authority<B>(request: &Request<B>) -> Option<&str> {
+pub(crate) fn authority<B>(request: &Request<B>) -> Option<&str> {
     let text = match request.uri().authority() {
         Some(authority) => authority.as_str(),
         None => request.headers().get(header::HOST)?.to_str().ok()?,

@@ -19,7 +19,6 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, ready};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
@@ -28,13 +27,15 @@ use crate::cache::failure::Failure;
 use crate::cache::found::{Found, Trace};
 use crate::cache::lookup::{Artifact, Chunking, Demand, Document, Lookup};
 use crate::clock::Clock;
-use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
+use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step, Subject};
 use crate::proxy::access::Access;
 use crate::proxy::deliver::Content;
 use crate::proxy::identity::{Arrival, Identity};
+use crate::proxy::past::{Address, Instants};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::repeat::{Chance, Question, Repeats};
 use crate::proxy::routes::Routes;
+use crate::rulings::Rulings;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
 use crate::server::{AccessNote, Body, Handler, Moment, Peer, RequestBody};
@@ -45,10 +46,16 @@ pub mod deliver;
 mod identity;
 mod judge;
 mod multipart;
+mod past;
 mod rendering;
 mod repeat;
 pub mod routes;
 pub mod target;
+mod upload;
+mod visit;
+
+pub use past::Named;
+pub use visit::{Visit, Visitor};
 
 /// The handler that turns requests into responses.
 #[derive(Debug)]
@@ -63,12 +70,15 @@ pub struct Parts {
     pub routes: Routes,
     pub access: Access,
     pub own: Own,
+    /// What names of snapshots stand for.
+    pub snapshots: Named,
     /// How the outside sees the root of this server, without a trailing slash.
     pub public_url: Option<String>,
     /// Keys the names of client credentials; must survive restarts.
     pub secret: [u8; 32],
     /// For rendered documents.
     pub memory: ByteSize,
+    pub rulings: Rulings,
 }
 
 /// Larder's own pages.
@@ -76,20 +86,6 @@ pub struct Own {
     /// Whether a path (without a token's prefix) is an address of theirs.
     pub claims: fn(&str) -> bool,
     pub answer: Box<dyn Fn(Visit) -> BoxFuture<'static, Response<Body>> + Send + Sync>,
-}
-
-/// A request for one of Larder's own pages.
-#[derive(Debug)]
-pub struct Visit {
-    /// Its method, target and fields; its body is beside it.
-    pub request: Request<RequestBody>,
-    /// The target's path without a token's prefix.
-    pub path: String,
-    /// The name of the access token that was shown.
-    pub client: Option<String>,
-    pub is_admin: bool,
-    /// How the visitor sees the root of this server, without a trailing slash.
-    pub base: String,
 }
 
 /// Where Larder's own pages are. A mount that needs an address that no origin can have takes one here by a route of its own.
@@ -101,15 +97,18 @@ struct Pipeline {
     routes: Routes,
     access: Access,
     own: Own,
+    instants: Instants,
     identity: Identity,
     renderings: Renderings,
     repeats: Repeats,
+    rulings: Rulings,
 }
 
 /// A plan that is ready to be carried out, or an answer that needs none.
 enum Planned {
     Reply(Reply),
     Serve(Box<Plan>),
+    Refuse(Box<Subject>),
 }
 
 /// Documents that planning has already got. Where one of them is what is served in the end, it came about as it did then: a miss
@@ -125,12 +124,24 @@ struct Seen {
 
 impl Proxy {
     pub fn new(parts: Parts) -> Self {
-        let Parts { cache, clock, routes, access, own, public_url, secret, memory } = parts;
+        let Parts { cache, clock, routes, access, own, snapshots, .. } = parts;
+        let Parts { public_url, secret, memory, rulings, .. } = parts;
+        let instants = Instants::new(snapshots);
         let identity = Identity::new(public_url, secret);
-        let renderings = Renderings::new(memory);
+        let renderings = Renderings::new(memory, rulings.clone());
         let repeats = Repeats::new();
-        let pipeline =
-            Pipeline { cache, clock, routes, access, own, identity, renderings, repeats };
+        let pipeline = Pipeline {
+            cache,
+            clock,
+            routes,
+            access,
+            own,
+            instants,
+            identity,
+            renderings,
+            repeats,
+            rulings,
+        };
         Self { pipeline: Arc::new(pipeline) }
     }
 }
@@ -183,12 +194,14 @@ impl Pipeline {
     }
 
     fn moment(&self) -> Moment {
-        Moment { edition: self.cache.edition(), second: self.clock.now().secs() }
+        // Both only ever grow, so that their sum changes whenever one of them does.
+        let edition = self.cache.edition() + self.rulings.generation();
+        Moment { edition, second: self.clock.now().secs() }
     }
 
     /// One request from top to bottom.
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         mut request: Request<RequestBody>,
         peer: Peer,
         chance: Option<Chance>,
@@ -202,12 +215,17 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err(refused) => return refused.into_response().map(Content::Made),
         };
-        let found = self.routes.find(identity::host(&request), admitted.path);
+        let address = Address::of(admitted.path, identity::host(&request));
+        let found = self.routes.find(address.host, address.path);
         let is_mounts =
             found.as_ref().is_some_and(|found| found.route.prefix.starts_with(OWN_PREFIX));
-        let arrival = Arrival { peer: &peer, admitted: &admitted, now: self.clock.now() };
-        if !is_mounts && (self.own.claims)(admitted.path) {
-            let visit = self.visit(&request, upload, &arrival);
+        let now = self.clock.now();
+        let arrival = Arrival { peer: &peer, admitted: &admitted, address: &address, now };
+        if !is_mounts && (self.own.claims)(address.path) {
+            if address.instant.is_some() {
+                return refusal(StatusCode::NOT_FOUND, "Larder's own pages have no past.");
+            }
+            let visit = Visit::new(self, &request, upload, &arrival);
             return (self.own.answer)(visit).await.map(Content::Made);
         }
         let Some(found) = found else {
@@ -215,7 +233,11 @@ impl Pipeline {
             return refusal(StatusCode::NOT_FOUND, detail);
         };
         let mount = Arc::clone(&found.route.mount);
-        let ask = self.identity.ask(&request, &arrival, &found);
+        let mut ask = self.identity.ask(&request, &arrival, &found, self.rulings.current());
+        match self.instants.meant(address.instant, mount.as_ref(), &ask) {
+            Ok(as_of) => ask.as_of = as_of,
+            Err(reply) => return replied(reply, &ask.method, mount.id()),
+        }
         let mut seen = Seen { documents: Documents::new(), settled: true };
         let mut response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
             Ok(response) => response,
@@ -231,26 +253,6 @@ impl Pipeline {
         response
     }
 
-    /// The request as Larder's own pages see it.
-    fn visit(
-        &self,
-        request: &Request<RequestBody>,
-        upload: RequestBody,
-        arrival: &Arrival<'_>,
-    ) -> Visit {
-        let mut own = Request::new(upload);
-        *own.method_mut() = request.method().clone();
-        *own.uri_mut() = request.uri().clone();
-        *own.headers_mut() = request.headers().clone();
-        Visit {
-            request: own,
-            path: arrival.admitted.path.to_owned(),
-            client: arrival.admitted.client.map(str::to_owned),
-            is_admin: arrival.admitted.is_admin,
-            base: self.identity.base(request, arrival),
-        }
-    }
-
     /// From the plan to the response. `Err` is a refusal or a failure, worded for the client.
     async fn serve(
         &self,
@@ -263,16 +265,32 @@ impl Pipeline {
         let plan = match self.plan(mount, ask, seen, &mut upload).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
             Planned::Serve(plan) => plan,
+            Planned::Refuse(subject) => return Ok(self.refused(mount, ask, &subject)),
         };
         let Plan { access, subject, serve } = *plan;
         judge::granted(&access, ask)?;
-        judge::passes(&subject)?;
+        if !subject.verdict.passes() {
+            return Ok(self.refused(mount, ask, &subject));
+        }
+        self.note(&subject);
+        past::check(mount, ask, &serve)?;
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
         let found = found.map_err(|failure| explained(mount, ask, &failure))?;
         seen.settled &= is_settled(&found.trace);
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
-        judge::warn(&subject, response.headers_mut());
+        judge::warn(mount.warning_field(), &subject, response.headers_mut());
         Ok(response)
+    }
+
+    fn refused(&self, mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
+        self.note(subject);
+        judge::refused(mount, ask, subject)
+    }
+
+    fn note(&self, subject: &Subject) {
+        if let Some(judged) = &subject.judged {
+            self.rulings.note(judged);
+        }
     }
 
     /// Plans in rounds: each gets the documents that the adapter named and lets it go on.
@@ -288,6 +306,7 @@ impl Pipeline {
             match step {
                 Step::Reply(reply) => return Ok(Planned::Reply(reply)),
                 Step::Serve(plan) => return Ok(Planned::Serve(plan)),
+                Step::Refuse(subject) => return Ok(Planned::Refuse(subject)),
                 Step::Need { mut documents, then } => {
                     if only_if_cached(ask) {
                         documents
@@ -312,7 +331,7 @@ impl Pipeline {
                 }
                 Step::NeedBody { limit_bytes, then } => {
                     seen.settled = false;
-                    step = then(collected(upload.take(), limit_bytes).await?);
+                    step = then(upload::collected(upload.take(), limit_bytes).await?);
                 }
             }
         }
@@ -390,24 +409,6 @@ fn shown(chunking: &Chunking, headers: &HeaderMap) -> Range<u64> {
     match range::select(range::parse(headers).as_deref(), length) {
         Selection::Single(part) => chunking.content(&part),
         _ => chunking.content(&(0..length)),
-    }
-}
-
-/// A request's body, whole.
-async fn collected(upload: Option<RequestBody>, limit_bytes: usize) -> Result<Bytes, Reply> {
-    let Some(upload) = upload else { return Ok(Bytes::new()) };
-    #[expect(clippy::disallowed_methods, reason = "the body is limited")]
-    let whole = Limited::new(upload, limit_bytes).collect().await;
-    match whole {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let detail = format!("This address takes bodies of at most {limit_bytes} bytes.");
-            Err(Reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &detail))
-        }
-        Err(error) => {
-            let detail = format!("The request's body could not be read: {error}.");
-            Err(Reply::problem(StatusCode::BAD_REQUEST, "Bad request", &detail))
-        }
     }
 }
 

@@ -1,11 +1,9 @@
 //! Which mount answers: by host, then by the longest path prefix.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::ecosystem::Ecosystem;
-use crate::ecosystem::naming::Naming;
 
 /// One way into a mount.
 #[derive(Debug, Clone)]
@@ -107,11 +105,13 @@ impl fmt::Display for HostMatch {
 }
 
 impl Routes {
-    /// The words of every mount for what it keeps, each once.
-    pub fn namings(&self) -> Vec<Arc<dyn Naming>> {
-        let mut seen = HashSet::new();
-        let mounts = self.routes.iter().map(|route| &route.mount);
-        mounts.filter(|mount| seen.insert(mount.id())).filter_map(|mount| mount.naming()).collect()
+    /// Every mount once, in the order of their names.
+    pub fn mounts(&self) -> Vec<Arc<dyn Ecosystem>> {
+        let mut mounts: Vec<Arc<dyn Ecosystem>> =
+            self.routes.iter().map(|route| Arc::clone(&route.mount)).collect();
+        mounts.sort_by(|one, other| one.id().cmp(other.id()));
+        mounts.dedup_by(|one, other| one.id() == other.id());
+        mounts
     }
 
     /// Sorts the routes; fails when two claim the same host and prefix.

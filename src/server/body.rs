@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub struct RequestBody {
 enum Source {
     Network(Incoming),
     Memory(Full<Bytes>),
-    Stream(BoxStream<'static, Result<Bytes, BodyError>>),
+    /// Never locked: the one who polls it has it to himself, and the lock lets others hold it by reference.
+    Stream(Mutex<BoxStream<'static, Result<Bytes, BodyError>>>),
 }
 
 impl RequestBody {
@@ -39,7 +41,7 @@ impl RequestBody {
 impl RequestBody {
     /// A body that comes from within this process, for whoever calls a handler without a server.
     pub fn stream(source: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {
-        Self { source: Source::Stream(source), patience: Duration::ZERO, pause: None }
+        Self { source: Source::Stream(Mutex::new(source)), patience: Duration::ZERO, pause: None }
     }
 }
 
@@ -75,6 +77,7 @@ impl HttpBody for RequestBody {
                 return Pin::new(full).poll_frame(cx).map_err(|never| match never {});
             }
             Source::Stream(stream) => {
+                let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
                 return stream.poll_next_unpin(cx).map_ok(Frame::data);
             }
             Source::Network(incoming) => incoming,

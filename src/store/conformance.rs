@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
-use super::{Change, Entry, Progress, Store, StoreError, Stored};
+use super::{Change, Entry, Freed, Progress, Store, StoreError, Stored, Tidy};
 use crate::types::{Algorithm, Audience, BlobId, CacheKey, Digest, Hasher, Head};
 use crate::types::{Presence, Timestamp};
 
@@ -22,6 +22,9 @@ pub async fn all(make: impl Fn() -> Arc<dyn Store>) {
     an_alias_goes_with_its_entry(&*make()).await;
     pins_touches_and_their_absence_are_quiet(&*make()).await;
     usage_counts_what_is_named(&*make()).await;
+    pins_are_told_and_outlive_a_put(&*make()).await;
+    what_was_removed_is_freed_when_nobody_names_it(&*make()).await;
+    tidying_removes_what_nobody_takes_up(&*make()).await;
     a_partial_is_open_once(&*make());
     progress_survives_a_drop(&*make());
     a_discarded_partial_starts_again(&*make());
@@ -115,6 +118,52 @@ fn get(store: &dyn Store, name: &str) -> Option<Arc<Entry>> {
 fn read(store: &dyn Store, blob: BlobId) -> Option<Bytes> {
     let reader = store.open(blob).expect("blobs can be opened")?;
     Some(reader.read(0, 1 << 20).expect("blobs can be read"))
+}
+
+async fn pins_are_told_and_outlive_a_put(store: &dyn Store) {
+    let is_pinned = || store.is_pinned(&key("a")).expect("the index can be read");
+    let pin = |pinned| Change::Pin { key: key("a"), pinned };
+    commit(store, vec![pin(true)]).await;
+    assert!(!is_pinned(), "there is nothing to pin");
+    keep(store, "a", b"one").await;
+    commit(store, vec![pin(true)]).await;
+    assert!(is_pinned());
+    keep(store, "a", b"two").await;
+    assert!(is_pinned(), "another version of the same");
+    commit(store, vec![pin(false)]).await;
+    assert!(!is_pinned());
+}
+
+async fn what_was_removed_is_freed_when_nobody_names_it(store: &dyn Store) {
+    let blob = keep(store, "a", b"shared").await;
+    keep(store, "b", b"shared").await;
+    let other = keep(store, "c", b"alone").await;
+    assert_eq!(store.namers(blob).expect("the index can be read"), 2);
+    let removed = ["a", "c"].map(|name| Change::Remove { key: key(name) });
+    commit(store, removed.to_vec()).await;
+    let freed = store.release(vec![blob, other]).await.expect("the store takes writes");
+    assert_eq!(freed, Freed { count: 1, bytes: 5 });
+    assert_eq!(read(store, blob), Some(Bytes::from_static(b"shared")));
+    assert_eq!(read(store, other), None);
+    assert_eq!(store.namers(other).expect("the index can be read"), 0);
+}
+
+async fn tidying_removes_what_nobody_takes_up(store: &dyn Store) {
+    let blob = keep(store, "a", b"kept").await;
+    let partial = store.partial(&key("b")).expect("nobody else fills it");
+    partial.write(0, &[Bytes::from_static(b"some")]).expect("there is room");
+    partial.checkpoint(&progress(4)).expect("there is room");
+    let open = store.tidy(Tidy { dry_run: false, all_partials: true }).await;
+    assert_eq!(open.expect("it can be read").partials.count, 0, "somebody writes it");
+    drop(partial);
+    for (dry_run, count) in [(true, 1), (false, 1), (false, 0)] {
+        let tidied = store.tidy(Tidy { dry_run, all_partials: true }).await;
+        let tidied = tidied.expect("the store takes writes");
+        assert_eq!((tidied.partials.count, tidied.evicted.bytes), (count, 0), "{dry_run}");
+    }
+    let again = store.partial(&key("b")).expect("nobody else fills it");
+    assert_eq!(again.progress(), None);
+    assert_eq!(read(store, blob), Some(Bytes::from_static(b"kept")));
 }
 
 async fn entries_come_back_as_they_were_put(store: &dyn Store) {

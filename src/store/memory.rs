@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-use super::{Change, Entry, Partial, Progress, ReadAt, Store, StoreError, Usage};
+use super::{
+    Change, Entry, Freed, Partial, Progress, ReadAt, Store, StoreError, Tidied, Tidy, Usage,
+};
 use crate::types::{BlobId, CacheKey, Digest};
 
 /// A [`Store`] that forgets. Clones share what they hold.
@@ -57,11 +59,6 @@ impl MemoryStore {
     /// Whether `blob` was asked for ([`Store::touch`]) since the store was made.
     pub fn was_touched(&self, blob: BlobId) -> bool {
         self.lock().touched.contains(&blob)
-    }
-
-    /// Whether the entry under `key` is pinned.
-    pub fn is_pinned(&self, key: &CacheKey) -> bool {
-        self.lock().pinned.contains(key)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
@@ -133,6 +130,22 @@ impl Store for MemoryStore {
         }))
     }
 
+    fn is_pinned(&self, key: &CacheKey) -> Result<bool, StoreError> {
+        Ok(self.lock().pinned.contains(key))
+    }
+
+    fn namers(&self, blob: BlobId) -> Result<usize, StoreError> {
+        Ok(self.lock().namers(blob))
+    }
+
+    fn release(&self, blobs: Vec<BlobId>) -> BoxFuture<'static, Result<Freed, StoreError>> {
+        ready(Ok(self.lock().release(&blobs))).boxed()
+    }
+
+    fn tidy(&self, how: Tidy) -> BoxFuture<'static, Result<Tidied, StoreError>> {
+        ready(Ok(self.lock().tidy(how))).boxed()
+    }
+
     fn usage(&self) -> Usage {
         let shelf = self.lock();
         let kept: HashMap<BlobId, u64> = shelf
@@ -201,6 +214,42 @@ impl Shelf {
             let blob = entry.body.blob()?;
             (blob.digest() == *digest || entry.digests.contains(digest)).then_some(blob)
         })
+    }
+
+    fn namers(&self, blob: BlobId) -> usize {
+        self.entries.values().filter(|entry| entry.body.blob() == Some(blob)).count()
+    }
+
+    fn release(&mut self, blobs: &[BlobId]) -> Freed {
+        let mut freed = Freed::default();
+        for blob in blobs {
+            if self.namers(*blob) == 0
+                && let Some(bytes) = self.blobs.remove(blob)
+            {
+                freed.count += 1;
+                freed.bytes += bytes.len() as u64;
+            }
+        }
+        freed
+    }
+
+    fn tidy(&mut self, how: Tidy) -> Tidied {
+        let blobs: Vec<BlobId> = self.blobs.keys().copied().collect();
+        let orphans: Vec<BlobId> =
+            blobs.into_iter().filter(|blob| self.namers(*blob) == 0).collect();
+        let size = |blob: &BlobId| self.blobs.get(blob).map_or(0, |bytes| bytes.len() as u64);
+        let found = Freed { count: orphans.len() as u64, bytes: orphans.iter().map(size).sum() };
+        let drafts = if how.all_partials { self.drafts.len() } else { 0 };
+        let bytes = self.drafts.values().map(|draft| draft.bytes.len() as u64).sum();
+        let partials =
+            Freed { count: drafts as u64, bytes: if how.all_partials { bytes } else { 0 } };
+        if !how.dry_run {
+            self.release(&orphans);
+            if how.all_partials {
+                self.drafts.clear();
+            }
+        }
+        Tidied { orphans: found, partials, evicted: Freed::default() }
     }
 
     fn room(&self) -> Result<(), StoreError> {

@@ -61,6 +61,19 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// a second call while the first is alive gives [`StoreError::Busy`]. Blocking; call off the async workers.
     fn partial(&self, key: &CacheKey) -> Result<Arc<dyn Partial>, StoreError>;
 
+    /// Whether the entry under `key` is protected from eviction.
+    fn is_pinned(&self, key: &CacheKey) -> Result<bool, StoreError>;
+
+    /// How many entries name a blob.
+    fn namers(&self, blob: BlobId) -> Result<usize, StoreError>;
+
+    /// Frees those of `blobs` that no entry names, now instead of when upkeep comes by. Those that one names stay, and so do those that were sealed
+    /// just now and may be named in a moment.
+    fn release(&self, blobs: Vec<BlobId>) -> BoxFuture<'static, Result<Freed, StoreError>>;
+
+    /// Does all of the upkeep now: what no entry names, interrupted transfers, and what the budget has no room for.
+    fn tidy(&self, how: Tidy) -> BoxFuture<'static, Result<Tidied, StoreError>>;
+
     /// Sizes and counters, for metrics and limits.
     fn usage(&self) -> Usage;
 }
@@ -189,6 +202,33 @@ pub struct Progress {
     pub promised: Vec<String>,
     /// Address the bytes came from, without credentials or signatures.
     pub origin: String,
+}
+
+/// What is freed, in number and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freed {
+    pub count: u64,
+    pub bytes: u64,
+}
+
+/// How [`Store::tidy`] goes about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tidy {
+    /// Only says what would go.
+    pub dry_run: bool,
+    /// Interrupted transfers go whatever their age, and not only those that nobody has taken up for long.
+    pub all_partials: bool,
+}
+
+/// What [`Store::tidy`] freed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tidied {
+    /// Blobs that no entry names.
+    pub orphans: Freed,
+    /// Interrupted transfers.
+    pub partials: Freed,
+    /// Blobs that the budget has no room for. How many those are is known once they are gone; before, how many bytes.
+    pub evicted: Freed,
 }
 
 /// What the store holds and how it fares.

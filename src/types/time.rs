@@ -40,6 +40,35 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis))
     }
 
+    /// Reads an instant as people write it: a date, which means its last millisecond (UTC), so that all of that day counts; or date and time with an
+    /// offset (RFC 3339), also in the basic form of ISO 8601, `20260301t120000z`, for places where no colon may stand.
+    pub fn from_text(text: &str) -> Option<Self> {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let is_plain = |byte: u8| byte.is_ascii_digit() || b"+-:.tTzZ".contains(&byte);
+        if !text.bytes().all(is_plain) {
+            return None;
+        }
+        let time = match text.contains(['t', 'T']) {
+            true => text.parse::<jiff::Timestamp>().ok()?,
+            false => {
+                let is_date =
+                    |digits: usize| text.bytes().filter(u8::is_ascii_digit).count() == digits;
+                let date: jiff::civil::Date = text.parse().ok().filter(|_| is_date(8))?;
+                let start = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+                let start = Self(u64::try_from(start.as_millisecond()).ok()?);
+                return Some(Self(start.plus(DAY).0 - 1));
+            }
+        };
+        u64::try_from(time.as_millisecond()).ok().map(Self)
+    }
+
+    /// `2026-03-01T12:00:00Z`, with milliseconds where there are any.
+    pub fn to_rfc3339(self) -> String {
+        const LAST: i64 = 253_402_300_799_999;
+        let millis = i64::try_from(self.0).unwrap_or(LAST).min(LAST);
+        jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
+    }
+
     /// Parses the three date forms of RFC 9110 section 5.6.7.
     pub fn from_http_date(text: &str) -> Option<Self> {
         httpdate::parse_http_date(text).ok().map(Self::from)
@@ -82,6 +111,35 @@ mod tests {
             assert_eq!(Timestamp::from_http_date(text), Some(time), "{text}");
         }
         assert_eq!(Timestamp::from_http_date("0"), None);
+    }
+
+    #[test]
+    fn instants_are_read_as_people_write_them() {
+        let check = |text: &str, expected: Option<&str>| {
+            let read = Timestamp::from_text(text).map(Timestamp::to_rfc3339);
+            assert_eq!(read.as_deref(), expected, "{text}");
+        };
+        check("2026-03-01", Some("2026-03-01T23:59:59.999Z"));
+        check("20260301", Some("2026-03-01T23:59:59.999Z"));
+        check("2026-03-01T12:00:00Z", Some("2026-03-01T12:00:00Z"));
+        check("2026-03-01T12:00:00.25+02:00", Some("2026-03-01T10:00:00.25Z"));
+        check("20260301t120000z", Some("2026-03-01T12:00:00Z"));
+        for text in [
+            "",
+            "prod",
+            "2026",
+            "2026-3-1",
+            "2026-02-30",
+            "2026-03-01T12:00:00",
+            "2026-03-01 12:00Z",
+            "1969-12-31",
+            "12:00",
+            "2026-03",
+            "2026-03-01[UTC]",
+        ] {
+            check(text, None);
+        }
+        assert!(!Timestamp::NEVER.to_rfc3339().is_empty());
     }
 
     #[test]

@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("formats", &[]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
+    ("rulings", &["types", "clock", "policy"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
@@ -47,6 +48,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream::request",
             "cache",
             "ecosystem",
+            "rulings",
             "server",
         ],
     ),
@@ -65,7 +67,24 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "admin",
         ],
     ),
-    ("admin", &["types", "clock", "cache", "store", "policy", "server"]),
+    ("snapshots", &["types", "store"]),
+    ("trace", &["types", "clock", "store", "cache"]),
+    ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
+    (
+        "admin",
+        &[
+            "types",
+            "clock",
+            "cache",
+            "keep",
+            "store",
+            "policy",
+            "rulings",
+            "server",
+            "snapshots",
+            "trace",
+        ],
+    ),
 ];
 
 /// Layers that take the time and the bytes as arguments.

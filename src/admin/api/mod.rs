@@ -15,11 +15,17 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::visit::{Right, Visit};
+use super::visit::{Right, Visit, Visitor};
 use crate::server::{Body, RequestBody};
 
+pub mod entries;
+pub mod fills;
+pub mod log;
+pub mod policy;
+mod snapshots;
 mod template;
 
+pub use snapshots::{SnapshotsResource, Told as ToldSnapshot, Wish as SnapshotWish};
 pub use template::Template;
 
 /// Everything of the API is below this.
@@ -65,6 +71,8 @@ pub struct Call {
     pub client: Option<String>,
     /// How the caller sees the root of this server, without a trailing slash.
     pub base: String,
+    /// Asks the mounts as the caller.
+    pub visitor: Visitor,
 }
 
 /// Why an operation was not carried out.
@@ -226,6 +234,7 @@ impl Api {
             right: visit.right,
             client: visit.client,
             base: visit.base,
+            visitor: visit.visitor,
         }))
     }
 

@@ -79,8 +79,10 @@ impl Artifacts {
             absent: Memory::builder().max_capacity(MOST_ABSENT).build(),
         }
     }
+}
 
-    /// Forgets what memory holds under a key.
+impl Artifacts {
+    /// Lets go of what is in memory of a key.
     pub(crate) fn forget(&self, key: &CacheKey) {
         self.hot.invalidate(key);
         self.absent.invalidate(key);

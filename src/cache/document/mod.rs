@@ -99,20 +99,20 @@ impl Documents {
         self.refreshes.len()
     }
 
-    /// Forgets what memory holds under a key.
-    pub(crate) fn forget(&self, key: &CacheKey) {
-        let mut vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
-        vast.take_if(|(kept, _)| kept == key);
-        self.hot.invalidate(key);
-        self.absent.invalidate(key);
-    }
-
     /// What is in memory.
     fn recall(&self, key: &CacheKey) -> Option<Arc<Loaded>> {
         self.hot.get(key).or_else(|| {
             let vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
             vast.as_ref().filter(|(kept, _)| kept == key).map(|(_, loaded)| Arc::clone(loaded))
         })
+    }
+
+    /// Lets go of what is in memory of a key.
+    pub(crate) fn forget(&self, key: &CacheKey) {
+        let mut vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
+        vast.take_if(|(kept, _)| kept == key);
+        self.hot.invalidate(key);
+        self.absent.invalidate(key);
     }
 
     /// Keeps a document in memory, in place of what was there under the same key.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::cache::lookup::Document;
 use crate::ecosystem::huggingface::config::Settings;
 use crate::ecosystem::huggingface::info::{self, Info};
+use crate::ecosystem::huggingface::judge::Hiding;
 use crate::ecosystem::huggingface::listing::{siblings, with_tree};
 use crate::ecosystem::huggingface::query::Query;
 use crate::ecosystem::huggingface::raw::{self, Question};
@@ -18,6 +19,7 @@ use crate::ecosystem::huggingface::settle::{
 use crate::ecosystem::huggingface::tree::{self, Tree};
 use crate::ecosystem::huggingface::{explain, pass, reach};
 use crate::ecosystem::{Ask, Render, Rendered, Reply, Step, View};
+use crate::types::Timestamp;
 
 /// Plans `api/TYPE/ID` and `api/TYPE/ID/revision/REVISION`.
 pub fn plan_info(
@@ -34,6 +36,17 @@ pub fn plan_info(
         || query.is_on("securityStatus")
         || query.has_others(&["blobs", "securityStatus", "full", "config", "cardData"]);
     let asked = ask.clone();
+    if ask.as_of.is_some() {
+        let with_blobs = query.is_on("blobs");
+        let main = || Revision::Name(MAIN.into());
+        let revision = revision.unwrap_or_else(main);
+        return settle(settings, ask, repository, revision, Purpose::Listing, move |at| {
+            match with_blobs {
+                true => described_with_blobs(at, asked),
+                false => described_then(at, asked),
+            }
+        });
+    }
     if query.is_on("blobs") && !is_expanded {
         let revision = revision.or_else(|| Revision::parse(MAIN));
         let Some(revision) = revision else { return pass::plan(settings, ask) };
@@ -44,6 +57,20 @@ pub fn plan_info(
     admit(settings, ask, repository, Purpose::Listing, move |admitted| match is_expanded {
         true => expanded(admitted, asked),
         false => described(admitted, asked, revision),
+    })
+}
+
+/// The description of the commit that was meant at an instant of the past.
+fn described_then(at: Settled, ask: Ask) -> Step {
+    need(info::document(&at.reach, &at.repository, &ask), move |held| {
+        let Settled { reach, files, repository, commit, before, marks, .. } = at;
+        match held {
+            Ok(document) => {
+                let admitted = Admitted { reach, files, repository, before, marks, document };
+                described(admitted, ask, Some(Revision::Commit(commit)))
+            }
+            Err(failure) => Step::Reply(reach.explain(&ask, &failure)),
+        }
     })
 }
 
@@ -61,25 +88,27 @@ fn described(admitted: Admitted, ask: Ask, revision: Option<Revision>) -> Step {
         let document = info::document(&admitted.reach, &admitted.repository, &ask);
         return shown(&admitted, &ask, document, Marks::default());
     };
-    let document = info::revision_document(&admitted.reach, &admitted.repository, &revision, &ask);
+    let Admitted { reach, repository, .. } = &admitted;
+    let document = info::revision_document(reach, repository, &revision, Some(info), &ask);
     need(document.clone(), move |held| {
         let held = match held {
             Ok(held) => held,
             Err(failure) => {
                 let reply = admitted.reach.explain(&ask, &failure);
-                let marks = Marks { is_stale: true, is_withdrawn: false };
+                let marks = Marks::stale();
                 return derived(admitted, ask, revision, marks, reply);
             }
         };
         match held.parsed.get::<Info>() {
             Some(Info { text: None, refusal: Some(word), .. }) => {
                 let reply = explain::refusal(&ask, word);
-                let marks = Marks { is_stale: false, is_withdrawn: true };
+                let marks = Marks { is_withdrawn: true, ..Marks::default() };
                 derived(admitted, ask, revision, marks, reply)
             }
             Some(info) => {
                 let is_withdrawn = info.refusal.is_some();
-                let marks = Marks { is_stale: held.standing.offline, is_withdrawn };
+                let marks =
+                    Marks { is_stale: held.standing.offline, is_withdrawn, ..Marks::default() };
                 shown(&admitted, &ask, document, marks)
             }
             None => Step::Reply(explain::lost()),
@@ -93,6 +122,7 @@ fn shown(admitted: &Admitted, ask: &Ask, document: Document, marks: Marks) -> St
         base: ask.base.clone(),
         sharing: admitted.reach.shareability(),
         marks: marks.with(admitted.marks),
+        hiding: Hiding::of_admitted(admitted, ask),
     };
     raw::serve(document, Arc::new(render))
 }
@@ -119,6 +149,7 @@ fn derived(
                     base: ask.base.clone(),
                     sharing: admitted.reach.shareability(),
                     marks: marks.with(admitted.marks),
+                    hiding: Hiding::of_admitted(&admitted, &ask),
                 };
                 let render = DerivedPage { page, text, commit, with_blobs: false };
                 raw::serve(document, Arc::new(render))
@@ -132,7 +163,7 @@ fn derived(
 fn described_with_blobs(at: Settled, ask: Ask) -> Step {
     let revision = Revision::Commit(at.commit.clone());
     let document = info::document(&at.reach, &at.repository, &ask);
-    let of_commit = info::revision_document(&at.reach, &at.repository, &revision, &ask);
+    let of_commit = info::revision_document(&at.reach, &at.repository, &revision, None, &ask);
     need(document, move |held| {
         let info = held.as_ref().ok().and_then(|held| held.parsed.get::<Info>());
         match info.filter(|info| info.commit.as_ref() == Some(&at.commit)) {
@@ -150,6 +181,7 @@ fn with_blobs(at: Settled, ask: Ask, text: Option<String>) -> Step {
     with_tree(at, ask, None, move |at, ask, document, _| {
         let page = InfoPage {
             settings: Arc::clone(&at.reach.settings),
+            hiding: Hiding::of(&at, &ask),
             base: ask.base,
             sharing: at.reach.shareability(),
             marks: at.marks,
@@ -171,7 +203,7 @@ fn expanded(admitted: Admitted, ask: Ask) -> Step {
     };
     let asked = ask.clone();
     question.plan_or(&ask, move |_| {
-        let marks = Marks { is_stale: true, is_withdrawn: false };
+        let marks = Marks::stale();
         let document = info::document(&admitted.reach, &admitted.repository, &asked);
         shown(&admitted, &asked, document, marks)
     })
@@ -196,7 +228,7 @@ pub fn plan_refs(settings: &Arc<Settings>, ask: &Ask, repository: Repository) ->
         let ask = asked.clone();
         question.plan_or(&asked, move |failure| match main {
             Some(commit) => {
-                let marks = Marks { is_stale: true, is_withdrawn: false }.with(admitted.marks);
+                let marks = Marks::stale().with(admitted.marks);
                 let settings = &admitted.reach.settings;
                 let sharing = admitted.reach.shareability();
                 Step::Reply(raw::json(settings, "", refs(&commit).into(), sharing, marks))
@@ -265,26 +297,43 @@ struct InfoPage {
     base: String,
     sharing: &'static str,
     marks: Marks,
+    hiding: Option<Hiding>,
 }
 
 impl InfoPage {
     fn reply(&self, text: String) -> Reply {
         raw::json(&self.settings, &self.base, text.into(), self.sharing, self.marks)
     }
+
+    /// Leaves out the files that rules hide, and says when time alone shows others.
+    fn hide(&self, info: &mut Value, view: &View<'_>) -> Option<Timestamp> {
+        let hiding = self.hiding.as_ref()?;
+        let mut turn = None;
+        info.get_mut("siblings")?.as_array_mut()?.retain(|file| {
+            let path = file["rfilename"].as_str().unwrap_or_default();
+            let size = file["size"].as_u64();
+            !hiding.hides(path, size, view.now, &mut turn, view.note)
+        });
+        turn
+    }
 }
 
 impl Render for InfoPage {
     fn variant(&self) -> String {
-        format!("info {} {} {:?}", self.base, self.sharing, self.marks)
+        let hiding = Hiding::variant(self.hiding.as_ref());
+        format!("info {} {} {:?} {hiding}", self.base, self.sharing, self.marks)
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
-        let text = view.document.get::<Info>().and_then(|info| info.text.clone());
-        let reply = match text {
-            Some(text) => self.reply(text),
-            None => explain::lost(),
+        let Some(text) = view.document.get::<Info>().and_then(|info| info.text.clone()) else {
+            return Rendered { reply: explain::lost(), valid_until: None };
         };
-        Rendered { reply, valid_until: None }
+        if self.hiding.is_none() {
+            return Rendered { reply: self.reply(text), valid_until: None };
+        }
+        let mut info: Value = serde_json::from_str(&text).unwrap_or_default();
+        let valid_until = self.hide(&mut info, view);
+        Rendered { reply: self.reply(info.to_string()), valid_until }
     }
 }
 
@@ -307,14 +356,16 @@ impl Render for DerivedPage {
     fn render(&self, view: &View<'_>) -> Rendered {
         let tree = view.document.get::<Tree>();
         let info: Option<Value> = serde_json::from_str(&self.text).ok();
+        let mut valid_until = None;
         let reply = match (tree, info) {
             (Some(tree), Some(mut info)) if info.is_object() => {
                 info["sha"] = self.commit.as_str().into();
                 info["siblings"] = siblings(tree, self.with_blobs);
+                valid_until = self.page.hide(&mut info, view);
                 self.page.reply(info.to_string())
             }
             _ => explain::lost(),
         };
-        Rendered { reply, valid_until: None }
+        Rendered { reply, valid_until }
     }
 }

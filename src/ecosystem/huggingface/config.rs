@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use crate::ecosystem::huggingface::identity::IdentityRule;
 use crate::ecosystem::huggingface::repository::Repository;
 pub use crate::ecosystem::origin::SecretSource;
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
@@ -44,6 +45,10 @@ pub struct Config {
     /// How long a branch is taken to lead to the same commit.
     #[serde(with = "humantime_serde")]
     pub ref_ttl: Duration,
+    /// How many commits of a branch are remembered, for answers as of an instant of the past.
+    pub history: usize,
+    /// What becomes of a name that another repository has taken.
+    pub identity: IdentityRule,
     /// How long the hub's word on a client's rights counts, and its word that something is not there.
     #[serde(with = "humantime_serde")]
     pub memo: Duration,
@@ -73,6 +78,8 @@ impl Default for Config {
             withdrawal: Vec::new(),
             offline_grant: None,
             ref_ttl: Duration::from_secs(300),
+            history: 1000,
+            identity: IdentityRule::Pin,
             memo: Duration::from_secs(60),
             info_limit: ByteSize::mib(64),
             tree_limit: ByteSize::mib(256),
@@ -136,6 +143,8 @@ pub struct Settings {
     pub withdrawal: Vec<WithdrawalRule>,
     pub offline_grant: Option<Duration>,
     pub ref_ttl: Duration,
+    pub history: usize,
+    pub identity: IdentityRule,
     pub memo: Duration,
     pub info_limit_bytes: u64,
     pub tree_limit_bytes: u64,
@@ -202,6 +211,8 @@ impl Config {
             withdrawal: self.withdrawal.clone(),
             offline_grant: self.offline_grant,
             ref_ttl: self.ref_ttl,
+            history: self.history,
+            identity: self.identity,
             memo: self.memo,
             info_limit_bytes: self.info_limit.bytes(),
             tree_limit_bytes: self.tree_limit.bytes(),

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::word::{ERROR_CODE, ERROR_MESSAGE, Word};
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Reply};
 use crate::upstream::request::UpstreamError;
 
@@ -35,6 +36,7 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
             let text = format!("The hub cannot be reached ({cause}), and nothing of this is kept.");
             later(error(ask, StatusCode::GATEWAY_TIMEOUT, None, &text), None)
         }
+        Failure::NotKept if ask.as_of.is_some() => unknown(ask, &ask.path, Unknown::Unseen),
         Failure::NotKept => {
             let text = "Nothing of this is kept, and the hub could not be asked for it.";
             later(error(ask, StatusCode::GATEWAY_TIMEOUT, None, text), None)
@@ -57,6 +59,12 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
             "Larder's store failed; its log says how. Nothing was lost that was kept.",
         ),
     }
+}
+
+/// What is not known of the instant that a request is about.
+pub fn unknown(ask: &Ask, what: &str, unknown: Unknown) -> Reply {
+    let detail = unknown.detail(what, ask.as_of.unwrap_or(ask.now));
+    error(ask, unknown.status(), None, &detail)
 }
 
 /// Tells the hub's own refusal on.

@@ -16,14 +16,15 @@ use crate::cache::lookup::{
     Kept, Parsed,
 };
 use crate::ecosystem::Ask;
+use crate::ecosystem::huggingface::config::{AfterWithdrawal, IdentityRule, Settings};
+use crate::ecosystem::huggingface::facts::Memo;
+use crate::ecosystem::huggingface::identity::{self, Identity, Stranger};
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
 use crate::ecosystem::huggingface::word::Word;
-use crate::ecosystem::huggingface::{datasets_server, tree};
+use crate::ecosystem::huggingface::{datasets_server, past, tree};
+use crate::ecosystem::past::{Dated, Unknown, last_up_to};
 use crate::types::{Audience, Timestamp};
-
-/// Commits that are remembered of one branch.
-const MOST_HISTORY: usize = 1000;
 
 /// The largest answer to a question of right.
 const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
@@ -45,6 +46,17 @@ pub struct Info {
     pub closed_since: Option<Timestamp>,
     /// The commits that it led to, oldest first, each with the time it was first seen.
     pub history: Vec<Seen>,
+    /// It led to others before those, which were dropped.
+    pub is_cut: bool,
+    /// The repository that all of this is of, whatever it is called.
+    pub identity: Option<Identity>,
+    /// Another repository that has the name now and is not taken for this one.
+    pub stranger: Option<Stranger>,
+    /// The identity of a stranger that somebody has looked at and lets take over.
+    pub accepted: Option<String>,
+    /// What rules look at.
+    #[serde(skip)]
+    pub memo: Memo,
 }
 
 /// A commit that a branch led to.
@@ -54,53 +66,108 @@ pub struct Seen {
     pub at: Timestamp,
 }
 
+impl Dated for Seen {
+    fn from(&self) -> Timestamp {
+        self.at
+    }
+}
+
 impl Info {
+    /// The commit that it led to at an instant.
+    pub fn as_of(&self, at: Timestamp) -> Result<&Seen, Unknown> {
+        last_up_to(&self.history, self.is_cut, at).map_err(|unknown| {
+            let created = self.identity.as_ref().and_then(|identity| identity.created);
+            created.filter(|created| *created > at).map_or(unknown, Unknown::Unborn)
+        })
+    }
+
     /// Whether anybody may read all of it.
     pub const fn is_open(&self) -> bool {
         self.text.is_some()
             && self.refusal.is_none()
+            && self.stranger.is_none()
             && !self.is_private
             && !self.is_gated
             && !self.is_disabled
     }
 
     /// Adds what the hub says now to what it said before.
-    fn succeed(mut self, previous: Option<&Self>, now: Timestamp) -> Self {
+    fn succeed(mut self, previous: Option<&Self>, rule: &Rule, now: Timestamp) -> Self {
+        let stranger = self.stranger(previous, rule, now);
         if let Some(previous) = previous {
             if self.text.is_none() {
                 let refusal = self.refusal.take();
                 self = Self { refusal, ..previous.clone() };
+            } else if stranger.is_some() {
+                self = Self { refusal: None, stranger, ..previous.clone() };
             }
             self.history.clone_from(&previous.history);
+            self.is_cut = previous.is_cut;
+            self.identity = self.identity.or_else(|| previous.identity.clone());
             self.closed_since = match (self.is_open(), previous.is_open()) {
                 (true, _) => None,
                 (false, true) => Some(now),
                 (false, false) => previous.closed_since,
             };
+        } else if let Some(stranger) = stranger {
+            let refusal = Some(Word::taken(&stranger.identity.id));
+            return Self { refusal, stranger: Some(stranger), ..Self::default() };
         }
         if let Some(commit) = &self.commit
             && self.history.last().is_none_or(|last| last.commit != *commit)
         {
             self.history.push(Seen { commit: commit.clone(), at: now });
-            let excess = self.history.len().saturating_sub(MOST_HISTORY);
+            let excess = self.history.len().saturating_sub(rule.history.max(1));
             self.history.drain(..excess);
+            self.is_cut |= excess > 0;
         }
         self
     }
 }
 
-/// The document of a repository.
-pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
-    let name = format!("repo/{repository}");
-    let path = repository.api_path();
-    described(reach, repository, &name, &path, reach.settings.ref_ttl, reach::demand(ask))
+/// By what a description is added to those before.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) identity: IdentityRule,
+    /// The identity that counts, where it is known from elsewhere.
+    pub(super) expected: Option<String>,
+    /// Commits that are remembered.
+    pub(super) history: usize,
+    /// Whether changes of identity are told of: they are once, with the repository's own document.
+    pub(super) tells: bool,
 }
 
-/// The document of a branch, tag or commit.
+/// The document of a repository with what the hub's scanners say of its files.
+pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit) -> Document {
+    let name = format!("scan/{repository}/{commit}");
+    let path = format!("{}/revision/{commit}?securityStatus=true", repository.api_path());
+    let how = (reach.settings.ref_ttl, Demand::Fresh);
+    described(reach, repository, &name, &path, how, None)
+}
+
+/// What the names of repositories' own documents begin with.
+const REPOSITORY_NAME: &str = "repo/";
+
+/// The document of a repository. For the past, what is kept is taken as it is, unless somebody's right depends on what the hub says today.
+pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
+    let name = format!("{REPOSITORY_NAME}{repository}");
+    let path = repository.api_path();
+    let how = (reach.settings.ref_ttl, reach::demand(ask));
+    let document = described(reach, repository, &name, &path, how, None);
+    let decides = reach.of_client(ask).is_some()
+        || reach.settings.after_withdrawal(repository) == AfterWithdrawal::Deny;
+    match ask.as_of {
+        Some(_) if !decides => past::remembered(reach, document),
+        _ => document,
+    }
+}
+
+/// The document of a branch, tag or commit. `of`: the repository that it must be of.
 pub fn revision_document(
     reach: &Reach,
     repository: &Repository,
     revision: &Revision,
+    of: Option<&Info>,
     ask: &Ask,
 ) -> Document {
     let path = format!("{}/revision/{}", repository.api_path(), revision.encoded());
@@ -108,7 +175,13 @@ pub fn revision_document(
         Revision::Commit(commit) => (format!("commit/{repository}/{commit}"), Duration::MAX),
         Revision::Name(name) => (format!("rev/{repository}/{name}"), reach.settings.ref_ttl),
     };
-    described(reach, repository, &name, &path, fresh_for, reach::demand(ask))
+    let expected = of.and_then(|info| info.identity.as_ref()).map(|identity| identity.id.clone());
+    let how = (fresh_for, reach::demand(ask));
+    let document = described(reach, repository, &name, &path, how, expected);
+    match (revision, ask.as_of) {
+        (Revision::Name(_), Some(_)) => past::remembered(reach, document),
+        _ => document,
+    }
 }
 
 fn described(
@@ -116,11 +189,18 @@ fn described(
     repository: &Repository,
     name: &str,
     path: &str,
-    fresh_for: Duration,
-    demand: Demand,
+    (fresh_for, demand): (Duration, Demand),
+    expected: Option<String>,
 ) -> Document {
+    let Settings { identity, history, .. } = *reach.settings;
+    // What a client's own token opens is confirmed by the hub each time, for that client alone.
+    let identity = match reach.audience {
+        Audience::Credential(_) => IdentityRule::Follow,
+        Audience::Public | Audience::Service => identity,
+    };
+    let rule = Rule { identity, expected, history, tells: name.starts_with(REPOSITORY_NAME) };
     let how = Reading {
-        keep: Arc::new(KeepInfo { reach: reach.clone(), repository: repository.clone() }),
+        keep: Arc::new(KeepInfo { reach: reach.clone(), repository: repository.clone(), rule }),
         admit: Arc::new(AdmitFacts::of(reach, fresh_for)),
         limit_bytes: reach.settings.info_limit_bytes,
         demand,
@@ -185,12 +265,17 @@ impl Admit for AdmitFacts {
 struct KeepInfo {
     reach: Reach,
     repository: Repository,
+    rule: Rule,
 }
 
 /// What Larder itself reads of a description.
 #[derive(Deserialize)]
 struct Said {
     id: Option<String>,
+    #[serde(rename = "_id")]
+    identity: Option<String>,
+    #[serde(rename = "createdAt")]
+    created: Option<String>,
     #[serde(rename = "modelId")]
     model_id: Option<String>,
     sha: Option<String>,
@@ -199,9 +284,17 @@ struct Said {
     disabled: Option<bool>,
 }
 
+impl Info {
+    /// What the hub calls it, which is another name than the one that was asked for where that leads on.
+    pub(super) fn called(&self) -> Option<String> {
+        let said: Said = serde_json::from_str(self.text.as_deref()?).ok()?;
+        said.id.or(said.model_id)
+    }
+}
+
 impl Keep for KeepInfo {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        from_row::<Info>(kept).map(Parsed::new)
+        Info::read(kept).map(Parsed::new)
     }
 
     fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
@@ -210,7 +303,7 @@ impl Keep for KeepInfo {
             StatusCode::OK => described_by(fresh.body)?,
             _ => Info { refusal: Some(Word::of(fresh.head, fresh.body)), ..Info::default() },
         };
-        let info = now.succeed(previous, fresh.now);
+        let info = now.succeed(previous, &self.rule, fresh.now);
         let is_new = info.commit.as_ref() != previous.and_then(|info| info.commit.as_ref());
         let follow = match &info.commit {
             Some(commit) if is_new => {
@@ -221,8 +314,12 @@ impl Keep for KeepInfo {
             _ => Vec::new(),
         };
         // Anybody can ask for names that do not exist, or that are not theirs to see.
-        let bytes = if info.text.is_some() { to_row(&info) } else { Bytes::new() };
-        Ok(Kept { follow, ..Kept::alone(bytes, Parsed::new(info)) })
+        let bytes = if info.text.is_some() { info.to_bytes() } else { Bytes::new() };
+        let told = match self.rule.tells {
+            true => identity::changes(&self.repository, previous, &info),
+            false => Vec::new(),
+        };
+        Ok(Kept { follow, ..Kept::alone(bytes, Parsed::new(info)) }.telling(told))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
@@ -250,6 +347,7 @@ fn described_by(body: &Bytes) -> Result<Info, String> {
         is_private: said.private == Some(true),
         is_gated: said.gated.is_some_and(|gated| !gated.is_null() && gated != false),
         is_disabled: said.disabled == Some(true),
+        identity: Identity::of(said.identity, said.created.as_deref()),
         ..Info::default()
     })
 }
@@ -286,6 +384,64 @@ impl Keep for KeepAnswer {
         None
     }
 }
+
+/// The form of [`Info`] before it knew of identities, which is that of all other rows.
+#[derive(Serialize, Deserialize)]
+struct FormerInfo {
+    text: Option<String>,
+    commit: Option<Commit>,
+    is_private: bool,
+    is_gated: bool,
+    is_disabled: bool,
+    refusal: Option<Word>,
+    closed_since: Option<Timestamp>,
+    history: Vec<Seen>,
+}
+
+/// The form of [`Info`].
+const INFO_VERSION: u8 = 2;
+
+impl Info {
+    pub(super) fn to_bytes(&self) -> Bytes {
+        let written = postcard::to_extend(self, vec![INFO_VERSION]);
+        written.expect("postcard writes any value of these types to memory").into()
+    }
+
+    pub(super) fn read(kept: &Bytes) -> Result<Self, String> {
+        if let Some((&INFO_VERSION, row)) = kept.split_first() {
+            return postcard::from_bytes(row).map_err(|error| error.to_string());
+        }
+        let FormerInfo {
+            text,
+            commit,
+            is_private,
+            is_gated,
+            is_disabled,
+            refusal,
+            closed_since,
+            history,
+        } = from_row(kept)?;
+        // What the hub said names the repository, though nobody looked at that then.
+        let said = text.as_deref().and_then(|text| serde_json::from_str::<Said>(text).ok());
+        let identity = said.and_then(|said| Identity::of(said.identity, said.created.as_deref()));
+        Ok(Self {
+            text,
+            commit,
+            is_private,
+            is_gated,
+            is_disabled,
+            refusal,
+            closed_since,
+            is_cut: history.len() >= FORMER_HISTORY,
+            history,
+            identity,
+            ..Self::default()
+        })
+    }
+}
+
+/// How many commits of a branch the former form remembered.
+const FORMER_HISTORY: usize = 1000;
 
 /// The form of rows; changes with the types that are written in it, so it says which one it is.
 const ROW_VERSION: u8 = 1;

@@ -8,10 +8,11 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::naming::Naming;
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
@@ -20,10 +21,13 @@ mod batch;
 pub mod config;
 mod datasets_server;
 mod explain;
+mod facts;
 pub mod file;
 mod git;
 mod head;
-mod info;
+pub mod identity;
+pub mod info;
+mod judge;
 mod lfs;
 pub(crate) mod links;
 mod listing;
@@ -31,9 +35,11 @@ mod manifest;
 pub mod naming;
 mod ollama;
 mod pass;
+mod past;
 mod query;
 mod raw;
 mod reach;
+pub mod record;
 pub mod repository;
 mod resolve;
 mod reword;
@@ -79,7 +85,11 @@ impl Ecosystem for Hub {
 
     fn plan(&self, ask: &Ask) -> Step {
         let settings = &self.settings;
-        match route::route(&ask.path) {
+        let route = route::route(&ask.path);
+        if ask.as_of.is_some() && !past::has_past(&route) {
+            return Step::Reply(explain::unknown(ask, &ask.path, Unknown::NoHistory));
+        }
+        match route {
             Route::Resolve(file) => resolve::plan(settings, ask, file),
             Route::Raw(file) => resolve::plan_raw(settings, ask, file),
             Route::Info { repository, revision } => {
@@ -114,6 +124,24 @@ impl Ecosystem for Hub {
         }
     }
 
+    fn refuse(&self, ask: &Ask, status: StatusCode, detail: &str) -> Reply {
+        // The message is in a field, since clients ask for the head of a file first, and a head has no body.
+        let reply = explain::error(ask, status, None, detail);
+        match route::route(&ask.path) {
+            Route::LfsBatch { .. } => lfs::worded(reply),
+            Route::Registry(_) => ollama::worded(reply),
+            _ => reply,
+        }
+    }
+
+    fn warning_field(&self) -> Option<HeaderName> {
+        Some(HeaderName::from_static("x-hf-warning"))
+    }
+
+    fn has_past(&self) -> bool {
+        true
+    }
+
     fn naming(&self) -> Option<Arc<dyn Naming>> {
         Some(Arc::new(naming::Words))
     }
@@ -130,6 +158,7 @@ impl Hub {
             OwnRoute::Blob { capability } => xet::plan_blob(self, ask, &capability),
             OwnRoute::XetTelemetry => pass::telemetry(),
             OwnRoute::DatasetsServer { rest } => datasets_server::plan(self, ask, &rest),
+            OwnRoute::Record { repository } => record::plan(&self.settings, ask, repository),
             OwnRoute::Unknown => {
                 let text = "Larder has handed out no such address.";
                 Step::Reply(explain::error(ask, StatusCode::NOT_FOUND, None, text))

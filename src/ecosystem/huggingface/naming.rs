@@ -252,7 +252,7 @@ fn shelved(text: &str) -> Option<(&str, &str)> {
 /// The commits of a repository of which something is kept, each with the branches and tags that lead to it.
 fn commits(shelf: &Shelf<'_>, repository: &Repository) -> Result<Vec<Thing>, Unreadable> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let main = shelf.read(&format!("repo/{repository}"), from_row::<Info>)?;
+    let main = shelf.read(&format!("repo/{repository}"), Info::read)?;
     if let Some(commit) = main.and_then(|info| info.commit) {
         found.entry(commit.to_string()).or_default().insert(MAIN.to_owned());
     }
@@ -267,7 +267,7 @@ fn commits(shelf: &Shelf<'_>, repository: &Repository) -> Result<Vec<Thing>, Unr
         {
             continue;
         }
-        let info = shelf.read(key.name(), from_row::<Info>)?;
+        let info = shelf.read(key.name(), Info::read)?;
         if let Some(commit) = info.and_then(|info| info.commit) {
             found.entry(commit.to_string()).or_default().insert(revision.to_owned());
         }
@@ -418,7 +418,6 @@ fn each_key(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ecosystem::huggingface::info::to_row;
     use crate::ecosystem::huggingface::tree::kept_form;
     use crate::ecosystem::naming::tests::Held;
     use crate::types::{Audience, Timestamp};
@@ -428,11 +427,8 @@ mod tests {
     }
 
     fn info(commit: &str) -> Bytes {
-        to_row(&Info {
-            commit: Commit::parse(commit),
-            text: Some(String::new()),
-            ..Info::default()
-        })
+        let commit = Commit::parse(commit);
+        Info { commit, text: Some(String::new()), ..Info::default() }.to_bytes()
     }
 
     fn tree(large: &str) -> Bytes {

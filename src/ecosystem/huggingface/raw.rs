@@ -17,6 +17,7 @@ use crate::ecosystem::huggingface::resolve::insert;
 use crate::ecosystem::huggingface::settle::{Marks, need};
 use crate::ecosystem::huggingface::word::Word;
 use crate::ecosystem::huggingface::{explain, links};
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Access, Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
 use crate::types::{BlobId, Timestamp};
 use crate::upstream::request::OutgoingBody;
@@ -81,6 +82,9 @@ impl Question {
         fallback: impl FnOnce(&Failure) -> Step + Send + 'static,
     ) -> Step {
         let ask = ask.clone();
+        if ask.as_of.is_some() {
+            return Step::Reply(explain::unknown(&ask, &ask.path, Unknown::NoHistory));
+        }
         let document = self.document();
         need(document.clone(), move |held| {
             let held = match held {
@@ -98,7 +102,7 @@ impl Question {
                         settings: Arc::clone(&self.reach.settings),
                         base: ask.base.clone(),
                         sharing: self.reach.shareability(),
-                        marks: Marks { is_stale, is_withdrawn },
+                        marks: Marks { is_stale, is_withdrawn, ..self.marks },
                     };
                     serve(document, Arc::new(render))
                 }

@@ -74,6 +74,10 @@ pub enum OwnRoute {
     Blob {
         capability: String,
     },
+    /// `record/TYPE/ID`: what is known of a repository.
+    Record {
+        repository: Repository,
+    },
     /// `datasets-server/PATH`: what the host `datasets-server.*` is mapped to.
     DatasetsServer {
         rest: String,
@@ -295,6 +299,10 @@ fn own(rest: &[&str]) -> OwnRoute {
         }
         ["blob", text] => OwnRoute::Blob { capability: owned(text) },
         ["datasets-server", rest @ ..] => OwnRoute::DatasetsServer { rest: rest.join("/") },
+        ["record", rest @ ..] => match decoded(&rest.join("/")).map(|text| text.parse()) {
+            Some(Ok(repository)) => OwnRoute::Record { repository },
+            _ => OwnRoute::Unknown,
+        },
         _ => OwnRoute::Unknown,
     }
 }

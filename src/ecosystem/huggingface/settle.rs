@@ -6,15 +6,17 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, Auth, Settings};
-use crate::ecosystem::huggingface::explain;
 use crate::ecosystem::huggingface::info::{self, Info};
+use crate::ecosystem::huggingface::past;
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, MAIN, Repository, Revision};
 use crate::ecosystem::huggingface::word::Word;
+use crate::ecosystem::huggingface::{explain, judge};
+use crate::ecosystem::past::Past;
 use crate::ecosystem::{Ask, Held, Standing, Step};
 use crate::types::{Audience, Secret, Timestamp};
 
@@ -41,6 +43,8 @@ pub struct Settled {
     /// The repository is closed now: only what was kept before then is served.
     pub before: Option<Timestamp>,
     pub marks: Marks,
+    /// The repository's document, where it was looked at.
+    pub described: Option<Held>,
 }
 
 /// What a person should see of how an answer stands to the hub.
@@ -50,20 +54,42 @@ pub struct Marks {
     pub is_stale: bool,
     /// The hub no longer gives it.
     pub is_withdrawn: bool,
+    /// Another repository has its name.
+    pub is_taken: bool,
+    /// What it rests on, where it is told as of an instant of the past.
+    pub past: Option<Past>,
 }
 
+/// What the hub's own library shows to its user: a topic, and a text.
+const SHOWN_WARNING: HeaderName = HeaderName::from_static("x-hf-warning");
+
 impl Marks {
+    /// An answer that the hub could not be asked for.
+    pub fn stale() -> Self {
+        Self { is_stale: true, ..Self::default() }
+    }
+
     /// Both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self {
             is_stale: self.is_stale || other.is_stale,
             is_withdrawn: self.is_withdrawn || other.is_withdrawn,
+            is_taken: self.is_taken || other.is_taken,
+            past: if self.past.is_some() { self.past } else { other.past },
         }
     }
 
     /// Tells them in a head.
     pub fn write(self, headers: &mut HeaderMap) {
+        if let Some(past) = self.past {
+            past.write(headers);
+        }
+        if self.is_taken {
+            let text =
+                "identity; another repository has this name upstream now, what was kept is served";
+            headers.insert(SHOWN_WARNING, HeaderValue::from_static(text));
+        }
         let warning = match (self.is_withdrawn, self.is_stale) {
             (true, _) => r#"199 larder "withdrawn upstream, served from what was kept""#,
             (false, true) => r#"110 larder "the hub could not be asked, served as it was known""#,
@@ -136,6 +162,7 @@ impl Settled {
             is_pinned: true,
             before: None,
             marks: Marks::default(),
+            described: None,
         }
     }
 
@@ -160,6 +187,8 @@ enum Ruling {
     AskForFiles,
     /// What it refuses with, where nothing else speaks for the client.
     Refuse(Word),
+    /// Another repository has the name, and nobody has accepted it.
+    Taken(Word),
 }
 
 impl Case {
@@ -185,6 +214,7 @@ impl Case {
                 self.go(reach, files, held, None)
             }
             Ruling::AskForFiles => self.ask_for_files(reach, held),
+            Ruling::Taken(word) => self.close(reach, held, &word),
             Ruling::Refuse(word) => match info.refusal {
                 Some(_) => self.ask_as_client(reach, held, word),
                 None => self.close(reach, held, &word),
@@ -199,6 +229,9 @@ impl Case {
             Audience::Service => settings.grants(self.ask.client.as_deref()),
             Audience::Credential(_) => true,
         };
+        if let Some(stranger) = &info.stranger {
+            return Ruling::Taken(Word::taken(&stranger.identity.id));
+        }
         if let Some(word) = &info.refusal {
             let strangers_word = reach.audience == Audience::Service && !is_trusted;
             let word = if strangers_word { Word::not_found() } else { word.clone() };
@@ -243,6 +276,7 @@ impl Case {
                         self.go(client, files, own, None)
                     }
                     Ruling::AskForFiles => self.ask_for_files(client, own),
+                    Ruling::Taken(word) => self.close(client, own, &word),
                     Ruling::Refuse(word) => self.close(public, held, &word),
                 }
             }
@@ -287,7 +321,7 @@ impl Case {
                     self.go(client, files, own, None)
                 }
                 Some(Ruling::AskForFiles) => self.ask_for_files(client, own),
-                Some(Ruling::Refuse(_)) | None => {
+                Some(Ruling::Refuse(_) | Ruling::Taken(_)) | None => {
                     Step::Reply(explain::failure(&self.ask, &failure))
                 }
             }
@@ -332,9 +366,18 @@ impl Case {
     }
 
     fn go(self, reach: Reach, files: Reach, document: Held, before: Option<Timestamp>) -> Step {
-        let marks = Marks { is_stale: document.standing.offline, is_withdrawn: before.is_some() };
-        let repository = self.repository;
-        (self.then)(Admitted { reach, files, repository, before, marks, document })
+        let is_taken = document.parsed.get::<Info>().is_some_and(|info| info.stranger.is_some());
+        let (is_stale, is_withdrawn) = (document.standing.offline, before.is_some());
+        let marks = Marks { is_stale, is_withdrawn, is_taken, past: None };
+        let Self { ask, repository, purpose, then } = self;
+        let admitted = Admitted { reach, files, repository, before, marks, document };
+        match purpose {
+            Purpose::Files => match judge::refusal(&ask, &admitted) {
+                Some(refused) => refused,
+                None => then(admitted),
+            },
+            Purpose::Listing => then(admitted),
+        }
     }
 }
 
@@ -345,6 +388,9 @@ fn at_revision(
     revision: Revision,
     then: impl FnOnce(Settled) -> Step + Send + 'static,
 ) -> Step {
+    if let Some(at) = ask.as_of {
+        return past::at_revision(admitted, ask, revision, at, then);
+    }
     let known = match (&revision, admitted.document.parsed.get::<Info>()) {
         (Revision::Commit(commit), _) => Some((commit.clone(), true)),
         (Revision::Name(name), Some(info)) if **name == *MAIN => {
@@ -355,7 +401,9 @@ fn at_revision(
     if let Some((commit, is_pinned)) = known {
         return then(admitted.at(commit, is_pinned));
     }
-    let document = info::revision_document(&admitted.reach, &admitted.repository, &revision, ask);
+    let Admitted { reach, repository, document, .. } = &admitted;
+    let info = document.parsed.get::<Info>();
+    let document = info::revision_document(reach, repository, &revision, info, ask);
     let ask = ask.clone();
     need(document, move |held| {
         let held = match held {
@@ -377,9 +425,10 @@ fn at_revision(
 }
 
 impl Admitted {
-    fn at(self, commit: Commit, is_pinned: bool) -> Settled {
-        let Self { reach, files, repository, before, marks, document: _ } = self;
-        Settled { reach, files, repository, commit, is_pinned, before, marks }
+    pub(super) fn at(self, commit: Commit, is_pinned: bool) -> Settled {
+        let Self { reach, files, repository, before, marks, document } = self;
+        let described = Some(document);
+        Settled { reach, files, repository, commit, is_pinned, before, marks, described }
     }
 }
 

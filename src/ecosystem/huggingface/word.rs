@@ -64,6 +64,15 @@ impl Word {
         Self { status: 403, code: None, message }
     }
 
+    /// A name that another repository has taken, while nobody has accepted that one.
+    pub fn taken(id: &str) -> Self {
+        let message = format!(
+            "Another repository ({id}) has this name on the hub than the one that Larder knows by it. What was kept of that one is served; the other \
+             is not, until an administrator accepts it: larder identity accept."
+        );
+        Self { status: 403, code: None, message: Some(message) }
+    }
+
     /// A repository whose document names no such revision.
     pub fn no_revision(revision: &Revision) -> Self {
         Self::known(

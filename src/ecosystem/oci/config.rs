@@ -12,7 +12,6 @@ use crate::ecosystem::oci::pattern;
 use crate::ecosystem::oci::registry::Registry;
 pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
-use crate::policy;
 use crate::types::Secret;
 use crate::upstream::request::{HostRule, Origin};
 
@@ -43,6 +42,8 @@ pub struct RegistryConfig {
     /// How long a tag is trusted. Default 60 seconds.
     #[serde(with = "humantime_serde")]
     pub tag_ttl: Duration,
+    /// How many moves of a tag are remembered, for answers as of an instant of the past. Default 1000.
+    pub history: usize,
     /// Patterns of tags that never move: `v*`, or `library/*:3.*` for some repositories only.
     pub immutable_tags: Vec<String>,
     /// What is fetched beside what was asked for: for all repositories, or by patterns, of which the longest that fits counts.
@@ -70,6 +71,7 @@ impl Default for RegistryConfig {
             token_hosts: Vec::new(),
             blob_hosts: Vec::new(),
             tag_ttl: Duration::from_secs(60),
+            history: 1000,
             immutable_tags: Vec::new(),
             keep: KeepConfig::default(),
             credentials: None,
@@ -148,14 +150,12 @@ pub struct Settings {
     pub default: Arc<Registry>,
     /// In the order of their names.
     pub registries: Vec<Arc<Registry>>,
-    pub policy: policy::Config,
 }
 
 impl Config {
     /// Checks the settings and reads the secrets; all faults at once. `Ok(None)`: there are no registries.
     pub fn resolve(
         &self,
-        policy: &policy::Config,
         read: impl Fn(&SecretSource) -> Result<Secret, String>,
     ) -> Result<Option<Settings>, Vec<ConfigError>> {
         let mut faults = Vec::new();
@@ -184,9 +184,7 @@ impl Config {
             faults.push(ConfigError { path: vec!["oci".to_owned(), "default".to_owned()], detail });
         }
         match default {
-            Some(default) if faults.is_empty() => {
-                Ok(Some(Settings { default, registries, policy: policy.clone() }))
-            }
+            Some(default) if faults.is_empty() => Ok(Some(Settings { default, registries })),
             _ => Err(faults),
         }
     }
@@ -226,6 +224,7 @@ impl RegistryConfig {
             namespace: self.namespace.clone(),
             token_hosts,
             tag_ttl: self.tag_ttl,
+            history: self.history,
             immutable_tags: self.immutable_tags.clone(),
             keep: self.keep.patterns(),
             credentials,
@@ -296,7 +295,7 @@ mod tests {
             SecretSource::File(path) => Err(format!("{} cannot be read", path.display())),
         };
         config
-            .resolve(&policy::Config::default(), read)
+            .resolve(read)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }
 

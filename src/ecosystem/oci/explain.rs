@@ -11,6 +11,7 @@ use crate::cache::failure::Failure;
 use crate::ecosystem::oci::name::NoDigest;
 use crate::ecosystem::oci::place::{Misplaced, Place};
 use crate::ecosystem::oci::route::{self, Route, What};
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Reply};
 
 /// The longest that a client is told to wait.
@@ -51,6 +52,12 @@ pub fn no_manifest(reference: &str) -> Reply {
 pub fn unknown() -> Reply {
     let message = "This is no address of a registry: the distribution specification knows /v2/NAME/manifests, blobs, tags and referrers.";
     error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message)
+}
+
+/// What is not known of the instant that a request is about.
+pub fn unknown_then(ask: &Ask, what: &str, unknown: Unknown) -> Reply {
+    let message = unknown.detail(what, ask.as_of.unwrap_or(ask.now));
+    error(unknown.status(), "MANIFEST_UNKNOWN", &message)
 }
 
 /// Words a failure of the cache. `identity`: the client has shown a capability.

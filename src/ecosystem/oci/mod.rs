@@ -9,10 +9,11 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::naming::Naming;
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
@@ -23,10 +24,13 @@ mod catalog;
 mod complete;
 pub mod config;
 mod explain;
+mod facts;
+mod image;
 pub mod limits;
 pub(crate) mod manifest;
 pub(crate) mod name;
 pub mod naming;
+mod past;
 mod pattern;
 mod ping;
 mod place;
@@ -116,12 +120,14 @@ impl Ecosystem for Registries {
             Route::Of { what, .. } => match self.place(ask) {
                 Some(Ok(place)) => {
                     let identity = token::identity(&self.signer, ask, &place);
-                    let settings = Arc::clone(&self.settings);
-                    Pull { settings, place, ask: ask.clone(), identity }.plan(what)
+                    Pull { place, ask: ask.clone(), identity }.plan(what)
                 }
                 Some(Err(fault)) => Step::Reply(explain::misplaced(&fault)),
                 None => Step::Reply(explain::unknown()),
             },
+            Route::Catalog | Route::Show(_) if ask.as_of.is_some() => Step::Reply(
+                explain::unknown_then(ask, "the list of what is kept", Unknown::NoHistory),
+            ),
             Route::Catalog => catalog::plan(&self.settings, ask, registry),
             Route::Show(image) => show::plan(&self.settings, &image),
             Route::Unknown => Step::Reply(explain::unknown()),
@@ -132,6 +138,24 @@ impl Ecosystem for Registries {
         let place = self.place(ask).and_then(Result::ok);
         let identity = place.as_ref().and_then(|place| token::identity(&self.signer, ask, place));
         explain::failure(ask, place.as_ref(), identity, failure)
+    }
+
+    fn refuse(&self, _: &Ask, status: StatusCode, detail: &str) -> Reply {
+        let code = match status {
+            StatusCode::NOT_FOUND => "NAME_UNKNOWN",
+            StatusCode::FORBIDDEN => "DENIED",
+            _ => "UNSUPPORTED",
+        };
+        explain::error(status, code, detail)
+    }
+
+    fn has_past(&self) -> bool {
+        true
+    }
+
+    fn instant_in<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let at = path.find("v2/")?;
+        place::instant_in(&self.settings, &path[at + "v2/".len()..]).map(|(instant, _)| instant)
     }
 
     fn naming(&self) -> Option<Arc<dyn Naming>> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::ecosystem::oci::config::Settings;
 use crate::ecosystem::oci::name::Repository;
 use crate::ecosystem::oci::registry::Registry;
+use crate::ecosystem::past::AT;
 
 /// A repository, found.
 #[derive(Debug, Clone)]
@@ -44,8 +45,23 @@ pub struct Hints<'a> {
     pub namespace: Option<&'a str>,
 }
 
+/// The instant of the past that a name begins with, as it is written, and what follows: `at-2026-03-01/library/alpine`, `at-prod/hub.example/library/alpine`. The grammar
+/// of names has no better sign for it. A date is told by its looks; before any other name, a declared registry must follow, since there may be
+/// repositories of such names.
+pub fn instant_in<'a>(settings: &Settings, written: &'a str) -> Option<(&'a str, &'a str)> {
+    let (instant, rest) = written.strip_prefix(AT)?.split_once('/')?;
+    let first = rest.split_once('/').map_or(rest, |(first, _)| first);
+    let is_date = instant.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    (is_date || settings.registry(first).is_some()).then_some((instant, rest))
+}
+
 /// Finds what `written` means.
 pub fn find(settings: &Settings, written: &str, hints: Hints<'_>) -> Result<Place, Misplaced> {
+    let named = instant_in(settings, written).map_or(written, |(_, rest)| rest);
+    Ok(Place { written: written.to_owned(), ..of_today(settings, named, hints)? })
+}
+
+fn of_today(settings: &Settings, written: &str, hints: Hints<'_>) -> Result<Place, Misplaced> {
     let (first, rest) = written.split_once('/').unwrap_or((written, ""));
     let by_namespace = hints.namespace.and_then(|name| settings.registry(name));
     let by_entrance = hints.entrance.and_then(|name| settings.registry(name));
@@ -91,14 +107,13 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::ecosystem::oci::config::Config;
-    use crate::policy;
     use crate::types::Secret;
 
     fn settings() -> Settings {
         let text = "default = \"hub.example\"\n[registries.\"hub.example\"]\nupstream = \"https://registry.hub.example\"\n\
              namespace = \"library\"\naliases = [\"index.hub.example\"]\n[registries.\"other.example\"]\nupstream = \"https://other.example\"\n";
         let config: Config = toml::from_str(text).expect("settings");
-        let resolved = config.resolve(&policy::Config::default(), |_| Ok(Secret::new("s")));
+        let resolved = config.resolve(|_| Ok(Secret::new("s")));
         resolved.expect("good settings").expect("registries")
     }
 
@@ -132,6 +147,14 @@ mod tests {
         check("tool", ns("evil.example"), Err("not declared"));
         check("evil.example/tool", none, Err("not declared"));
         check("localhost/tool", none, Err("not declared"));
+        check("at-2026-03-01/alpine", none, Ok("hub.example library/alpine"));
+        check("at-2026-03-01/other.example/a/b", none, Ok("other.example a/b"));
+        check("at-20260301t120000z/org/tool", none, Ok("hub.example org/tool"));
+        check("at-prod/other.example/alpine", none, Ok("other.example alpine"));
+        check("at-prod/org/tool", none, Ok("hub.example at-prod/org/tool"));
+        check("at-2026-03-01/library/alpine", ns("hub.example"), Ok("hub.example library/alpine"));
+        check("at-2026-03-01", none, Ok("hub.example library/at-2026-03-01"));
+        check("at-2026-03-01/evil.example/tool", none, Err("not declared"));
         check("Alpine", none, Err("no name of a repository"));
         check("other.example/Org/x", none, Err("no name of a repository"));
         check("a//b", none, Err("no name of a repository"));

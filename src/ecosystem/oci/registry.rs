@@ -36,6 +36,8 @@ pub struct Registry {
     pub namespace: Option<String>,
     pub token_hosts: Vec<HostRule>,
     pub tag_ttl: Duration,
+    /// Moves of a tag that are remembered.
+    pub history: usize,
     pub immutable_tags: Vec<String>,
     /// Longest pattern first.
     pub keep: Vec<(String, Completeness)>,

@@ -17,13 +17,11 @@ use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::manifest::{self, digest_of, media_type};
 use crate::ecosystem::oci::name::{self, Repository, Tag};
 use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::past::{Dated, Unknown, last_up_to};
 use crate::types::{BlobId, Digest, Head, Timestamp};
 
 /// Which manifest an answer is about.
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-
-/// Moves of a tag that are remembered.
-const MOST_MOVES: usize = 100;
 
 /// What a tag stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +32,8 @@ pub struct Pointer {
     pub size: Option<u64>,
     /// What it stood for before, latest last, and since when.
     pub history: Vec<Move>,
+    /// There were earlier moves, which were dropped.
+    pub is_cut: bool,
 }
 
 /// Since when a tag stood for a digest.
@@ -43,10 +43,32 @@ pub struct Move {
     pub seen: Timestamp,
 }
 
+impl Dated for Move {
+    fn from(&self) -> Timestamp {
+        self.seen
+    }
+}
+
 impl Pointer {
+    /// What it stood for at an instant.
+    pub fn as_of(&self, at: Timestamp) -> Result<Move, Unknown> {
+        last_up_to(&self.history, self.is_cut, at).copied()
+    }
+
+    fn to_bytes(&self) -> Result<Bytes, String> {
+        let row = Row {
+            digest: self.digest.to_string(),
+            media_type: self.media_type.clone(),
+            size: self.size,
+            history: self.history.iter().map(|one| (one.digest.to_string(), one.seen)).collect(),
+            is_cut: self.is_cut,
+        };
+        postcard::to_stdvec(&row).map(Bytes::from).map_err(|error| error.to_string())
+    }
+
     /// Reads the kept form.
     pub fn read(kept: &Bytes) -> Result<Self, String> {
-        let row: Row = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
+        let row = Row::read(kept).map_err(|error| error.to_string())?;
         let digest = |text: &str| name::digest(text).map_err(|error| error.to_string());
         let moves =
             row.history.iter().map(|(text, seen)| Ok(Move { digest: digest(text)?, seen: *seen }));
@@ -55,6 +77,7 @@ impl Pointer {
             media_type: row.media_type,
             size: row.size,
             history: moves.collect::<Result<_, String>>()?,
+            is_cut: row.is_cut,
         })
     }
 }
@@ -66,6 +89,29 @@ struct Row {
     media_type: Option<String>,
     size: Option<u64>,
     history: Vec<(String, Timestamp)>,
+    is_cut: bool,
+}
+
+/// The form before it told whether moves were dropped: it ends where that begins.
+#[derive(Serialize, Deserialize)]
+struct FormerRow {
+    digest: String,
+    media_type: Option<String>,
+    size: Option<u64>,
+    history: Vec<(String, Timestamp)>,
+}
+
+/// How many moves the former form kept.
+const FORMER_MOVES: usize = 100;
+
+impl Row {
+    fn read(kept: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(kept).or_else(|_| {
+            let FormerRow { digest, media_type, size, history } = postcard::from_bytes(kept)?;
+            let is_cut = history.len() >= FORMER_MOVES;
+            Ok(Self { digest, media_type, size, history, is_cut })
+        })
+    }
 }
 
 /// Keeps one tag.
@@ -203,21 +249,17 @@ impl Keep for KeepTag {
         if history.last().map(|last| last.digest) != Some(digest) {
             history.push(Move { digest, seen: fresh.now });
         }
-        history.drain(..history.len().saturating_sub(MOST_MOVES));
+        let excess = history.len().saturating_sub(self.registry.history.max(1));
+        history.drain(..excess);
+        let was_cut = previous.is_some_and(|pointer| pointer.is_cut);
         let pointer = Pointer {
             digest,
             media_type: media_type(fresh.head),
             size: size(fresh, by_head),
             history,
+            is_cut: was_cut || excess > 0,
         };
-        let row = Row {
-            digest: digest.to_string(),
-            media_type: pointer.media_type.clone(),
-            size: pointer.size,
-            history: pointer.history.iter().map(|one| (one.digest.to_string(), one.seen)).collect(),
-        };
-        let bytes = postcard::to_stdvec(&row).map_err(|error| error.to_string())?;
-        Ok(Kept::alone(bytes.into(), Parsed::new(pointer)))
+        Ok(Kept::alone(pointer.to_bytes()?, Parsed::new(pointer)))
     }
 
     fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
@@ -264,13 +306,12 @@ fn content_digest(head: &Head) -> Option<Digest> {
 mod tests {
     use super::*;
     use crate::ecosystem::oci::config::Config;
-    use crate::policy;
     use crate::types::Secret;
 
     fn registry() -> Arc<Registry> {
         let text = "default = \"hub.example\"\n[registries.\"hub.example\"]\nupstream = \"https://r.hub.example\"";
         let config: Config = toml::from_str(text).expect("settings");
-        let resolved = config.resolve(&policy::Config::default(), |_| Ok(Secret::new("s")));
+        let resolved = config.resolve(|_| Ok(Secret::new("s")));
         resolved.expect("good settings").expect("a registry").default
     }
 
@@ -337,5 +378,30 @@ mod tests {
         assert_eq!(lied.digest, BlobId::of(BODY.as_bytes()).digest());
         assert_eq!(lied.history.iter().map(|one| one.seen.0).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(lied.size, Some(BODY.len() as u64));
+        let then = |at| lied.as_of(Timestamp(at)).map(|one| one.digest.to_string());
+        assert_eq!((then(2), then(0)), (Ok(first), Err(Unknown::SeenSince(Timestamp(1)))));
+        assert_eq!(then(3), Ok(lied.digest.to_string()));
+    }
+
+    #[test]
+    fn tags_that_were_kept_in_the_former_form_are_read() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let former = |moves: usize| FormerRow {
+            digest: digest.clone(),
+            media_type: None,
+            size: Some(7),
+            history: vec![(digest.clone(), Timestamp(5)); moves],
+        };
+        let read = |moves| {
+            let kept = postcard::to_stdvec(&former(moves)).expect("a row");
+            Pointer::read(&kept.into()).expect("it reads")
+        };
+        let pointer = read(1);
+        assert_eq!((pointer.size, pointer.history.len(), pointer.is_cut), (Some(7), 1, false));
+        assert!(read(FORMER_MOVES).is_cut);
+        let cut = Pointer { is_cut: true, ..pointer };
+        let again = Pointer::read(&cut.to_bytes().expect("a row")).expect("it reads");
+        assert_eq!(again, cut);
+        assert_eq!(again.as_of(Timestamp(4)), Err(Unknown::CutBefore(Timestamp(5))));
     }
 }

@@ -7,7 +7,9 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::Reply;
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::pypi::config::{Auth, Settings};
+use crate::types::Timestamp;
 
 /// The longest that a client is told to wait: pip would sleep for hours if upstream said so.
 const LONGEST_WAIT_SECS: u64 = 120;
@@ -56,6 +58,15 @@ pub fn failure(settings: &Settings, failure: &Failure) -> Reply {
 pub fn problem(status: StatusCode, title: &str, detail: &str) -> Reply {
     Reply::problem(status, title, detail)
         .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+/// What is not known of an instant of the past.
+pub fn unknown(what: &str, unknown: Unknown, at: Timestamp) -> Reply {
+    let title = match unknown {
+        Unknown::Unborn(_) => "Did not exist then",
+        _ => "Not known for that date",
+    };
+    problem(unknown.status(), title, &unknown.detail(what, at))
 }
 
 /// Upstream's 401 or 403, by whose credential it was about.

@@ -10,19 +10,22 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::cache::lookup::{Artifact, Demand, Document, Parsed};
+use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::pypi::admit::AdmitFile;
 use crate::ecosystem::pypi::config::{Settings, Upstream};
-use crate::ecosystem::pypi::explain;
+use crate::ecosystem::pypi::facts::{self, OfPage};
 use crate::ecosystem::pypi::links::Address;
-use crate::ecosystem::pypi::listing::{self, Place};
+use crate::ecosystem::pypi::listing::Place;
 use crate::ecosystem::pypi::name;
 use crate::ecosystem::pypi::page::{File, Page, Sidecar};
+use crate::ecosystem::pypi::past;
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
+use crate::ecosystem::pypi::{explain, legacy};
 use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
-use crate::policy::Verdict;
-use crate::types::Digest;
+use crate::policy::{Judged, Point, Verdict};
+use crate::types::{Digest, Timestamp};
 
 /// Suffix of the metadata beside a file.
 const METADATA: &str = ".metadata";
@@ -41,8 +44,14 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, rest: &str) -> Step {
     };
     let projects = candidates(&address);
     let pages = projects.into_iter().map(|project| (project, Demand::AnyAge)).collect();
-    let search =
-        Search { settings: Arc::clone(settings), ask: ask.clone(), address, pages, failure: None };
+    let search = Search {
+        settings: Arc::clone(settings),
+        ask: ask.clone(),
+        address,
+        pages,
+        failure: None,
+        unknown: None,
+    };
     search.next()
 }
 
@@ -65,6 +74,8 @@ struct Search {
     pages: VecDeque<(String, Demand)>,
     /// Why a page could not be had.
     failure: Option<Failure>,
+    /// Why a page is not known as of the instant that is asked for.
+    unknown: Option<(String, Unknown)>,
 }
 
 /// What an address stands for on a page.
@@ -109,14 +120,31 @@ impl Search {
             }
             None => return self.next(),
         };
-        let Some(page) = held.parsed.get::<Page>() else { return self.next() };
+        let Some(today) = held.parsed.get::<Page>() else { return self.next() };
+        let then = match self.ask.as_of.map(|at| today.as_of(at)).transpose() {
+            Ok(then) => then,
+            Err(unknown) => {
+                self.unknown.get_or_insert((project, unknown));
+                return self.next();
+            }
+        };
+        let page = then.as_ref().map_or(today, |then| &then.page);
         match self.listed(page) {
             Some(_) if reach.is_withdrawn(&held.standing) => {
                 Step::Reply(explain::refused(&self.settings, StatusCode::FORBIDDEN.as_u16()))
             }
-            Some(listed) => self.serve(&reach, page, &listed),
+            Some(_) => match self.release_document(&reach, page) {
+                Some(document) => Step::Need {
+                    documents: vec![document],
+                    then: Box::new(move |release| {
+                        let release = release.into_iter().next().and_then(Result::ok);
+                        self.serve_from(&reach, &held.parsed, release.as_ref())
+                    }),
+                },
+                None => self.serve_from(&reach, &held.parsed, None),
+            },
             None => {
-                if demand == Demand::AnyAge {
+                if demand == Demand::AnyAge && self.ask.as_of.is_none() {
                     self.pages.push_back((project, Demand::Revalidated));
                 }
                 self.next()
@@ -137,9 +165,37 @@ impl Search {
         page.file_at(beside.as_str()).map(Listed::Sidecar)
     }
 
-    fn serve(&self, reach: &Reach, page: &Page, listed: &Listed<'_>) -> Step {
+    /// What says more of the release, where rules look at it.
+    fn release_document(&self, reach: &Reach, page: &Page) -> Option<Document> {
+        if !facts::needs_release(&self.ask.rules) {
+            return None;
+        }
+        let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) =
+            self.listed(page)?;
+        let version = name::version_of(&page.name, &file.filename)?;
+        legacy::document(reach, page, Some(version), Demand::AnyAge)
+    }
+
+    fn serve_from(&self, reach: &Reach, kept: &Parsed, release: Option<&Held>) -> Step {
+        let Some(today) = kept.get::<Page>() else { return Step::Reply(self.not_listed()) };
+        let then = self.ask.as_of.and_then(|at| today.as_of(at).ok());
+        let page = then.as_ref().map_or(today, |then| &then.page);
+        match self.listed(page) {
+            Some(listed) => self.serve(reach, (today, page), &listed, release),
+            None => Step::Reply(self.not_listed()),
+        }
+    }
+
+    fn serve(
+        &self,
+        reach: &Reach,
+        (today, page): (&Page, &Page),
+        listed: &Listed<'_>,
+        release: Option<&Held>,
+    ) -> Step {
         let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) = *listed;
-        let asked = Asked { reach, place: reach.place(&self.ask), page, file };
+        let as_of = self.ask.as_of;
+        let asked = Asked { reach, place: reach.place(&self.ask), today, page, file, as_of };
         let serve = match listed {
             Listed::File(_) => asked.artifact(Beside::Itself),
             Listed::Sidecar(_) => asked.artifact(Beside::Metadata),
@@ -147,7 +203,11 @@ impl Search {
         };
         match serve {
             Ok(serve) => {
-                let subject = asked.subject();
+                let point = match listed {
+                    Listed::File(_) => Point::Content,
+                    Listed::Sidecar(_) | Listed::Provenance(_) => Point::Metadata,
+                };
+                let subject = asked.subject(&self.ask, point, release);
                 Step::Serve(Box::new(Plan { access: reach.access.clone(), subject, serve }))
             }
             Err(reply) => Step::Reply(reply),
@@ -159,10 +219,18 @@ impl Search {
             return explain::failure(&self.settings, failure);
         }
         let filename = self.address.filename();
-        let detail = format!(
-            "No page of index {} lists {filename} at this address, now or ever.",
-            self.settings.name
-        );
+        let index = &self.settings.name;
+        let detail = match (self.ask.as_of, &self.unknown) {
+            (Some(at), Some((project, unknown))) => {
+                return explain::unknown(project, *unknown, at);
+            }
+            (Some(at), None) => {
+                format!("No page of index {index} listed {filename} at {}.", at.to_rfc3339())
+            }
+            (None, _) => {
+                format!("No page of index {index} lists {filename} at this address, now or ever.")
+            }
+        };
         explain::problem(StatusCode::NOT_FOUND, "No such file", &detail)
     }
 }
@@ -178,23 +246,31 @@ enum Beside {
 struct Asked<'a> {
     reach: &'a Reach,
     place: Place,
+    /// The page that the policy judges by, beside the one that lists the file: another one where the past is asked for.
+    today: &'a Page,
     page: &'a Page,
     file: &'a File,
+    as_of: Option<Timestamp>,
 }
 
 impl Asked<'_> {
-    /// What is judged, with the verdict that the file's state leads to.
-    fn subject(&self) -> Subject {
-        let judgement = listing::judge(&self.reach.settings.policy, self.page, self.file);
-        let refused = judgement.verdict != Verdict::Allow;
-        let filename = &self.file.filename;
-        Subject {
-            package: Some(self.page.name.to_string()),
-            version: name::version_of(&self.page.name, filename).map(str::to_owned),
-            file: Some(filename.to_string()),
-            verdict: judgement.verdict,
-            reason: refused.then(|| format!("{filename}: {}", judgement.rule.reason())),
-        }
+    /// What is judged, with what came of it: of the past, what is said of its state then, unless more is held against it today.
+    fn subject(&self, ask: &Ask, point: Point, release: Option<&Held>) -> Subject {
+        let judged = |page: &Page, file: &File| -> Judged {
+            let mut facts = OfPage::new(page, &ask.rules).of(file);
+            if let Some(release) = release {
+                facts::add_release(&mut facts, &release.parsed);
+            }
+            ask.rules.judged(facts, point, ask.now)
+        };
+        let then = judged(self.page, self.file);
+        let today = self.as_of.and_then(|_| past::known_today(self.today, self.file));
+        let today = today.map(|known| judged(self.today, known));
+        let stricter = today.filter(|today| {
+            let (today, then) = (today.decision.verdict, then.decision.verdict);
+            today >= Verdict::Hide && today > then
+        });
+        Subject::of(stricter.unwrap_or(then), &ask.base)
     }
 
     fn artifact(&self, which: Beside) -> Result<Serve, Reply> {
@@ -225,7 +301,10 @@ impl Asked<'_> {
         }
         let forbidden = upstream
             .map_or_else(Vec::new, |upstream| vec![reach::forbidden(&upstream); origins.len()]);
-        let headers = self.headers(&digests);
+        let mut headers = self.headers(&digests);
+        if let Some(at) = self.as_of {
+            Past::immutable(at).write(&mut headers);
+        }
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
         let artifact = Artifact { lookup, digests, size };
@@ -307,7 +386,8 @@ impl Asked<'_> {
         let origins = vec![self.reach.request(&upstream, url.clone(), Some(accept))];
         let keep = Arc::new(VerbatimJson { required: "attestation_bundles" });
         let name = format!("provenance/{}", crate::ecosystem::pypi::links::key_of(url.as_str()));
-        let document = self.reach.document(&name, origins, keep, Demand::Fresh);
+        let demand = if self.as_of.is_some() { Demand::AnyAge } else { Demand::Fresh };
+        let document = self.reach.document(&name, origins, keep, demand);
         let document = Document { limit_bytes: PROVENANCE_LIMIT_BYTES, ..document };
         let render = Arc::new(ProvenanceRender { shareability: self.reach.shareability() });
         Ok(Serve::Document { document, render })

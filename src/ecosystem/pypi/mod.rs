@@ -12,12 +12,14 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::naming::Naming;
+use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 
 pub mod accept;
 mod admit;
 pub mod config;
 mod explain;
+mod facts;
 mod file;
 mod legacy;
 pub mod links;
@@ -29,6 +31,7 @@ mod offer;
 pub mod page;
 pub(crate) mod parse_html;
 pub(crate) mod parse_json;
+mod past;
 mod project;
 mod reach;
 mod render_html;
@@ -76,7 +79,14 @@ impl Ecosystem for Index {
         }
         let settings = &self.settings;
         match routes::route(&ask.path) {
-            Route::Root => root::plan(settings, ask),
+            Route::Root => match ask.as_of {
+                None => root::plan(settings, ask),
+                Some(at) => Step::Reply(explain::unknown(
+                    "the list of all projects",
+                    Unknown::NoHistory,
+                    at,
+                )),
+            },
             Route::Project { name, slash } => project::plan(settings, ask, &name, slash),
             Route::File { rest } => file::plan(settings, ask, rest),
             Route::Legacy { name, version, slash } => {
@@ -93,6 +103,14 @@ impl Ecosystem for Index {
 
     fn explain(&self, _: &Ask, failure: &Failure) -> Reply {
         explain::failure(&self.settings, failure)
+    }
+
+    fn refuse(&self, _: &Ask, status: StatusCode, detail: &str) -> Reply {
+        explain::problem(status, status.canonical_reason().unwrap_or("Refused"), detail)
+    }
+
+    fn has_past(&self) -> bool {
+        true
     }
 
     fn naming(&self) -> Option<Arc<dyn Naming>> {

@@ -240,10 +240,13 @@ impl File {
 
     /// When it was published, or first seen here when upstream does not say.
     pub fn published(&self) -> Timestamp {
-        let told =
-            self.upload_time.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        let millis = told.and_then(|time| u64::try_from(time.as_millisecond()).ok());
-        millis.map_or(self.first_seen, Timestamp)
+        self.uploaded().unwrap_or(self.first_seen)
+    }
+
+    /// When it was uploaded, by upstream's word.
+    pub fn uploaded(&self) -> Option<Timestamp> {
+        let time = self.upload_time.as_deref()?.parse::<jiff::Timestamp>().ok()?;
+        u64::try_from(time.as_millisecond()).ok().map(Timestamp)
     }
 
     /// Every address it has or had.
@@ -275,6 +278,11 @@ impl Hashes {
         let sha256 = self.sha256.map(|bytes| ("sha256", hex::encode(bytes)));
         let others = self.others.iter().map(|(name, value)| (&**name, value.to_string()));
         sha256.into_iter().chain(others)
+    }
+
+    /// In hexadecimal digits.
+    pub fn sha256(&self) -> Option<String> {
+        self.sha256.map(hex::encode)
     }
 
     pub fn is_empty(&self) -> bool {

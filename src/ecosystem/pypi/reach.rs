@@ -154,6 +154,7 @@ impl Reach {
             absolute_root: format!("{}{root}", ask.base),
             space: self.settings.id.clone(),
             audience: self.audience.clone(),
+            base: ask.base.clone(),
         }
     }
 
@@ -190,6 +191,14 @@ fn granted(settings: &Settings, ask: &Ask) -> Result<Access, Reply> {
              setting is pypi.indexes.{name}.grant: a list of access token names, or [\"*\"] for every client."
         ),
     ))
+}
+
+/// How current a page must be for a request: for the past, whatever is kept will do, and only what was never seen is asked for.
+pub fn demand_of(ask: &Ask) -> Demand {
+    match ask.as_of {
+        Some(_) => Demand::AnyAge,
+        None => demand(&ask.headers),
+    }
 }
 
 /// How current a client wants a page.

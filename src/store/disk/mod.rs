@@ -3,7 +3,7 @@
 //! - `record`: the disk format, described before it is written; `head` is a part of it
 //! - `index`: changes to the tables; `view`: looking things up; `writer`: the one thread that commits; `standby`: reading while the disk takes no writes
 //! - `partials`: bodies in the making; `blobs`: sealed bodies; `read`: reading both
-//! - `room`, `evict`: space; `sweep`: tidying up after crashes
+//! - `room`, `evict`: space; `sweep`: tidying up after crashes; `tidy`: all of that at once, when somebody asks
 //! - `scrub`: reading everything again, slowly; `verify`: the same at once, offline; `check`: how
 //! - `device`: the calls by which disks fail, as a seam
 //!
@@ -36,14 +36,18 @@ use self::record::Links;
 use self::room::Room;
 use self::scrub::{Scrubber, Suspects};
 use self::sweep::Sweeper;
+use self::tidy::Broom;
 use self::view::{Found, View};
 use self::writer::{Job, Writer};
-use crate::store::{Change, Entry, INLINE_LIMIT_BYTES, Partial, ReadAt, Store, StoreError, Usage};
+use crate::store::{
+    Change, Entry, Freed, INLINE_LIMIT_BYTES, Partial, ReadAt, Store, StoreError, Tidied, Tidy,
+    Usage,
+};
 use crate::types::{BlobId, ByteSize, CacheKey, Digest, Timestamp};
 
 mod blobs;
 mod check;
-mod device;
+pub(crate) mod device;
 mod evict;
 pub(crate) mod head;
 mod index;
@@ -55,6 +59,7 @@ mod room;
 mod scrub;
 mod standby;
 mod sweep;
+mod tidy;
 mod verify;
 mod view;
 mod writer;
@@ -112,6 +117,9 @@ pub struct DiskStore {
     shared: Arc<Shared>,
     partials: Arc<Partials>,
     jobs: mpsc::Sender<Job>,
+    /// Where its upkeep runs.
+    tasks: TaskTracker,
+    partial_ttl: Duration,
 }
 
 impl DiskStore {
@@ -130,8 +138,9 @@ impl DiskStore {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, StoreError> {
-        let (store, writer) =
+        let (mut store, writer) =
             Self::prepare(directory, config, Now(Arc::new(now)), Arc::new(Machine))?;
+        store.tasks = tasks.clone();
         store.start(writer, config, tasks, stop)?;
         Ok(store)
     }
@@ -192,7 +201,8 @@ impl DiskStore {
             shared: shared.clone(),
             last_touches: Instant::now(),
         };
-        Ok((Self { shared, partials, jobs }, writer))
+        let (tasks, partial_ttl) = (TaskTracker::new(), config.partial_ttl);
+        Ok((Self { shared, partials, jobs, tasks, partial_ttl }, writer))
     }
 
     /// Starts the writer's thread and the upkeep.
@@ -251,6 +261,16 @@ impl DiskStore {
             partial_ttl: config.partial_ttl,
             shard: 0,
             key: String::new(),
+        }
+    }
+
+    fn broom(&self) -> Broom {
+        Broom {
+            shared: self.shared.clone(),
+            partials: self.partials.clone(),
+            jobs: self.jobs.downgrade(),
+            tasks: self.tasks.clone(),
+            partial_ttl: self.partial_ttl,
         }
     }
 
@@ -329,6 +349,24 @@ impl Store for DiskStore {
 
     fn partial(&self, key: &CacheKey) -> Result<Arc<dyn Partial>, StoreError> {
         Ok(self.partials.open(key)?)
+    }
+
+    fn is_pinned(&self, key: &CacheKey) -> Result<bool, StoreError> {
+        self.shared.read(|view| view.is_pinned(key))
+    }
+
+    fn namers(&self, blob: BlobId) -> Result<usize, StoreError> {
+        self.shared.read(|view| view.namers(blob))
+    }
+
+    fn release(&self, blobs: Vec<BlobId>) -> BoxFuture<'static, Result<Freed, StoreError>> {
+        let broom = self.broom();
+        async move { broom.release(blobs).await }.boxed()
+    }
+
+    fn tidy(&self, how: Tidy) -> BoxFuture<'static, Result<Tidied, StoreError>> {
+        let (broom, evictor) = (self.broom(), self.evictor(&self.tasks));
+        async move { broom.tidy(evictor, how).await }.boxed()
     }
 
     fn usage(&self) -> Usage {
@@ -466,4 +504,4 @@ impl fmt::Debug for Now {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -24,7 +24,7 @@ use super::blobs::Blobs;
 use super::device::{Device, remove_if_there, sync_directory};
 use super::read::{Buffers, FileReader};
 use super::room::Room;
-use crate::store::{Partial, Progress, ReadAt, StoreError};
+use crate::store::{Freed, Partial, Progress, ReadAt, StoreError};
 use crate::types::{BlobId, CacheKey, Timestamp};
 
 /// Write-back is started after this many bytes.
@@ -35,6 +35,14 @@ const DURABLE_STEP: u64 = 64 << 20;
 const MOST_SLICES: usize = 1024;
 
 const NOTE_VERSION: u32 = 1;
+
+/// Whether what is found also goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    Yes,
+    /// It is only looked for.
+    No,
+}
 
 /// The directory of partial bodies.
 #[derive(Debug)]
@@ -79,8 +87,9 @@ impl Partials {
         }))
     }
 
-    /// Removes partials that nobody has written since `before`.
-    pub(super) fn remove_stale(&self, before: Timestamp) -> io::Result<()> {
+    /// Partials that nobody has written since `before` and nobody writes now: how many, and how much room they take. Removed, unless this is only asked.
+    pub(super) fn stale(&self, before: Timestamp, removal: Removal) -> io::Result<Freed> {
+        let mut freed = Freed::default();
         for file in fs::read_dir(&self.directory)? {
             let file = file?;
             // It may have been sealed since its name was read.
@@ -91,10 +100,17 @@ impl Partials {
             // The lock is held over the removal, so that nobody opens the partial in between.
             let filling = self.filling();
             if changed < before && !filling.contains(stem.as_ref()) {
-                remove_if_there(&*self.device, &path)?;
+                if path.extension().is_none() {
+                    freed.count += 1;
+                    // What is reserved ahead counts: it comes back, too.
+                    freed.bytes += metadata.blocks() * 512;
+                }
+                if removal == Removal::Yes {
+                    remove_if_there(&*self.device, &path)?;
+                }
             }
         }
-        Ok(())
+        Ok(freed)
     }
 
     fn filling(&self) -> MutexGuard<'_, HashSet<String>> {

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::Shared;
 use super::blobs::{GRACE, LAST_SHARD};
 use super::index::Retire;
-use super::partials::Partials;
+use super::partials::{Partials, Removal};
 use super::writer::Job;
 use crate::store::StoreError;
 use crate::types::BlobId;
@@ -75,7 +75,7 @@ impl Sweeper {
         let look = self.tasks.spawn_blocking(move || {
             let now = shared.now.get();
             if shard == 0 {
-                let removed = partials.remove_stale(now.minus(partial_ttl));
+                let removed = partials.stale(now.minus(partial_ttl), Removal::Yes);
                 removed.map_err(|error| StoreError::io("sweep the partials", error))?;
             }
             let blobs = shared.blobs.shard(shard, now.minus(GRACE));
@@ -116,7 +116,11 @@ impl Sweeper {
     }
 }
 
-fn unnamed(view: &super::view::View, blobs: &[BlobId]) -> Result<Vec<BlobId>, redb::Error> {
+/// Those of `blobs` that no entry names.
+pub(super) fn unnamed(
+    view: &super::view::View,
+    blobs: &[BlobId],
+) -> Result<Vec<BlobId>, redb::Error> {
     let mut found = Vec::new();
     for blob in blobs {
         if !view.is_named(*blob)? {

@@ -103,6 +103,22 @@ impl View {
         Ok(false)
     }
 
+    /// Whether the entry under `key` is protected from eviction.
+    pub(super) fn is_pinned(&self, key: &CacheKey) -> Result<bool, redb::Error> {
+        let Some(id) = self.keys.get(key.as_str())? else { return Ok(false) };
+        Ok(self.links(id.value())?.is_some_and(|links| links.pinned))
+    }
+
+    /// How many entries name `blob`.
+    pub(super) fn namers(&self, blob: BlobId) -> Result<usize, redb::Error> {
+        let mut count = 0;
+        for id in self.ids_of(blob)? {
+            let named = self.links(id)?.and_then(|links| links.blob);
+            count += usize::from(named.is_some_and(|(named, _)| named == blob));
+        }
+        Ok(count)
+    }
+
     /// Up to `limit` blobs from `hand` on, in the order of their digests; and where to go on, unless that was the end.
     pub(super) fn blobs_from(
         &self,

@@ -1,0 +1,29 @@
+//! A request's body, read whole within a limit. Left out: bodies that pass through, which are never collected.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::ecosystem::Reply;
+use crate::server::RequestBody;
+
+/// A request's body, whole.
+pub(super) async fn collected(
+    upload: Option<RequestBody>,
+    limit_bytes: usize,
+) -> Result<Bytes, Reply> {
+    let Some(upload) = upload else { return Ok(Bytes::new()) };
+    #[expect(clippy::disallowed_methods, reason = "the body is limited")]
+    let whole = Limited::new(upload, limit_bytes).collect().await;
+    match whole {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let detail = format!("This address takes bodies of at most {limit_bytes} bytes.");
+            Err(Reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &detail))
+        }
+        Err(error) => {
+            let detail = format!("The request's body could not be read: {error}.");
+            Err(Reply::problem(StatusCode::BAD_REQUEST, "Bad request", &detail))
+        }
+    }
+}
