@@ -1,7 +1,7 @@
 //! A site: upstreams of every kind with something on them, and Larder's commands over a data folder.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
@@ -93,7 +93,6 @@ pub struct Done {
     pub code: i32,
     pub out: String,
     pub err: String,
-    pub bytes: Vec<u8>,
 }
 
 impl Done {
@@ -144,13 +143,6 @@ impl Site {
             soon("a command", self.command(words).output()).await.expect("the binary can be run");
         done(output)
     }
-
-    /// The same with a file for its input.
-    pub async fn run_with(&self, words: &[&str], input: &Path) -> Done {
-        let mut command = self.command(words);
-        command.stdin(fs::File::open(input).expect("the file is there"));
-        done(soon("a command", command.output()).await.expect("the binary can be run"))
-    }
 }
 
 fn done(output: Output) -> Done {
@@ -158,6 +150,5 @@ fn done(output: Output) -> Done {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        bytes: output.stdout,
     }
 }
