@@ -1,6 +1,7 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
 
 mod attack;
+mod bundle;
 mod cache;
 mod crash;
 mod fakes;
