@@ -30,11 +30,8 @@ pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
 pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
     metrics::counter!("larder_policy_refusals_total").increment(1);
     let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");
-    let mut response = super::replied(
-        mount.refuse(ask, StatusCode::FORBIDDEN, reason),
-        &ask.method,
-        mount.id(),
-    );
+    let mut response =
+        super::replied(mount.refuse(ask, StatusCode::FORBIDDEN, reason), &ask.method, mount.id());
     if let Ok(phrase) = ReasonPhrase::try_from(Bytes::from(plain(reason))) {
         response.extensions_mut().insert(phrase);
     }

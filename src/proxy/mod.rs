@@ -130,19 +130,18 @@ impl Proxy {
         let identity = Identity::new(public_url, secret);
         let renderings = Renderings::new(memory, rulings.clone());
         let repeats = Repeats::new();
-        let pipeline =
-            Pipeline {
-                cache,
-                clock,
-                routes,
-                access,
-                own,
-                instants,
-                identity,
-                renderings,
-                repeats,
-                rulings,
-            };
+        let pipeline = Pipeline {
+            cache,
+            clock,
+            routes,
+            access,
+            own,
+            instants,
+            identity,
+            renderings,
+            repeats,
+            rulings,
+        };
         Self { pipeline: Arc::new(pipeline) }
     }
 }

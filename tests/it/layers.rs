@@ -56,17 +56,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("trace", &["types", "clock", "store", "cache"]),
     (
         "admin",
-        &[
-            "types",
-            "clock",
-            "cache",
-            "store",
-            "policy",
-            "rulings",
-            "server",
-            "snapshots",
-            "trace",
-        ],
+        &["types", "clock", "cache", "store", "policy", "rulings", "server", "snapshots", "trace"],
     ),
 ];
 

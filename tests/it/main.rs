@@ -9,6 +9,7 @@ mod generic;
 mod huggingface;
 mod layers;
 mod oci;
+mod policy;
 mod pypi;
 mod server;
 mod soak;

@@ -134,9 +134,8 @@ impl Release {
             ));
         }
         let page = held.parsed.get::<Page>().filter(|_| self.as_of.is_none());
-        let document = page.and_then(|page| {
-            document(&self.reach, page, self.version.as_deref(), self.demand)
-        });
+        let document =
+            page.and_then(|page| document(&self.reach, page, self.version.as_deref(), self.demand));
         let Some(document) = document else {
             return self.without_document(&held, &Failure::Absent);
         };

@@ -19,9 +19,10 @@ pub struct PastPage {
 
 /// The file on today's page.
 pub fn known_today<'a>(today: &'a Page, file: &File) -> Option<&'a File> {
-    today.files.iter().find(|known| {
-        known.first_url() == file.first_url() && known.first_seen == file.first_seen
-    })
+    today
+        .files
+        .iter()
+        .find(|known| known.first_url() == file.first_url() && known.first_seen == file.first_seen)
 }
 
 /// The page as of an instant, without what the policy holds more against today than for its state then: going back in time is no way around a rule.
@@ -34,9 +35,8 @@ pub fn shown(
     let mut then = today.as_of(at)?;
     let files = std::mem::take(&mut then.page.files);
     let (of_today, of_then) = (OfPage::new(today, rules), OfPage::new(&then.page, rules));
-    let verdict = |of: &OfPage<'_>, file: &File| {
-        rules.judge(&of.of(file), Point::Listing, now).verdict
-    };
+    let verdict =
+        |of: &OfPage<'_>, file: &File| rules.judge(&of.of(file), Point::Listing, now).verdict;
     let passes = |file: &File| {
         let Some(known) = known_today(today, file) else { return true };
         let today = verdict(&of_today, known);

@@ -203,6 +203,8 @@ pub struct Repository {
     pub disabled: bool,
     /// What changes all the time and means nothing.
     pub downloads: u64,
+    /// What its description says beside the usual, or instead of it.
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Repository {
@@ -216,6 +218,7 @@ impl Repository {
             gated_to: None,
             disabled: false,
             downloads: 7,
+            more: serde_json::Map::new(),
         }
     }
 
