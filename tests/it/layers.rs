@@ -19,6 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("semantics", &["types"]),
     ("formats", &[]),
+    ("advisory", &["types"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
     ("rulings", &["types", "clock", "policy"]),
@@ -52,16 +53,31 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
+    ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
     ("trace", &["types", "clock", "store", "cache"]),
+    ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
     (
         "admin",
-        &["types", "clock", "cache", "store", "policy", "rulings", "server", "snapshots", "trace"],
+        &[
+            "types",
+            "clock",
+            "cache",
+            "keep",
+            "store",
+            "policy",
+            "rulings",
+            "server",
+            "snapshots",
+            "trace",
+        ],
     ),
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] = &["types", "semantics", "formats", "licence", "policy", "ecosystem"];
+const PURE: &[&str] =
+    &["types", "semantics", "formats", "licence", "advisory", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

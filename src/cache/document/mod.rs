@@ -21,10 +21,13 @@ use crate::store::{Entry, Stored};
 use crate::types::{BlobId, CacheKey, Presence, Timestamp};
 use crate::upstream::Availability;
 
+mod amend;
 mod body;
 mod refresh;
 #[cfg(test)]
 mod tests;
+
+pub use amend::Edit;
 
 /// A document in memory, with the entry that it was read from.
 #[derive(Debug)]
@@ -105,6 +108,14 @@ impl Documents {
             let vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
             vast.as_ref().filter(|(kept, _)| kept == key).map(|(_, loaded)| Arc::clone(loaded))
         })
+    }
+
+    /// Lets go of what is in memory of a key.
+    pub(crate) fn forget(&self, key: &CacheKey) {
+        let mut vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
+        vast.take_if(|(kept, _)| kept == key);
+        self.hot.invalidate(key);
+        self.absent.invalidate(key);
     }
 
     /// Keeps a document in memory, in place of what was there under the same key.

@@ -237,7 +237,7 @@ impl Walk<'_, '_> {
             let key = blob::key(&blob.digest);
             let is_wanted = !blob.is_foreign || self.shelf.contents.holds(&key)?;
             if is_wanted {
-                let part = Part::shared(key, Role::Content, format!("{said} {}", blob.digest));
+                let part = Part::shared(key, Role::Content, said);
                 (self.visit)(part.of(Some(blob.digest), blob.size));
             }
         }
@@ -358,7 +358,7 @@ mod tests {
             (Role::Manifest, "manifest".to_owned(), None),
             (Role::Manifest, "linux/arm64".to_owned(), Some(5)),
             (Role::Note, format!("sha256:{layer}"), None),
-            (Role::Content, format!("linux/arm64 sha256:{layer}"), Some(7)),
+            (Role::Content, "linux/arm64".to_owned(), Some(7)),
             (Role::Manifest, "linux/amd64".to_owned(), None),
         ];
         assert_eq!(shown, expected);

@@ -205,6 +205,8 @@ pub struct Repository {
     pub downloads: u64,
     /// What its description says beside the usual, or instead of it.
     pub more: serde_json::Map<String, serde_json::Value>,
+    /// The hub's own number for it, which stays when it is renamed.
+    pub identity: String,
 }
 
 impl Repository {
@@ -219,6 +221,7 @@ impl Repository {
             disabled: false,
             downloads: 7,
             more: serde_json::Map::new(),
+            identity: hex::encode(Sha256::digest(id))[..24].to_owned(),
         }
     }
 
