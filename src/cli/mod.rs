@@ -22,6 +22,7 @@ mod log;
 mod ls;
 mod overrides;
 mod pin;
+mod policy;
 mod pull;
 pub mod reach;
 mod rm;
@@ -29,7 +30,9 @@ mod serve;
 mod show;
 mod snapshot;
 mod verify;
+mod waive;
 mod wanted;
+mod why;
 
 use overrides::Overrides;
 
@@ -60,12 +63,15 @@ enum Command {
     Log(log::Log),
     Ls(ls::Ls),
     Pin(pin::Pin),
+    Policy(policy::Policy),
     Pull(pull::Pull),
     Rm(rm::Rm),
     Show(show::Show),
     Snapshot(snapshot::Snapshot),
     Unpin(pin::Unpin),
     Verify(verify::Verify),
+    Waive(waive::Waive),
+    Why(why::Why),
     /// Print the version.
     Version,
 }
@@ -111,6 +117,9 @@ pub fn run() -> ExitCode {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
         }
+        Command::Policy(policy) => policy.run(),
+        Command::Waive(waive) => waive.run(),
+        Command::Why(why) => asking(why.overrides.clone(), why.run()),
         Command::Version => {
             println!("larder {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -8,8 +8,8 @@ use http::Method;
 use serde_json::Value;
 
 use crate::cache::lookup::{Demand, Document, Fresh, Keep, Kept, Parsed};
-use crate::ecosystem::oci::admit::AdmitDocument;
 use crate::ecosystem::Step;
+use crate::ecosystem::oci::admit::AdmitDocument;
 use crate::ecosystem::oci::facts::{self, Image};
 use crate::ecosystem::oci::manifest::{self, Manifest};
 use crate::ecosystem::oci::name::Repository;
