@@ -27,6 +27,7 @@ mod ls;
 mod overrides;
 mod passport;
 mod pin;
+mod policy;
 mod pull;
 mod pulls;
 pub mod reach;
@@ -36,7 +37,9 @@ mod serve;
 mod show;
 mod snapshot;
 mod verify;
+mod waive;
 mod wanted;
+mod why;
 
 use overrides::Overrides;
 
@@ -77,6 +80,9 @@ enum Command {
     Identity(identity::Identity),
     Diff(diff::Diff),
     Bom(bom::Bom),
+    Policy(policy::Policy),
+    Why(why::Why),
+    Waive(waive::Waive),
     Advisories(advisories::Show),
     /// Print the version.
     Version,
@@ -137,6 +143,9 @@ pub fn run() -> ExitCode {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
         }
+        Command::Policy(policy) => policy.run(),
+        Command::Waive(waive) => waive.run(),
+        Command::Why(why) => asking(why.overrides.clone(), why.run()),
         Command::Version => {
             println!("larder {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

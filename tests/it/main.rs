@@ -11,6 +11,7 @@ mod huggingface;
 mod keep;
 mod layers;
 mod oci;
+mod policy;
 mod pypi;
 mod server;
 mod soak;
