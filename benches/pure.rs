@@ -21,7 +21,6 @@ use larder::ecosystem::oci::Registries;
 use larder::ecosystem::origin::SecretSource;
 use larder::ecosystem::pypi::Index;
 use larder::ecosystem::{Ask, Ecosystem, Held, Plan, Serve, Standing, Step, View};
-use larder::policy;
 use larder::semantics::conditional::{self, Validators};
 use larder::semantics::range;
 use larder::types::{Algorithm, Digest, Head, Presence, Secret, Signer, Timestamp};
@@ -103,7 +102,9 @@ fn walk(mut step: Step, hold: &mut dyn FnMut(&Document) -> Option<Held>) -> Plan
             }
             Step::Serve(plan) => return *plan,
             Step::Reply(reply) => panic!("{} {:?}", reply.status, reply.body),
-            Step::NeedBody { .. } | Step::Names { .. } => panic!("a step of another kind"),
+            Step::NeedBody { .. } | Step::Names { .. } | Step::Refuse(_) => {
+                panic!("a step of another kind")
+            }
         };
     }
 }
@@ -126,6 +127,7 @@ fn ask(prefix: &str, path: &str, query: Option<&str>, accept: &'static str) -> A
         credential: None,
         client: None,
         now: NOW,
+        rules: Arc::default(),
         as_of: None,
     }
 }
@@ -142,13 +144,12 @@ fn no_secret(_: &SecretSource) -> Result<Secret, String> {
 
 fn index() -> Index {
     let config = config();
-    let settings =
-        config.pypi.indexes["default"].resolve("default", &policy::Config::default(), no_secret);
+    let settings = config.pypi.indexes["default"].resolve("default", no_secret);
     Index::new(settings.expect("an index"))
 }
 
 fn registries() -> Registries {
-    let settings = config().oci.resolve(&policy::Config::default(), no_secret);
+    let settings = config().oci.resolve(no_secret);
     let settings = settings.expect("registries").expect("some");
     Registries::new(settings, Signer::new([7; 32]))
 }
@@ -212,8 +213,13 @@ fn pages(criterion: &mut Criterion) {
             let (bytes, parsed) = upstream.merge(document).expect("a page can be fetched");
             time(&mut group, "merge", || upstream.merge(black_box(document)));
             time(&mut group, "read", || document.keep.read(black_box(&bytes)));
-            let view =
-                View { document: &parsed, standing: standing(), now: NOW, is_kept: &|_| false };
+            let view = View {
+                document: &parsed,
+                standing: standing(),
+                now: NOW,
+                is_kept: &|_| false,
+                note: &|_| (),
+            };
             time(&mut group, "render", || render.render(black_box(&view)));
             group.finish();
         }

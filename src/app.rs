@@ -1,46 +1,58 @@
-//! Composition root: the only file that names every module.
+//! Composition root: the only place that names every module.
 //!
 //! Builds each component from its own part of the configuration, wires them, owns the task sets in which everything is
 //! spawned, and winds them up in order: the server stops taking requests and its clients finish, transfers note how far
 //! they are, the index is closed. Left out: arguments and exit codes (`main`), what any component does.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{Request, Response};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use crate::admin::api::entries::Entries;
+use crate::admin::api::fills::Fills;
+use crate::admin::api::log::Log;
+use crate::admin::api::policy::Policy;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
+use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
-use crate::cache::witness::Notebook;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
+use crate::ecosystem::huggingface;
 use crate::feed::{self, Feed};
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::keep::Keeper;
 use crate::proxy::access::{self, Access};
-use crate::proxy::routes::{Route, Routes};
+use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
-use crate::server::{Body, Handler, Peer, RequestBody, Server, ServerError, limits};
+use crate::rulings::Rulings;
+use crate::server::{Handler, Server, ServerError, limits};
 use crate::snapshots::Snapshots;
-use crate::store::disk::DiskStore;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::telemetry::{Metrics, TelemetryError};
-use crate::types::{ByteSize, Secret, Signer};
+use crate::types::{ByteSize, Signer};
 use crate::upstream::client::Client;
 use crate::upstream::{Resolve, System, Upstream};
+
+mod data;
+mod inside;
+mod mounts;
+mod tasks;
+
+use data::{open_ledger, open_store, secret};
+pub use inside::Inside;
+use inside::offline;
+use mounts::{hub_routes, read_secret, routes};
+use tasks::{Tasks, fold_samples};
 
 /// Larder, built and bound, not serving yet.
 pub struct App {
@@ -49,19 +61,6 @@ pub struct App {
     phase: watch::Sender<Phase>,
     metrics: Metrics,
     tasks: Tasks,
-}
-
-/// Everything that is spawned, by what must end before what.
-#[derive(Default)]
-struct Tasks {
-    /// Listeners and connections.
-    serving: TaskTracker,
-    /// Transfers and refreshes.
-    transfers: TaskTracker,
-    /// The store's upkeep, ended last.
-    upkeep: TaskTracker,
-    stop_transfers: CancellationToken,
-    stop_upkeep: CancellationToken,
 }
 
 /// Why Larder cannot start.
@@ -83,15 +82,6 @@ pub enum AppError {
     #[error("{action}")]
     Io { action: String, source: io::Error },
 }
-
-/// Longest that transfers may take to note how far they are, once no client is left.
-const WIND_UP: Duration = Duration::from_secs(5);
-
-/// How often samples of histograms are folded together.
-const FOLD_EVERY: Duration = Duration::from_secs(5);
-
-/// The key of everything that is signed or named by a keyed hash; made once for a data directory.
-const SECRET_FILE: &str = "secret";
 
 impl App {
     /// Opens the data directory, binds the listeners and wires everything. Must be called within a tokio runtime.
@@ -154,33 +144,50 @@ impl Wired {
     ) -> Result<Self, AppError> {
         let access = Access::new(&config.access).map_err(AppError::settings)?;
         let store = open_store(&config, &clock, tasks)?;
+        let rulings = Rulings::open(config.policy.clone(), &config.data_dir, clock.clone())
+            .map_err(|error| AppError::settings(vec![error]))?;
+        rulings.tend(&tasks.upkeep, &tasks.stop_upkeep);
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
+        let words = routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
+        let (ledger, witness) = open_ledger(&config, &clock, tasks)?;
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
             upstream,
             clock.clone(),
-            Arc::new(Notebook::default()),
+            witness,
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
-        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
+        rulings.advise(feed.advisories());
+        let advised = rulings.clone();
+        let advise = move |advisories| advised.advise(advisories);
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop, advise));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
-        let resources: Vec<Arc<dyn Resource>> = vec![
-            Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
-            Arc::new(feed::Known(Arc::clone(&feed))),
-        ];
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
+        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
+        let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(Entries(keeper.clone())),
+            Arc::new(Fills(keeper)),
+            Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
+            Arc::new(feed::Known(Arc::clone(&feed))),
+            Arc::new(Log::new(ledger, clock.clone())),
+            Arc::new(Bundles {
+                store: Arc::clone(&store),
+                build: offline(&config, &clock, secret, tasks),
+            }),
+            Arc::new(Policy(rulings.clone())),
+        ];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
@@ -194,45 +201,10 @@ impl Wired {
                 Admin::new(state, resources, scrape)
                     .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
             ),
+            rulings,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
-    }
-}
-
-/// A Larder for whoever is in this process: the same as one that serves, without listeners, and nobody but its owner to ask it.
-pub struct Inside {
-    handler: Arc<dyn Handler>,
-    tasks: Tasks,
-}
-
-impl Inside {
-    /// Opens the data directory. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// [`AppError::Store`] when a server holds the data directory.
-    pub fn open(config: Config, clock: Clock) -> Result<Self, AppError> {
-        let tasks = Tasks::default();
-        let metrics = Metrics::of_process()?;
-        let config = Config { access: access::Config::default(), ..config };
-        let addresses = config.listen.clone();
-        let wired = Wired::new(config, clock, Arc::new(System), &addresses, &metrics, &tasks)?;
-        wired.phase.send_replace(Phase::Serving);
-        Ok(Self { handler: wired.handler, tasks })
-    }
-
-    /// Answers as if `request` had come from this machine.
-    pub async fn ask(&self, request: Request<RequestBody>) -> Response<Body> {
-        let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.handler.handle(request, Peer { address: here, local: here, tls: false }).await
-    }
-
-    /// Waits until everything that was fetched is kept, and closes the data directory.
-    pub async fn close(self) {
-        self.tasks.transfers.close();
-        self.tasks.transfers.wait().await;
-        self.tasks.wind_up().await;
     }
 }
 
@@ -292,7 +264,7 @@ pub async fn import(
         store,
         Arc::new(source),
         clock.clone(),
-        Arc::new(Notebook::default()),
+        open_ledger(&config, &clock, &tasks)?.1,
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
     );
@@ -301,6 +273,7 @@ pub async fn import(
         secret: secret(&config.data_dir)?,
         public_url: None,
         cache: cache.clone(),
+        rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
         clock,
         routes: Routes::new(hub_routes(hub, &signer))
             .map_err(|conflict| AppError::settings(vec![conflict]))?,
@@ -319,171 +292,13 @@ pub async fn import(
     Ok(report)
 }
 
-impl Tasks {
-    /// Ends what is left, in order: connections are gone, transfers note how far they are, the index is closed.
-    async fn wind_up(self) {
-        self.serving.close();
-        self.transfers.close();
-        self.stop_transfers.cancel();
-        if tokio::time::timeout(WIND_UP, self.transfers.wait()).await.is_err() {
-            tracing::warn!("transfers did not end in time; they go on from their last note");
-        }
-        self.upkeep.close();
-        self.stop_upkeep.cancel();
-        self.upkeep.wait().await;
-    }
-}
-
 impl AppError {
     fn settings<E: fmt::Display>(errors: Vec<E>) -> Self {
         Self::Settings(errors.iter().map(ToString::to_string).collect())
     }
 }
 
-/// Folds the raw samples of histograms together now and then; they would pile up where nobody scrapes.
-async fn fold_samples(metrics: Metrics, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(FOLD_EVERY);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        metrics.upkeep();
-    }
-}
-
-fn open_store(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Arc<dyn Store>, AppError> {
-    let clock = clock.clone();
-    let store = DiskStore::open(
-        &config.data_dir,
-        &config.store,
-        move || clock.now(),
-        &tasks.upkeep,
-        &tasks.stop_upkeep,
-    );
-    Ok(Arc::new(store.map_err(AppError::Store)?))
-}
-
-/// The ways into every mount. An ecosystem is two lines here.
-fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppError> {
-    let mut mounts = Mounts::default();
-    if config.huggingface.is_on() {
-        mounts.add(config.huggingface.resolve(read_secret), |hub| hub_routes(hub, signer));
-    }
-    for (name, index) in &config.pypi.indexes {
-        mounts.add(index.resolve(name, &config.policy, read_secret), pypi_routes);
-    }
-    for (name, origin) in &config.generic {
-        mounts.add(origin.resolve(name, read_secret), |mount| generic_routes(name, origin, mount));
-    }
-    mounts.add(config.oci.resolve(&config.policy, read_secret), |all| oci_routes(all, signer));
-    let Mounts { routes, faults } = mounts;
-    if !faults.is_empty() {
-        return Err(AppError::Settings(faults));
-    }
-    Routes::new(routes).map_err(|conflict| AppError::settings(vec![conflict]))
-}
-
-/// Routes collected so far, and what is wrong with the settings of some.
-#[derive(Default)]
-struct Mounts {
-    routes: Vec<Route>,
-    faults: Vec<String>,
-}
-
-impl Mounts {
-    fn add<T, E: fmt::Display>(
-        &mut self,
-        resolved: Result<T, Vec<E>>,
-        routes: impl FnOnce(T) -> Vec<Route>,
-    ) {
-        match resolved {
-            Ok(mount) => self.routes.extend(routes(mount)),
-            Err(errors) => self.faults.extend(errors.iter().map(ToString::to_string)),
-        }
-    }
-}
-
 /// Whether a path is one of Larder's own pages, and not one that a mount hands out to its clients.
 fn is_own(path: &str) -> bool {
     Admin::claims(path) && !path.trim_start_matches('/').starts_with(huggingface::route::OWN)
-}
-
-fn hub_routes(settings: huggingface::Settings, signer: &Signer) -> Vec<Route> {
-    let hub = huggingface::Hub::new(settings, signer.clone());
-    let vhosts = hub.vhosts().to_vec();
-    let mount: Arc<dyn Ecosystem> = Arc::new(hub);
-    let mut routes = vec![
-        Route::below("/".to_owned(), "", &mount),
-        Route::at_label("datasets-server", huggingface::DATASETS_SERVER, &mount),
-    ];
-    routes.extend(vhosts.iter().map(|host| Route::at_root_of(host, &mount)));
-    routes
-}
-
-fn pypi_routes(settings: pypi::Settings) -> Vec<Route> {
-    let index = pypi::Index::new(settings);
-    let (entrances, hosts) = (index.entrances(), index.hosts().to_vec());
-    let mount: Arc<dyn Ecosystem> = Arc::new(index);
-    let by_path = entrances
-        .into_iter()
-        .map(|entrance| Route::below(entrance.prefix, entrance.relative, &mount));
-    by_path.chain(hosts.iter().map(|host| Route::at_root_of(host, &mount))).collect()
-}
-
-fn oci_routes(settings: Option<oci::Settings>, signer: &Signer) -> Vec<Route> {
-    let Some(settings) = settings else { return Vec::new() };
-    let registries = oci::Registries::new(settings, signer.clone());
-    let entrances = registries.entrances();
-    let mount: Arc<dyn Ecosystem> = Arc::new(registries);
-    let below = |one: oci::Entrance| Route::below(one.prefix, &one.relative, &mount);
-    entrances.into_iter().map(below).collect()
-}
-
-fn generic_routes(name: &str, settings: &generic::Config, mount: generic::Generic) -> Vec<Route> {
-    let mount: Arc<dyn Ecosystem> = Arc::new(mount);
-    let by_path = Route::below(format!("/generic/{name}/"), "", &mount);
-    let by_host = settings.hosts.iter().map(|host| Route::at_root_of(host, &mount));
-    by_host.chain([by_path]).collect()
-}
-
-/// Secrets come from files or the environment, never from the configuration itself.
-fn read_secret(source: &pypi::SecretSource) -> Result<Secret, String> {
-    let text = match source {
-        pypi::SecretSource::File(path) => fs::read_to_string(path)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?,
-        pypi::SecretSource::Environment(name) => std::env::var(name)
-            .map_err(|_| format!("the environment variable {name} is not set, or not text"))?,
-    };
-    Ok(Secret::new(text.trim()))
-}
-
-/// Reads the data directory's key, or makes it.
-fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
-    let path = data_dir.join(SECRET_FILE);
-    let fault = |source| AppError::Io {
-        action: format!("{} cannot be read or made", path.display()),
-        source,
-    };
-    let mut key = [0; 32];
-    match fs::File::open(&path) {
-        Ok(mut file) => file.read_exact(&mut key).map_err(fault)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            random(&mut key).and_then(|()| write_secret(data_dir, &key)).map_err(fault)?;
-        }
-        Err(error) => return Err(fault(error)),
-    }
-    Ok(key)
-}
-
-/// Writes the key so that it is there as a whole or not at all, whenever the machine stops. The data directory's lock is held, so nobody else does.
-fn write_secret(data_dir: &Path, key: &[u8; 32]) -> io::Result<()> {
-    let fresh = data_dir.join(format!("{SECRET_FILE}.fresh"));
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(key)?;
-    file.sync_all()?;
-    fs::rename(&fresh, data_dir.join(SECRET_FILE))?;
-    fs::File::open(data_dir)?.sync_all()
-}
-
-/// Random bytes of the kernel's.
-fn random(bytes: &mut [u8]) -> io::Result<()> {
-    fs::File::open("/dev/urandom")?.read_exact(bytes)
 }

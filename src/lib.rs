@@ -23,16 +23,21 @@
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
-//! | [`policy`] | facts and time in, verdict out; pure | types, licence |
+//! | [`policy`] | facts, rules and time in, decision out; pure | types, licence, advisory |
+//! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, advisory, policy |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
-//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, advisory, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`snapshots`] | names for instants of the past | types, store |
-//! | [`admin`] | Larder's own pages under `/-/` | cache, store, policy, snapshots, server's `Handler` |
+//! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
+//! | [`admin`] | Larder's own pages and API under `/-/` | cache, keep, store, policy, rulings, snapshots, trace, server's `Handler` |
 //! | [`feed`] | advisories from a folder, read again when it changes; the OSV API | types, clock, advisory, admin, server |
+//! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
+//! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -45,7 +50,7 @@
 //! [`proxy`]. `proxy::target` refuses paths that two parsers could read differently; `proxy::access` lets the client in;
 //! `proxy::routes` finds the mount. The mount's [`ecosystem::Ecosystem::plan`], a pure function, answers with a [`ecosystem::Step`]: a
 //! reply, documents it must see first, or a [`ecosystem::Plan`]. Here it is a plan: this document, rendered as JSON.
-//! `proxy::judge` asks whether this client and this subject may pass. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in
+//! `proxy::judge` asks whether this client and this subject may pass: the adapter has had its facts judged by the rules that were in force when the request came. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in
 //! a single flight that outlives its clients, and serves what is kept when upstream cannot say. `proxy::rendering` turns the document
 //! into the client's form once per version; `proxy::deliver` adds preconditions, ranges and the marks of a cache.
 //!
@@ -87,9 +92,11 @@ pub mod admin;
 pub mod advisory;
 pub mod app;
 pub mod banner;
+pub mod bundle;
 pub mod cache;
 pub mod cli;
 pub mod clock;
+pub mod collect;
 pub mod config;
 pub mod ecosystem;
 pub mod feed;
@@ -97,13 +104,16 @@ pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod import;
+pub mod keep;
 pub mod licence;
 pub mod policy;
 pub mod proxy;
+pub mod rulings;
 pub mod semantics;
 pub mod server;
 pub mod snapshots;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 pub mod types;
 pub mod upstream;

@@ -170,6 +170,14 @@ const COUNTERS: &[Described] = &[
     ("larder_fill_resumed_total", "Transfers that went on where an earlier one had stopped."),
     ("larder_http_bytes_sent_total", "Bytes of bodies sent to clients."),
     ("larder_http_requests_total", "Requests answered, by class of status."),
+    (
+        "larder_policy_file_broken",
+        "1 while the policy's files cannot be used and older rules are in force.",
+    ),
+    (
+        "larder_policy_records_lost_total",
+        "Decisions that were not written down: too many at once, or the disk failed.",
+    ),
     ("larder_policy_refusals_total", "Requests that a rule refused."),
     ("larder_scrub_blobs_total", "Blobs that were read again to see whether they are still right."),
     ("larder_scrub_bytes_total", "Bytes of those blobs."),

@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 
 use crate::admin::api::{Api, Resource};
+use crate::policy::judged::WHY;
 use crate::server::Body;
 use crate::store::Store;
 
@@ -103,6 +104,11 @@ impl Admin {
                 let address = address.to_owned();
                 return api.answer(visit, &address);
             }
+        }
+        // Where clients are told to look; the same as of the API.
+        if let Some(id) = visit.path.strip_prefix(WHY) {
+            let address = format!("why/{id}");
+            return self.api.answer(visit, &address);
         }
         ready(self.page(&visit)).boxed()
     }

@@ -43,6 +43,7 @@ pub mod fill;
 mod flight;
 mod follow;
 pub mod found;
+mod hand;
 pub mod lookup;
 pub mod witness;
 

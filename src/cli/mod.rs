@@ -7,17 +7,29 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use http::StatusCode;
 
 use crate::config::{Config, Loaded};
 
 mod advisories;
+mod check;
+mod fills;
+mod gc;
+mod identity;
 mod import;
+mod lines;
+mod log;
+mod ls;
 mod overrides;
+mod pin;
+mod pull;
 pub mod reach;
+mod rm;
 mod serve;
 mod show;
 mod snapshot;
 mod verify;
+mod wanted;
 
 use overrides::Overrides;
 
@@ -39,10 +51,20 @@ enum Command {
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
     Advisories(advisories::Show),
+    Check(check::Check),
+    Fills(fills::Fills),
+    Gc(gc::Gc),
+    Identity(identity::Identity),
     #[command(subcommand)]
     Import(import::Import),
+    Log(log::Log),
+    Ls(ls::Ls),
+    Pin(pin::Pin),
+    Pull(pull::Pull),
+    Rm(rm::Rm),
     Show(show::Show),
     Snapshot(snapshot::Snapshot),
+    Unpin(pin::Unpin),
     Verify(verify::Verify),
     /// Print the version.
     Version,
@@ -68,13 +90,23 @@ pub fn run() -> ExitCode {
             print!("{}", loaded.to_toml());
             Ok(ExitCode::SUCCESS)
         }),
+        Command::Check(check) => asking(check.overrides.clone(), check.run()),
         Command::Advisories(show) => asking(show.overrides.clone(), show.run()),
         Command::Import(import::Import::HfCache(import)) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
+        Command::Log(log) => log.run(),
+        Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
+        Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),
+        Command::Ls(ls) => asking(ls.overrides.clone(), ls.run()),
+        Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
+        Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
+        Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
+        Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
@@ -111,8 +143,19 @@ fn asking(overrides: Overrides, command: impl AsyncFnOnce(&reach::Reach) -> Outc
     })
 }
 
+/// Ends a command that needs no configuration.
+fn ended(outcome: Outcome) -> ExitCode {
+    outcome.unwrap_or_else(|error| fail(error.as_ref()))
+}
+
+/// Tells what is wrong with the arguments, or with a file that they name.
+fn misused(error: &(dyn Error + 'static)) -> ExitCode {
+    fail(error);
+    ExitCode::from(USAGE)
+}
+
 /// Tells an error and what caused it, one line.
-fn fail(error: &dyn Error) -> ExitCode {
+fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -120,5 +163,11 @@ fn fail(error: &dyn Error) -> ExitCode {
         cause = error.source();
     }
     eprintln!("larder: {message}");
-    ExitCode::FAILURE
+    match error.downcast_ref() {
+        // A name that nobody understands is an argument like another.
+        Some(reach::ReachError::Refused { status: StatusCode::BAD_REQUEST, .. }) => {
+            ExitCode::from(USAGE)
+        }
+        _ => ExitCode::FAILURE,
+    }
 }

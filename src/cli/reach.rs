@@ -4,12 +4,15 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, TryStreamExt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -17,10 +20,12 @@ use url::Url;
 use crate::admin::api;
 use crate::app::{AppError, Inside};
 use crate::banner;
+use crate::bundle::{Door, DoorError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::Body;
 use crate::types::Secret;
+use crate::upstream;
 use crate::upstream::request::{Credentials, OutgoingBody, Retries};
 use crate::upstream::{
     Client, ConfigError, Origin, OriginRequest, Redirects, Upstream, UpstreamError,
@@ -28,6 +33,19 @@ use crate::upstream::{
 
 /// Where the access token stands that is shown to a running Larder which asks for one.
 pub const TOKEN_VARIABLE: &str = "LARDER_TOKEN";
+
+/// Longest that a running Larder may be silent.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// Characters of names that stay as they are in an address.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'=');
 
 /// The largest answer that is read as a whole.
 const LIMIT_BYTES: usize = 256 << 20;
@@ -96,7 +114,13 @@ impl Reach {
             credentials: token.map(|token| Credentials::Bearer(Secret::new(token))),
             allow_private: true,
         };
-        let client = Client::new(config.upstream.clone())?;
+        // It may have to wait for its own upstreams, or to read a vast list, before it has anything to say.
+        let patient = upstream::Config {
+            head_timeout: PATIENCE,
+            read_timeout: PATIENCE,
+            ..config.upstream.clone()
+        };
+        let client = Client::new(patient)?;
         Ok(Self { base, larder: Larder::Running { client, origin: Arc::new(origin) } })
     }
 
@@ -149,9 +173,23 @@ impl Reach {
         }
     }
 
-    /// Calls an operation of the API that takes nothing but its address.
+    /// Reads what an operation of the API answers.
     pub async fn get<T: DeserializeOwned>(&self, operation: &str) -> Result<T, ReachError> {
-        self.call(Method::GET, operation, Bytes::new()).await
+        self.call(Method::GET, operation).await
+    }
+
+    /// Calls an operation of the API that takes nothing but its address.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        operation: &str,
+    ) -> Result<T, ReachError> {
+        self.exchange(method, operation, Bytes::new()).await
+    }
+
+    /// The address of an operation on something that is named as on the command line.
+    pub fn named(operation: &str, name: &str) -> String {
+        format!("{operation}/{}", utf8_percent_encode(name, NAME))
     }
 
     /// Calls an operation of the API with a JSON body.
@@ -161,10 +199,10 @@ impl Reach {
         operation: &str,
         body: &impl Serialize,
     ) -> Result<T, ReachError> {
-        self.call(method, operation, serde_json::to_vec(body)?.into()).await
+        self.exchange(method, operation, serde_json::to_vec(body)?.into()).await
     }
 
-    async fn call<T: DeserializeOwned>(
+    async fn exchange<T: DeserializeOwned>(
         &self,
         method: Method,
         operation: &str,
@@ -201,6 +239,33 @@ impl Reach {
         if let Larder::Own(inside) = self.larder {
             inside.close().await;
         }
+    }
+}
+
+impl Door for Reach {
+    fn base(&self) -> &Url {
+        &self.base
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        address: String,
+        headers: HeaderMap,
+    ) -> BoxFuture<'_, Result<Response<Body>, DoorError>> {
+        async move {
+            let answer = self.send(method, &address, headers, Bytes::new()).await;
+            answer.map_err(|error| DoorError::Failed(told(&error)))
+        }
+        .boxed()
+    }
+}
+
+/// An error and what caused it, one line.
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", told(cause)),
+        None => error.to_string(),
     }
 }
 

@@ -1,48 +1,131 @@
-//! `larder show`: what is kept of one thing.
+//! `larder show`: what is kept of one thing, and what not.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, Method};
 
 use super::reach::Reach;
-use super::{Outcome, Overrides};
-use crate::ecosystem::oci;
+use super::{Outcome, Overrides, lines};
+use crate::keep::listing::{Showing, Shown, ShownPart};
 
-/// Say what is kept of an image, and what not.
+/// Say what is kept of a model, a package or an image, and what not.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Show {
-    /// What to look at, such as oci:registry.example.org/team/app:1.0
+    /// What to look at, such as hf:org/model@main, pypi:six==1.17.0, oci:registry.example.org/team/app:1.0
     what: String,
+    /// Tell it as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     pub(super) overrides: Overrides,
 }
 
 const EXAMPLES: &str = "Examples:
+  larder show hf:org/model                every revision of which something is kept
+  larder show hf:org/model@main           also @v1.0, or a commit or the beginning of one
+  larder show pypi:six==1.17.0
   larder show oci:registry.example.org/team/app:1.0
-  larder show oci:alpine:latest           the default registry
-  larder show --listen 127.0.0.1:9000 oci:alpine:latest
+  larder show oci:alpine                  as engines read it: the default registry, and :latest
+  larder show --listen 127.0.0.1:9000 --json oci:alpine:3
 
 It asks the Larder that the configuration describes: at `public_url`, or at the first address of `listen`. Where none runs it looks itself.";
-
-/// Something that names nothing.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{0:?} names nothing that can be shown: write oci:NAME:TAG, as in oci:registry.example.org/team/app:1.0"
-)]
-struct Unnamed(String);
 
 impl Show {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
-            let image = self.what.strip_prefix("oci:").filter(|image| !image.is_empty());
-            let image = image.ok_or_else(|| Unnamed(self.what.clone()))?;
-            let address = format!("{}{image}", oci::SHOWN_AT.trim_start_matches('/'));
-            let answer = reach.send(Method::GET, &address, HeaderMap::new(), Bytes::new()).await?;
-            print!("{}", String::from_utf8_lossy(&Reach::accepted(answer).await?));
+            let showing: Showing = reach.get(&Reach::named("entries", &self.what)).await?;
+            match self.json {
+                true => println!("{}", serde_json::to_string_pretty(&showing)?),
+                false => {
+                    let texts: Vec<String> = showing.things.iter().map(text).collect();
+                    print!("{}", texts.join("\n"));
+                }
+            }
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+fn text(shown: &Shown) -> String {
+    let item = &shown.item;
+    let mut text = format!("{}\n", item.name);
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "  {name:<12}{value}");
+        }
+    };
+    line("kind", item.kind.clone());
+    line("is", item.identity.clone());
+    line("also", item.also.join(", "));
+    line("files", lines::part(item.kept_files, item.files));
+    line("size", format!("{} of {}", lines::size(item.kept_bytes), lines::size(item.bytes)));
+    line("kept since", item.first_kept.clone().unwrap_or_default());
+    line("confirmed", item.validated.clone().unwrap_or_default());
+    line("upstream", item.presence.clone());
+    line("kept for", item.audience.clone());
+    line("pinned", if item.pinned { "yes" } else { "no" }.to_owned());
+    let rows: Vec<Vec<String>> =
+        shown.parts.iter().filter(|part| part.role != "note").map(row).collect();
+    let table = lines::table(&["PART", "IS", "SIZE", "STATE", "DIGEST"], &rows);
+    for row in table.lines() {
+        let _ = writeln!(text, "  {row}");
+    }
+    if shown.more_parts > 0 {
+        let _ = writeln!(text, "  and {} more", shown.more_parts);
+    }
+    text
+}
+
+fn row(part: &ShownPart) -> Vec<String> {
+    let state = match (part.kept, part.pinned, part.presence.as_deref()) {
+        (false, ..) => "not kept".to_owned(),
+        (true, true, _) => "pinned".to_owned(),
+        (true, false, Some("present") | None) => "kept".to_owned(),
+        (true, false, Some(other)) => format!("kept, {other} upstream"),
+    };
+    vec![
+        part.name.clone(),
+        part.role.clone(),
+        part.bytes.map_or_else(|| "-".to_owned(), lines::size),
+        state,
+        part.digest.clone().unwrap_or_default(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_is_told_part_by_part_without_notes() {
+        let json = serde_json::json!({"things": [{
+            "name": "x:a@1", "also": ["2"], "kind": "edition", "identity": "abc", "audience": "public",
+            "files": 2, "kept_files": 1, "bytes": 2048, "kept_bytes": 1024, "first_kept": null,
+            "validated": "2026-03-01T00:00:00.000Z", "presence": "gone", "pinned": false, "more_parts": 3,
+            "parts": [
+                {"name": "b", "role": "content", "digest": "sha256:1", "bytes": 1024, "kept": true, "pinned": false,
+                 "first_kept": null, "validated": null, "presence": "gone", "origin": null},
+                {"name": "c", "role": "content", "digest": null, "bytes": null, "kept": false, "pinned": false,
+                 "first_kept": null, "validated": null, "presence": null, "origin": null},
+                {"name": "d", "role": "note", "digest": null, "bytes": 1, "kept": true, "pinned": false,
+                 "first_kept": null, "validated": null, "presence": "present", "origin": null}
+            ]
+        }]});
+        let showing: Showing = serde_json::from_value(json).expect("the form of the API");
+        let told = text(&showing.things[0]);
+        for expected in [
+            "x:a@1\n",
+            "  also        2\n",
+            "  files       1 of 2\n",
+            "  size        1.0 KiB of 2.0 KiB\n",
+            "  b     content  1.0 KiB  kept, gone upstream  sha256:1\n",
+            "  c     content  -        not kept\n",
+            "  and 3 more\n",
+        ] {
+            assert!(told.contains(expected), "{expected:?} in\n{told}");
+        }
+        assert!(!told.contains("note"), "{told}");
     }
 }

@@ -16,7 +16,7 @@ use crate::ecosystem::{generic, huggingface, oci, pypi};
 use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
-use crate::{cache, feed, policy, telemetry, upstream};
+use crate::{cache, feed, policy, telemetry, trace, upstream};
 
 mod extract;
 mod fault;
@@ -56,6 +56,7 @@ pub struct Config {
     pub store: disk::Config,
     pub cache: cache::Config,
     pub upstream: upstream::Config,
+    pub trace: trace::Config,
     pub policy: policy::Config,
     pub advisories: feed::Config,
     pub huggingface: huggingface::Config,
@@ -78,6 +79,7 @@ impl Default for Config {
             store: disk::Config::default(),
             cache: cache::Config::default(),
             upstream: upstream::Config::default(),
+            trace: trace::Config::default(),
             policy: policy::Config::default(),
             advisories: feed::Config::default(),
             huggingface: huggingface::Config::default(),

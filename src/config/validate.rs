@@ -83,7 +83,7 @@ fn mounts(config: &Config) -> Vec<Conflict> {
         .pypi
         .indexes
         .iter()
-        .filter_map(|(name, index)| index.resolve(name, &config.policy, |_| unread()).err());
+        .filter_map(|(name, index)| index.resolve(name, |_| unread()).err());
     let indexes = indexes
         .flatten()
         .map(|fault| Conflict::new(&["pypi", "indexes", &fault.index], fault.detail));
@@ -91,7 +91,7 @@ fn mounts(config: &Config) -> Vec<Conflict> {
         config.generic.iter().filter_map(|(name, mount)| mount.resolve(name, |_| unread()).err());
     let origins =
         origins.flatten().map(|fault| Conflict::new(&["generic", &fault.mount], fault.detail));
-    let registries = config.oci.resolve(&config.policy, |_| unread()).err();
+    let registries = config.oci.resolve(|_| unread()).err();
     let registries = registries.into_iter().flatten().map(|fault| {
         let path: Vec<&str> = fault.path.iter().map(String::as_str).collect();
         Conflict::new(&path, fault.detail)

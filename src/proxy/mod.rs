@@ -27,7 +27,7 @@ use crate::cache::failure::Failure;
 use crate::cache::found::{Found, Trace};
 use crate::cache::lookup::{Artifact, Chunking, Demand, Document, Lookup};
 use crate::clock::Clock;
-use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step};
+use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step, Subject};
 use crate::proxy::access::Access;
 use crate::proxy::deliver::Content;
 use crate::proxy::identity::{Arrival, Identity};
@@ -35,6 +35,7 @@ use crate::proxy::past::{Address, Instants};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::repeat::{Chance, Question, Repeats};
 use crate::proxy::routes::Routes;
+use crate::rulings::Rulings;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
 use crate::server::{AccessNote, Body, Handler, Moment, Peer, RequestBody};
@@ -77,6 +78,7 @@ pub struct Parts {
     pub secret: [u8; 32],
     /// For rendered documents.
     pub memory: ByteSize,
+    pub rulings: Rulings,
 }
 
 /// Larder's own pages.
@@ -99,12 +101,14 @@ struct Pipeline {
     identity: Identity,
     renderings: Renderings,
     repeats: Repeats,
+    rulings: Rulings,
 }
 
 /// A plan that is ready to be carried out, or an answer that needs none.
 enum Planned {
     Reply(Reply),
     Serve(Box<Plan>),
+    Refuse(Box<Subject>),
 }
 
 /// Documents that planning has already got. Where one of them is what is served in the end, it came about as it did then: a miss
@@ -120,14 +124,24 @@ struct Seen {
 
 impl Proxy {
     pub fn new(parts: Parts) -> Self {
-        let Parts { cache, clock, routes, access, own, snapshots, public_url, secret, memory } =
-            parts;
+        let Parts { cache, clock, routes, access, own, snapshots, .. } = parts;
+        let Parts { public_url, secret, memory, rulings, .. } = parts;
         let instants = Instants::new(snapshots);
         let identity = Identity::new(public_url, secret);
-        let renderings = Renderings::new(memory);
+        let renderings = Renderings::new(memory, rulings.clone());
         let repeats = Repeats::new();
-        let pipeline =
-            Pipeline { cache, clock, routes, access, own, instants, identity, renderings, repeats };
+        let pipeline = Pipeline {
+            cache,
+            clock,
+            routes,
+            access,
+            own,
+            instants,
+            identity,
+            renderings,
+            repeats,
+            rulings,
+        };
         Self { pipeline: Arc::new(pipeline) }
     }
 }
@@ -180,7 +194,9 @@ impl Pipeline {
     }
 
     fn moment(&self) -> Moment {
-        Moment { edition: self.cache.edition(), second: self.clock.now().secs() }
+        // Both only ever grow, so that their sum changes whenever one of them does.
+        let edition = self.cache.edition() + self.rulings.generation();
+        Moment { edition, second: self.clock.now().secs() }
     }
 
     /// One request from top to bottom.
@@ -217,7 +233,7 @@ impl Pipeline {
             return refusal(StatusCode::NOT_FOUND, detail);
         };
         let mount = Arc::clone(&found.route.mount);
-        let mut ask = self.identity.ask(&request, &arrival, &found);
+        let mut ask = self.identity.ask(&request, &arrival, &found, self.rulings.current());
         match self.instants.meant(address.instant, mount.as_ref(), &ask) {
             Ok(as_of) => ask.as_of = as_of,
             Err(reply) => return replied(reply, &ask.method, mount.id()),
@@ -249,17 +265,32 @@ impl Pipeline {
         let plan = match self.plan(mount, ask, seen, &mut upload).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
             Planned::Serve(plan) => plan,
+            Planned::Refuse(subject) => return Ok(self.refused(mount, ask, &subject)),
         };
         let Plan { access, subject, serve } = *plan;
         judge::granted(&access, ask)?;
-        judge::passes(&subject)?;
+        if !subject.verdict.passes() {
+            return Ok(self.refused(mount, ask, &subject));
+        }
+        self.note(&subject);
         past::check(mount, ask, &serve)?;
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
         let found = found.map_err(|failure| explained(mount, ask, &failure))?;
         seen.settled &= is_settled(&found.trace);
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
-        judge::warn(&subject, response.headers_mut());
+        judge::warn(mount.warning_field(), &subject, response.headers_mut());
         Ok(response)
+    }
+
+    fn refused(&self, mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
+        self.note(subject);
+        judge::refused(mount, ask, subject)
+    }
+
+    fn note(&self, subject: &Subject) {
+        if let Some(judged) = &subject.judged {
+            self.rulings.note(judged);
+        }
     }
 
     /// Plans in rounds: each gets the documents that the adapter named and lets it go on.
@@ -275,6 +306,7 @@ impl Pipeline {
             match step {
                 Step::Reply(reply) => return Ok(Planned::Reply(reply)),
                 Step::Serve(plan) => return Ok(Planned::Serve(plan)),
+                Step::Refuse(subject) => return Ok(Planned::Refuse(subject)),
                 Step::Need { mut documents, then } => {
                     if only_if_cached(ask) {
                         documents

@@ -105,6 +105,15 @@ impl fmt::Display for HostMatch {
 }
 
 impl Routes {
+    /// Every mount once, in the order of their names.
+    pub fn mounts(&self) -> Vec<Arc<dyn Ecosystem>> {
+        let mut mounts: Vec<Arc<dyn Ecosystem>> =
+            self.routes.iter().map(|route| Arc::clone(&route.mount)).collect();
+        mounts.sort_by(|one, other| one.id().cmp(other.id()));
+        mounts.dedup_by(|one, other| one.id() == other.id());
+        mounts
+    }
+
     /// Sorts the routes; fails when two claim the same host and prefix.
     pub fn new(mut routes: Vec<Route>) -> Result<Self, RouteConflict> {
         routes.sort_by(|a, b| {

@@ -8,6 +8,7 @@ mod fakes;
 mod faults;
 mod generic;
 mod huggingface;
+mod keep;
 mod layers;
 mod oci;
 mod pypi;

@@ -18,6 +18,10 @@ use serde::Serialize;
 use super::visit::{Right, Visit, Visitor};
 use crate::server::{Body, RequestBody};
 
+pub mod entries;
+pub mod fills;
+pub mod log;
+pub mod policy;
 mod snapshots;
 mod template;
 

@@ -81,6 +81,14 @@ impl Artifacts {
     }
 }
 
+impl Artifacts {
+    /// Lets go of what is in memory of a key.
+    pub(crate) fn forget(&self, key: &CacheKey) {
+        self.hot.invalidate(key);
+        self.absent.invalidate(key);
+    }
+}
+
 impl Cache {
     /// Gets an artifact. The answer's body may still be on its way; what has a digest is never completed with wrong bytes.
     ///

@@ -107,6 +107,14 @@ impl Documents {
         })
     }
 
+    /// Lets go of what is in memory of a key.
+    pub(crate) fn forget(&self, key: &CacheKey) {
+        let mut vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
+        vast.take_if(|(kept, _)| kept == key);
+        self.hot.invalidate(key);
+        self.absent.invalidate(key);
+    }
+
     /// Keeps a document in memory, in place of what was there under the same key.
     fn remember(&self, key: &CacheKey, loaded: &Arc<Loaded>) {
         let mut vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);

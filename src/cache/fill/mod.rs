@@ -9,6 +9,7 @@
 //! transfer   the task that drives a fill: asks, reads the answer (answer), starts lanes, verifies, keeps
 //! lane       one upstream body, written where it belongs; several may run, none brings a byte twice (map), as many as pay (width)
 //! sink       where lanes put bytes: the partial (or nowhere) and the verifier, or a ring in memory when the disk is full
+//! handle     what people see of a transfer, and how they end one
 //! state      what has come, who reads, how it ended; readers sleep here (release says how far they may see)
 //! ```
 //!
@@ -20,12 +21,14 @@ use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
 
+use crate::cache::fill::handle::Handle;
 use crate::cache::fill::state::{Ending, Look, Opened, State};
 use crate::store::ReadAt;
 use crate::types::CacheKey;
 
 mod adopt;
 mod answer;
+mod handle;
 mod identity;
 mod lane;
 mod map;
@@ -41,6 +44,7 @@ mod verify;
 mod width;
 
 pub(crate) use adopt::{Adopted, Adoption, adopt};
+pub use handle::Transfer;
 pub(crate) use identity::as_whole;
 pub(crate) use registry::{Fills, Place};
 pub(crate) use release::{SMALL_BYTES, View};
@@ -50,6 +54,7 @@ pub(crate) use verify::{Verified, verify_at_rest};
 /// A transfer under way, as its readers and its lanes see it.
 pub struct Fill {
     key: CacheKey,
+    handle: Handle,
     verify_before_range: bool,
     state: Mutex<State>,
     /// A reader waits for bytes that no lane is about to bring.
@@ -80,6 +85,7 @@ impl Fill {
     fn new(key: CacheKey, verify_before_range: bool) -> Arc<Self> {
         Arc::new(Self {
             key,
+            handle: Handle::new(),
             verify_before_range,
             state: Mutex::default(),
             wanted: Notify::new(),

@@ -9,7 +9,7 @@ use metrics::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::cache::Config;
-use crate::cache::fill::{Fill, Reader};
+use crate::cache::fill::{Fill, Reader, Transfer};
 use crate::types::CacheKey;
 
 /// Every fill under way.
@@ -82,6 +82,24 @@ impl Fills {
     /// The fill of `key`, if one is under way.
     pub(crate) fn find(&self, key: &CacheKey) -> Option<Reader> {
         lock(&self.running).get(key).filter(|fill| fill.is_open()).map(Fill::read)
+    }
+
+    /// How every fill under way stands, the oldest first.
+    pub(crate) fn transfers(&self) -> Vec<Transfer> {
+        let running: Vec<Arc<Fill>> = lock(&self.running).values().cloned().collect();
+        let mut all: Vec<Transfer> = running.iter().map(|fill| fill.transfer()).collect();
+        all.sort_by_key(|transfer| transfer.number);
+        all
+    }
+
+    /// Ends the fill of this number; false when there is none. What it brought stays for the next one.
+    pub(crate) fn cancel(&self, number: u64) -> bool {
+        let running = lock(&self.running);
+        let fill = running.values().find(|fill| fill.handle.number == number);
+        fill.is_some_and(|fill| {
+            fill.handle.cancelled.cancel();
+            true
+        })
     }
 
     /// Fills under way.

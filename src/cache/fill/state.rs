@@ -70,6 +70,8 @@ pub(super) struct State {
     overflow: Option<Overflow>,
     seats: BTreeMap<u64, Seat>,
     seats_named: u64,
+    /// Bytes that an earlier transfer had brought.
+    resumed: u64,
     /// Somebody was given the head, so that another body can no longer take its place.
     given: bool,
 }
@@ -108,6 +110,7 @@ impl Default for State {
             overflow: None,
             seats: BTreeMap::new(),
             seats_named: 0,
+            resumed: 0,
             given: false,
         }
     }
@@ -145,6 +148,15 @@ impl State {
         self.seats.is_empty()
     }
 
+    /// Bytes that an earlier transfer had brought.
+    pub(super) const fn resumed(&self) -> u64 {
+        self.resumed
+    }
+
+    pub(super) fn readers(&self) -> usize {
+        self.seats.len()
+    }
+
     pub(super) fn has_readers(&self) -> bool {
         !self.seats.is_empty()
     }
@@ -177,6 +189,7 @@ impl State {
     ) {
         self.opened = Some(Arc::new(opened));
         self.file = Some(file);
+        self.resumed = map.arrived().bytes();
         self.map = map;
         self.promise = promise;
     }

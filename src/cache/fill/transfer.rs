@@ -30,6 +30,10 @@ use crate::upstream::OriginRequest;
 /// Drives the fill of `artifact` to its end, on the cache's task set.
 pub(crate) fn start(parts: &Arc<Parts>, artifact: Artifact, registration: Registration) {
     let fill = Arc::clone(&registration.fill);
+    if let Some(request) = artifact.lookup.origins.first() {
+        // Nobody else sets it.
+        let _ = fill.handle.from.set(request.display_address());
+    }
     let transfer = Transfer { parts: Arc::clone(parts), artifact, fill, sink: Mutex::default() };
     parts.tasks.spawn(transfer.live(registration));
 }
@@ -111,6 +115,9 @@ impl Transfer {
             () = self.fill.abandoned(self.parts.config.abandon_after) => Ending::Again,
             () = self.parts.stop.cancelled() => {
                 Ending::Failed(Failure::Store("Larder is shutting down".to_owned()))
+            }
+            () = self.fill.handle.cancelled.cancelled() => {
+                Ending::Failed(Failure::Store("an administrator ended this transfer".to_owned()))
             }
         }
     }

@@ -148,6 +148,7 @@ mod tests {
             credential: Some(ClientCredential { id: [1; 16], verbatim: Secret::new("Basic eA==") }),
             client: None,
             now: Timestamp(0),
+            rules: Arc::default(),
             as_of: None,
         }
     }
@@ -159,7 +160,7 @@ mod tests {
                 other => panic!("not an exchange: {other:?}"),
             },
             Step::Reply(_) => None,
-            Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => {
+            Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } | Step::Refuse(_) => {
                 panic!("a generic mount needs nothing")
             }
         }

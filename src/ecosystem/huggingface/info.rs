@@ -17,6 +17,7 @@ use crate::cache::lookup::{
 };
 use crate::ecosystem::Ask;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, IdentityRule, Settings};
+use crate::ecosystem::huggingface::facts::Memo;
 use crate::ecosystem::huggingface::identity::{self, Identity, Stranger};
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
@@ -53,6 +54,9 @@ pub struct Info {
     pub stranger: Option<Stranger>,
     /// The identity of a stranger that somebody has looked at and lets take over.
     pub accepted: Option<String>,
+    /// What rules look at.
+    #[serde(skip)]
+    pub memo: Memo,
 }
 
 /// A commit that a branch led to.
@@ -131,6 +135,14 @@ pub(super) struct Rule {
     pub(super) history: usize,
     /// Whether changes of identity are told of: they are once, with the repository's own document.
     pub(super) tells: bool,
+}
+
+/// The document of a repository with what the hub's scanners say of its files.
+pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit) -> Document {
+    let name = format!("scan/{repository}/{commit}");
+    let path = format!("{}/revision/{commit}?securityStatus=true", repository.api_path());
+    let how = (reach.settings.ref_ttl, Demand::Fresh);
+    described(reach, repository, &name, &path, how, None)
 }
 
 /// What the names of repositories' own documents begin with.

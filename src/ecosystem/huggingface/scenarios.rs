@@ -161,6 +161,7 @@ impl Stage {
             credential,
             client: client.map(str::to_owned),
             now: self.now,
+            rules: std::sync::Arc::default(),
             as_of: None,
         };
         let mut step = self.mount.plan(&ask);
@@ -173,6 +174,7 @@ impl Stage {
                 }
                 Step::NeedBody { then, .. } => then(Bytes::copy_from_slice(body)),
                 Step::Names { .. } => panic!("the hub's adapter lists no names"),
+                Step::Refuse(_) => panic!("there are no rules"),
                 Step::Serve(plan) => return self.serve(plan.serve),
             };
         }
@@ -190,6 +192,7 @@ impl Stage {
                     standing: held.standing,
                     now: self.now,
                     is_kept: &|_| false,
+                    note: &|_| (),
                 };
                 let reply = render.render(&view).reply;
                 End::Reply(reply.status, reply.headers, reply.body)

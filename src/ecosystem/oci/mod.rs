@@ -24,6 +24,8 @@ mod catalog;
 mod complete;
 pub mod config;
 mod explain;
+mod facts;
+mod image;
 pub mod limits;
 pub(crate) mod manifest;
 pub(crate) mod name;
@@ -118,8 +120,7 @@ impl Ecosystem for Registries {
             Route::Of { what, .. } => match self.place(ask) {
                 Some(Ok(place)) => {
                     let identity = token::identity(&self.signer, ask, &place);
-                    let settings = Arc::clone(&self.settings);
-                    Pull { settings, place, ask: ask.clone(), identity }.plan(what)
+                    Pull { place, ask: ask.clone(), identity }.plan(what)
                 }
                 Some(Err(fault)) => Step::Reply(explain::misplaced(&fault)),
                 None => Step::Reply(explain::unknown()),

@@ -237,7 +237,7 @@ impl Walk<'_, '_> {
             let key = blob::key(&blob.digest);
             let is_wanted = !blob.is_foreign || self.shelf.contents.holds(&key)?;
             if is_wanted {
-                let part = Part::shared(key, Role::Content, format!("{said} {}", blob.digest));
+                let part = Part::shared(key, Role::Content, said);
                 (self.visit)(part.of(Some(blob.digest), blob.size));
             }
         }
@@ -262,7 +262,6 @@ mod tests {
     use super::*;
     use crate::ecosystem::naming::tests::Held;
     use crate::ecosystem::oci::config::Config;
-    use crate::policy;
     use crate::types::{Audience, BlobId, Secret};
 
     const REPOSITORY: &str = "hub.example/library/alpine";
@@ -271,7 +270,7 @@ mod tests {
         let text = "default = \"hub.example\"\n[registries.\"hub.example\"]\nupstream = \"https://r.hub.example\"\n\
             namespace = \"library\"\n";
         let config: Config = toml::from_str(text).expect("settings");
-        let resolved = config.resolve(&policy::Config::default(), |_| Ok(Secret::new("s")));
+        let resolved = config.resolve(|_| Ok(Secret::new("s")));
         Words::of(&Arc::new(resolved.expect("good settings").expect("a registry")))
     }
 
@@ -359,7 +358,7 @@ mod tests {
             (Role::Manifest, "manifest".to_owned(), None),
             (Role::Manifest, "linux/arm64".to_owned(), Some(5)),
             (Role::Note, format!("sha256:{layer}"), None),
-            (Role::Content, format!("linux/arm64 sha256:{layer}"), Some(7)),
+            (Role::Content, "linux/arm64".to_owned(), Some(7)),
             (Role::Manifest, "linux/amd64".to_owned(), None),
         ];
         assert_eq!(shown, expected);

@@ -32,11 +32,12 @@ impl Pull {
             }
         };
         tagged.past = Some(Past { at, basis: Basis::Observed { seen: then.seen } });
-        if self.subject(&tagged).verdict < Verdict::Hide {
+        if self.subject(&tagged, None).verdict < Verdict::Hide {
             tagged.standing = standing(tagged.standing, at);
         }
+        tagged.pointer.digest = then.digest;
         let document = self.manifest_document(then.digest, &tagged.reader);
-        self.serve_tagged(&tagged, then.digest, document)
+        self.serve_tagged(tagged, then.digest, document)
     }
 }
 

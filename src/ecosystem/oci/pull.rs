@@ -7,7 +7,10 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Demand, Document};
 use crate::ecosystem::oci::complete::Wish;
-use crate::ecosystem::oci::config::{AfterWithdrawal, Settings};
+use crate::ecosystem::oci::config::AfterWithdrawal;
+use crate::ecosystem::oci::facts::{self, Image};
+use crate::ecosystem::oci::image::{self, More};
+use crate::ecosystem::oci::manifest::Manifest;
 use crate::ecosystem::oci::name::{self, Reference, Tag};
 use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::readers::{self, First, Readable, kept_only};
@@ -19,7 +22,7 @@ use crate::ecosystem::oci::tags_list::{self, Part};
 use crate::ecosystem::oci::{access, blob, explain, manifest, past, referrers, tag};
 use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::{Access, Ask, Plan, Render, Serve, Standing, Step, Subject};
-use crate::policy::{Facts, State, Verdict};
+use crate::policy::{Facts, Point, State};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::types::{Audience, Digest, Presence};
 
@@ -29,12 +32,14 @@ const MOST_TURNED_BACK: usize = 8;
 /// One request for something of a repository.
 #[derive(Clone)]
 pub struct Pull {
-    pub settings: Arc<Settings>,
     pub place: Place,
     pub ask: Ask,
     /// The client's own identity, when it showed a capability for this repository.
     pub identity: Option<[u8; 16]>,
 }
+
+/// How planning goes on with what an image says of itself; `None`: that could not be had, or nobody looks at it.
+type WithImage = Box<dyn FnOnce(Pull, Option<Image>) -> Step + Send>;
 
 /// A tag that was found.
 pub(super) struct Tagged {
@@ -117,8 +122,11 @@ impl Pull {
             then: Box::new(move |held| {
                 let held = held.into_iter().next().unwrap_or(Err(Failure::NotKept));
                 match (held, described) {
-                    (Ok(_), _) => self.serve_tagged(&tagged, tagged.pointer.digest, document),
-                    (Err(_), Some(serve)) => self.serve(self.subject(&tagged), serve),
+                    (Ok(_), _) => {
+                        let digest = tagged.pointer.digest;
+                        self.serve_tagged(tagged, digest, document)
+                    }
+                    (Err(_), Some(serve)) => self.serve(self.subject(&tagged, None), serve),
                     (Err(Failure::Absent), None) => self.look_at_bytes(tagged),
                     (Err(failure), None) => self.turn_back(tagged, failure),
                 }
@@ -133,7 +141,8 @@ impl Pull {
             return None;
         };
         // Once it has moved, its new manifest must be had before anybody is told of it: the old one is there to be served instead.
-        if self.ask.method != Method::HEAD || tagged.has_moved() {
+        let is_looked_into = facts::needs_image(&self.ask.rules);
+        if self.ask.method != Method::HEAD || tagged.has_moved() || is_looked_into {
             return None;
         }
         let digest = tagged.pointer.digest;
@@ -158,7 +167,7 @@ impl Pull {
                 match read.map(|pointer| pointer.digest) {
                     Some(digest) if digest != tagged.pointer.digest => {
                         let document = self.manifest_document(digest, &tagged.reader);
-                        self.serve_tagged(&tagged, digest, document)
+                        self.serve_tagged(tagged, digest, document)
                     }
                     _ => self.turn_back(tagged, Failure::Absent),
                 }
@@ -186,13 +195,13 @@ impl Pull {
                     Some((digest, document)) => {
                         let mut tagged = tagged;
                         tagged.standing.offline = true;
-                        self.serve_tagged(&tagged, *digest, document.clone())
+                        self.serve_tagged(tagged, *digest, document.clone())
                     }
                     // It only took long, and there is nothing to serve instead: that is worth waiting for.
                     None if matches!(failure, Failure::NotKept) => {
-                        let document =
-                            self.manifest_document(tagged.pointer.digest, &tagged.reader);
-                        self.serve_tagged(&tagged, tagged.pointer.digest, document)
+                        let digest = tagged.pointer.digest;
+                        let document = self.manifest_document(digest, &tagged.reader);
+                        self.serve_tagged(tagged, digest, document)
                     }
                     None => self.failed(&failure),
                 }
@@ -200,9 +209,12 @@ impl Pull {
         }
     }
 
-    pub(super) fn serve_tagged(&self, tagged: &Tagged, digest: Digest, document: Document) -> Step {
-        let form = Arc::new(self.manifest_form(digest, Some(tagged)));
-        self.serve(self.subject(tagged), Serve::Document { document, render: form })
+    pub(super) fn serve_tagged(self, tagged: Tagged, digest: Digest, document: Document) -> Step {
+        self.with_image(digest, tagged.reader.clone(), move |pull, image| {
+            let form = Arc::new(pull.manifest_form(digest, Some(&tagged)));
+            let subject = pull.subject(&tagged, image.as_ref());
+            pull.serve(subject, Serve::Document { document, render: form })
+        })
     }
 
     fn manifest(self, digest: Digest) -> Step {
@@ -213,10 +225,13 @@ impl Pull {
         self.find(First::Kept, Arc::new(document), move |pull, found| {
             let Readable { reader, held } = found;
             let document = pull.manifest_document(digest, &reader);
+            let again = reader.clone();
             pull.guarded(&reader, held.standing, move |pull| {
-                let render = Arc::new(pull.manifest_form(digest, None));
-                let subject = pull.named(Some(digest.to_string()));
-                pull.serve(subject, Serve::Document { document, render })
+                pull.with_image(digest, again, move |pull, image| {
+                    let render = Arc::new(pull.manifest_form(digest, None));
+                    let subject = pull.by_digest(&digest, Point::Metadata, image.as_ref());
+                    pull.serve(subject, Serve::Document { document, render })
+                })
             })
         })
     }
@@ -237,7 +252,7 @@ impl Pull {
                     Past::immutable(at).write(&mut headers);
                 }
                 headers.extend(pull.namespace_header());
-                let subject = pull.named(Some(digest.to_string()));
+                let subject = pull.by_digest(&digest, Point::Content, None);
                 pull.serve(subject, Serve::Artifact { artifact, headers, chunking: None })
             })
         })
@@ -281,6 +296,8 @@ impl Pull {
             path: explain::path(&self.ask, &format!("{}/tags/list", self.place.written)),
             part: Part::of(self.ask.query.as_deref()),
             namespace: self.place.namespace.clone(),
+            place: self.place.clone(),
+            rules: Arc::clone(&self.ask.rules),
         };
         let demand = self.demand();
         let document = {
@@ -310,7 +327,9 @@ impl Pull {
                 Ok(Readable { reader, held }) => {
                     let document = again(&reader);
                     self.guarded(&reader, held.standing, move |pull| {
-                        pull.serve(pull.named(None), Serve::Document { document, render })
+                        let subject =
+                            pull.judged(facts::of_name(&pull.place, None), Point::Listing);
+                        pull.serve(subject, Serve::Document { document, render })
                     })
                 }
                 Err(failure) => match otherwise(&failure) {
@@ -405,28 +424,80 @@ impl Pull {
         Step::Serve(Box::new(Plan { access: Access::Public, subject, serve }))
     }
 
-    fn named(&self, version: Option<String>) -> Subject {
-        Subject { package: Some(self.place.written.clone()), version, ..Subject::default() }
+    fn judged(&self, facts: Facts<'_>, point: Point) -> Subject {
+        Subject::of(self.ask.rules.judged(facts, point, self.ask.now), &self.ask.base)
     }
 
     /// What is judged of a tag. Tags are deleted every day without a fault in what they stood for, so how young they were does not count.
-    pub(super) fn subject(&self, tagged: &Tagged) -> Subject {
-        let mut subject = self.named(Some(tagged.tag.to_string()));
-        if let Presence::Gone { since, .. } = tagged.standing.presence {
-            let facts = Facts {
-                package: &self.place.written,
-                file: tagged.tag.as_str(),
-                state: State::ProjectDeleted { since },
-                published: since,
-            };
-            let judgement = self.settings.policy.judge(&facts);
-            subject.verdict = judgement.verdict;
-            if judgement.verdict != Verdict::Allow {
-                let reason = judgement.rule.reason();
-                subject.reason = Some(format!("{}:{}: {reason}", self.place.written, tagged.tag));
-            }
+    pub(super) fn subject(&self, tagged: &Tagged, image: Option<&Image>) -> Subject {
+        let mut facts = facts::of_name(&self.place, Some(tagged.tag.as_str()));
+        facts.digest = Some(tagged.pointer.digest.to_string().into());
+        if let Some(image) = image {
+            facts::add_image(&mut facts, image);
         }
-        subject
+        if let Presence::Gone { since, .. } = tagged.standing.presence {
+            facts.state = Some((State::ProjectDeleted { since }, since));
+        }
+        self.judged(facts, Point::Metadata)
+    }
+
+    /// What is judged of a manifest or blob that was asked for by its digest.
+    fn by_digest(&self, digest: &Digest, point: Point, image: Option<&Image>) -> Subject {
+        let digest = digest.to_string();
+        let mut facts = facts::of_name(&self.place, Some(&digest));
+        if let Some(image) = image {
+            facts::add_image(&mut facts, image);
+        }
+        self.judged(facts, point)
+    }
+
+    /// Goes on with what the image says of itself, where rules look at that: by the manifest's annotations, then by the configuration's labels.
+    fn with_image(
+        self,
+        digest: Digest,
+        reader: Reader,
+        then: impl FnOnce(Self, Option<Image>) -> Step + Send + 'static,
+    ) -> Step {
+        match facts::needs_image(&self.ask.rules) {
+            true => self.image(digest, reader, Image::default(), Box::new(then)),
+            false => then(self, None),
+        }
+    }
+
+    fn image(self, digest: Digest, reader: Reader, known: Image, then: WithImage) -> Step {
+        let document = self.manifest_document(digest, &reader);
+        Step::Need {
+            documents: vec![document],
+            then: Box::new(move |held| {
+                let held = held.into_iter().next().and_then(Result::ok);
+                let manifest = held.as_ref().and_then(|held| held.parsed.get::<Manifest>());
+                // What cannot be had says nothing: the facts are missing then.
+                let Some(manifest) = manifest else { return then(self, None) };
+                let (said, more) = image::of_manifest(manifest);
+                let known = known.or(said);
+                match more {
+                    Some(More::Child(child)) => self.image(child, reader, known, then),
+                    Some(More::Config(config)) => self.config(config, &reader, known, then),
+                    None => then(self, Some(known)),
+                }
+            }),
+        }
+    }
+
+    fn config(self, config: Digest, reader: &Reader, known: Image, then: WithImage) -> Step {
+        let Place { registry, repository, .. } = &self.place;
+        let document = image::document(registry, repository, config, reader);
+        Step::Need {
+            documents: vec![document],
+            then: Box::new(move |held| {
+                let held = held.into_iter().next().and_then(Result::ok);
+                let labels = held.as_ref().and_then(|held| held.parsed.get::<Image>());
+                match labels {
+                    Some(labels) => then(self, Some(known.or(labels.clone()))),
+                    None => then(self, None),
+                }
+            }),
+        }
     }
 
     /// How current a tag must be: the client's wish, unless it never moves or few pulls are left.

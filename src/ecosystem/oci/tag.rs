@@ -306,13 +306,12 @@ fn content_digest(head: &Head) -> Option<Digest> {
 mod tests {
     use super::*;
     use crate::ecosystem::oci::config::Config;
-    use crate::policy;
     use crate::types::Secret;
 
     fn registry() -> Arc<Registry> {
         let text = "default = \"hub.example\"\n[registries.\"hub.example\"]\nupstream = \"https://r.hub.example\"";
         let config: Config = toml::from_str(text).expect("settings");
-        let resolved = config.resolve(&policy::Config::default(), |_| Ok(Secret::new("s")));
+        let resolved = config.resolve(|_| Ok(Secret::new("s")));
         resolved.expect("good settings").expect("a registry").default
     }
 

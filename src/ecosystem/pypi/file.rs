@@ -10,20 +10,21 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::cache::lookup::{Artifact, Demand, Document, Parsed};
 use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::pypi::admit::AdmitFile;
 use crate::ecosystem::pypi::config::{Settings, Upstream};
-use crate::ecosystem::pypi::explain;
+use crate::ecosystem::pypi::facts::{self, OfPage};
 use crate::ecosystem::pypi::links::Address;
-use crate::ecosystem::pypi::listing::{self, Place};
+use crate::ecosystem::pypi::listing::Place;
 use crate::ecosystem::pypi::name;
 use crate::ecosystem::pypi::page::{File, Page, Sidecar};
 use crate::ecosystem::pypi::past;
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
+use crate::ecosystem::pypi::{explain, legacy};
 use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
-use crate::policy::Verdict;
+use crate::policy::{Judged, Point, Verdict};
 use crate::types::{Digest, Timestamp};
 
 /// Suffix of the metadata beside a file.
@@ -132,7 +133,16 @@ impl Search {
             Some(_) if reach.is_withdrawn(&held.standing) => {
                 Step::Reply(explain::refused(&self.settings, StatusCode::FORBIDDEN.as_u16()))
             }
-            Some(listed) => self.serve(&reach, today, page, &listed),
+            Some(_) => match self.release_document(&reach, page) {
+                Some(document) => Step::Need {
+                    documents: vec![document],
+                    then: Box::new(move |release| {
+                        let release = release.into_iter().next().and_then(Result::ok);
+                        self.serve_from(&reach, &held.parsed, release.as_ref())
+                    }),
+                },
+                None => self.serve_from(&reach, &held.parsed, None),
+            },
             None => {
                 if demand == Demand::AnyAge && self.ask.as_of.is_none() {
                     self.pages.push_back((project, Demand::Revalidated));
@@ -155,7 +165,34 @@ impl Search {
         page.file_at(beside.as_str()).map(Listed::Sidecar)
     }
 
-    fn serve(&self, reach: &Reach, today: &Page, page: &Page, listed: &Listed<'_>) -> Step {
+    /// What says more of the release, where rules look at it.
+    fn release_document(&self, reach: &Reach, page: &Page) -> Option<Document> {
+        if !facts::needs_release(&self.ask.rules) {
+            return None;
+        }
+        let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) =
+            self.listed(page)?;
+        let version = name::version_of(&page.name, &file.filename)?;
+        legacy::document(reach, page, Some(version), Demand::AnyAge)
+    }
+
+    fn serve_from(&self, reach: &Reach, kept: &Parsed, release: Option<&Held>) -> Step {
+        let Some(today) = kept.get::<Page>() else { return Step::Reply(self.not_listed()) };
+        let then = self.ask.as_of.and_then(|at| today.as_of(at).ok());
+        let page = then.as_ref().map_or(today, |then| &then.page);
+        match self.listed(page) {
+            Some(listed) => self.serve(reach, (today, page), &listed, release),
+            None => Step::Reply(self.not_listed()),
+        }
+    }
+
+    fn serve(
+        &self,
+        reach: &Reach,
+        (today, page): (&Page, &Page),
+        listed: &Listed<'_>,
+        release: Option<&Held>,
+    ) -> Step {
         let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) = *listed;
         let as_of = self.ask.as_of;
         let asked = Asked { reach, place: reach.place(&self.ask), today, page, file, as_of };
@@ -166,7 +203,11 @@ impl Search {
         };
         match serve {
             Ok(serve) => {
-                let subject = asked.subject();
+                let point = match listed {
+                    Listed::File(_) => Point::Content,
+                    Listed::Sidecar(_) | Listed::Provenance(_) => Point::Metadata,
+                };
+                let subject = asked.subject(&self.ask, point, release);
                 Step::Serve(Box::new(Plan { access: reach.access.clone(), subject, serve }))
             }
             Err(reply) => Step::Reply(reply),
@@ -213,22 +254,23 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// What is judged, with the verdict that the file's state leads to.
-    fn subject(&self) -> Subject {
-        let policy = &self.reach.settings.policy;
-        let judgement = match self.as_of {
-            None => listing::judge(policy, self.page, self.file),
-            Some(_) => past::judge(policy, self.today, self.page, self.file),
+    /// What is judged, with what came of it: of the past, what is said of its state then, unless more is held against it today.
+    fn subject(&self, ask: &Ask, point: Point, release: Option<&Held>) -> Subject {
+        let judged = |page: &Page, file: &File| -> Judged {
+            let mut facts = OfPage::new(page, &ask.rules).of(file);
+            if let Some(release) = release {
+                facts::add_release(&mut facts, &release.parsed);
+            }
+            ask.rules.judged(facts, point, ask.now)
         };
-        let refused = judgement.verdict != Verdict::Allow;
-        let filename = &self.file.filename;
-        Subject {
-            package: Some(self.page.name.to_string()),
-            version: name::version_of(&self.page.name, filename).map(str::to_owned),
-            file: Some(filename.to_string()),
-            verdict: judgement.verdict,
-            reason: refused.then(|| format!("{filename}: {}", judgement.rule.reason())),
-        }
+        let then = judged(self.page, self.file);
+        let today = self.as_of.and_then(|_| past::known_today(self.today, self.file));
+        let today = today.map(|known| judged(self.today, known));
+        let stricter = today.filter(|today| {
+            let (today, then) = (today.decision.verdict, then.decision.verdict);
+            today >= Verdict::Hide && today > then
+        });
+        Subject::of(stricter.unwrap_or(then), &ask.base)
     }
 
     fn artifact(&self, which: Beside) -> Result<Serve, Reply> {

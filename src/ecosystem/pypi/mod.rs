@@ -19,6 +19,7 @@ pub mod accept;
 mod admit;
 pub mod config;
 mod explain;
+mod facts;
 mod file;
 mod legacy;
 pub mod links;

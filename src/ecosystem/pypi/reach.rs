@@ -154,6 +154,7 @@ impl Reach {
             absolute_root: format!("{}{root}", ask.base),
             space: self.settings.id.clone(),
             audience: self.audience.clone(),
+            base: ask.base.clone(),
         }
     }
 

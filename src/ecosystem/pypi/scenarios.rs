@@ -1,5 +1,6 @@
 //! The life of a page from upstream's answers to what clients read, and the plans that hang on it. Times are passed in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::ecosystem::pypi::{Index, IndexConfig, render_html, render_json};
 use crate::ecosystem::{
     Access, Ask, ClientCredential, Ecosystem, Held, Plan, Reply, Serve, Standing, Step, View,
 };
-use crate::policy::{self, Verdict};
+use crate::policy::{self, Ruleset, Verdict};
 use crate::types::{Audience, Head, Presence, Secret, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -74,7 +75,7 @@ impl Story {
 
     /// The names that are listed, with their marks.
     fn listed(&self) -> Vec<(String, Option<String>)> {
-        listed(self.page(), &policy::Config::default())
+        listed(self.page(), &Ruleset::default())
     }
 
     fn names(&self) -> Vec<String> {
@@ -88,18 +89,19 @@ fn place() -> Place {
         absolute_root: "http://larder.example/pypi/default/".to_owned(),
         space: "pypi/default".to_owned(),
         audience: Audience::Public,
+        base: "http://larder.example".to_owned(),
     }
 }
 
 fn with_listing<T>(
     page: &Page,
-    policy: &policy::Config,
+    rules: &Ruleset,
     standing: Standing,
     use_it: impl FnOnce(&Listing<'_>) -> T,
 ) -> T {
     let parsed = Parsed::new(page.clone());
-    let view = View { document: &parsed, standing, now: NOW, is_kept: &|_| false };
-    use_it(&Listing::of(page, policy, &place(), &view))
+    let view = View { document: &parsed, standing, now: NOW, is_kept: &|_| false, note: &|_| () };
+    use_it(&Listing::of(page, rules, &place(), &view))
 }
 
 fn standing(offline: bool) -> Standing {
@@ -107,8 +109,8 @@ fn standing(offline: bool) -> Standing {
     Standing { validated: NOW, fresh_until, presence: Presence::Present, offline }
 }
 
-fn listed(page: &Page, policy: &policy::Config) -> Vec<(String, Option<String>)> {
-    with_listing(page, policy, standing(false), |listing| {
+fn listed(page: &Page, rules: &Ruleset) -> Vec<(String, Option<String>)> {
+    with_listing(page, rules, standing(false), |listing| {
         listing
             .entries
             .iter()
@@ -118,8 +120,7 @@ fn listed(page: &Page, policy: &policy::Config) -> Vec<(String, Option<String>)>
 }
 
 fn json_of(page: &Page, offline: bool) -> String {
-    let policy = policy::Config::default();
-    let bytes = with_listing(page, &policy, standing(offline), render_json::page);
+    let bytes = with_listing(page, &Ruleset::default(), standing(offline), render_json::page);
     String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
@@ -243,6 +244,7 @@ fn quarantine_denies_until_it_is_lifted() {
 
     let released =
         policy::Config { released: vec!["demo-project".to_owned()], ..policy::Config::default() };
+    let released = Ruleset::of_lifecycle(released);
     assert_eq!(
         listed(story.page(), &released),
         [(OLD.to_owned(), Some("quarantined-upstream".to_owned()))]
@@ -423,8 +425,7 @@ fn sizes_decide_which_version_is_announced() {
 fn html_reads_back_as_what_it_was_written_from() {
     let mut story = Story::of("demo-project");
     story.hears(JSON, NOW).expect("a page");
-    let policy = policy::Config::default();
-    let text = with_listing(story.page(), &policy, standing(false), render_html::page);
+    let text = with_listing(story.page(), &Ruleset::default(), standing(false), render_html::page);
     let base =
         Url::parse("https://larder.example/pypi/default/simple/demo-project/").expect("an address");
     let offer = offer::read(text.as_bytes(), &base).expect("a page");
@@ -526,7 +527,7 @@ proptest! {
 fn index(settings: &str) -> Index {
     let config: IndexConfig = toml::from_str(settings).expect("settings");
     let read = |_: &crate::ecosystem::pypi::SecretSource| Ok(Secret::new("secret"));
-    Index::new(config.resolve("default", &policy::Config::default(), read).expect("good settings"))
+    Index::new(config.resolve("default", read).expect("good settings"))
 }
 
 const PUBLIC: &str = "upstream = \"https://index.example/simple/\"";
@@ -542,6 +543,7 @@ fn ask(path: &str) -> Ask {
         credential: None,
         client: None,
         now: NOW,
+        rules: Arc::default(),
         as_of: None,
     }
 }
@@ -551,6 +553,7 @@ fn reply(step: Step) -> Reply {
         Step::Reply(reply) => reply,
         Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => panic!("more is needed"),
         Step::Serve(_) => panic!("something is served"),
+        Step::Refuse(_) => panic!("it is refused"),
     }
 }
 
@@ -558,6 +561,7 @@ fn serve(step: Step) -> Plan {
     match step {
         Step::Serve(plan) => *plan,
         Step::Reply(reply) => panic!("{} {:?}", reply.status, reply.body),
+        Step::Refuse(_) => panic!("it is refused"),
         Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => panic!("more is needed"),
     }
 }
@@ -810,7 +814,13 @@ fn a_release_is_told_from_the_page_when_upstream_has_no_legacy_json() {
     assert_eq!(url, "https://index.example/pypi/demo-project/1.1/json");
     let Serve::Document { render, .. } = serve(step).serve else { panic!("a document") };
     let parsed = Parsed::new(story.page().clone());
-    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false };
+    let view = View {
+        document: &parsed,
+        standing: standing(false),
+        now: NOW,
+        is_kept: &|_| false,
+        note: &|_| (),
+    };
     let rendered = render.render(&view);
     let json: serde_json::Value = serde_json::from_slice(&rendered.reply.body).expect("JSON");
     assert_eq!(
@@ -828,7 +838,13 @@ fn links_lead_to_the_index_whichever_way_was_taken() {
     let mut story = Story::of("demo-project");
     story.hears(JSON, NOW).expect("a page");
     let parsed = Parsed::new(story.page().clone());
-    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false };
+    let view = View {
+        document: &parsed,
+        standing: standing(false),
+        now: NOW,
+        is_kept: &|_| false,
+        note: &|_| (),
+    };
     for (prefix, expected) in [
         ("/pypi/default/", "href=\"../../files/files.index.example/"),
         ("/simple/", "href=\"../../pypi/default/files/files.index.example/"),
@@ -915,10 +931,10 @@ fn eight_thousand_files_are_measured() {
     timed("write", &mut || drop(story.page().encode()));
     timed("render JSON", &mut || drop(json_of(story.page(), false)));
     timed("render JSON offline", &mut || drop(json_of(story.page(), true)));
-    let policy = policy::Config::default();
+    let rules = Ruleset::default();
     let mut html = String::new();
     timed("render HTML", &mut || {
-        html = with_listing(story.page(), &policy, standing(false), render_html::page);
+        html = with_listing(story.page(), &rules, standing(false), render_html::page);
     });
     timed("parse HTML", &mut || drop(offer::read(html.as_bytes(), &url)));
     let last = format!("https://files.index.example/packages/aa/bb/{:064x}/x.whl", 7999);

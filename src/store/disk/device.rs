@@ -13,7 +13,7 @@ use redb::{Builder, Database, DatabaseError};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-pub(super) trait Device: Send + Sync + fmt::Debug + 'static {
+pub(crate) trait Device: Send + Sync + fmt::Debug + 'static {
     /// Opens the file at `path` for reading and writing, and makes it if there is none.
     fn open(&self, path: &Path) -> io::Result<File> {
         File::options().read(true).write(true).create(true).truncate(false).open(path)
@@ -79,17 +79,17 @@ pub(super) trait Device: Send + Sync + fmt::Debug + 'static {
 
 /// The machine's own file systems.
 #[derive(Debug)]
-pub(super) struct Machine;
+pub(crate) struct Machine;
 
 impl Device for Machine {}
 
 /// Makes the names in a directory durable.
-pub(super) fn sync_directory(device: &dyn Device, path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(device: &dyn Device, path: &Path) -> io::Result<()> {
     device.sync(&File::open(path)?)
 }
 
 /// Makes a directory, durably, unless it is there; those that it is in as well.
-pub(super) fn make_directories(device: &dyn Device, path: &Path) -> io::Result<()> {
+pub(crate) fn make_directories(device: &dyn Device, path: &Path) -> io::Result<()> {
     let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
     let missing: Vec<&Path> = path.ancestors().take_while(missing).collect();
     for path in missing.into_iter().rev() {
@@ -104,7 +104,7 @@ pub(super) fn make_directories(device: &dyn Device, path: &Path) -> io::Result<(
 }
 
 /// Removes a file that somebody else may be removing too.
-pub(super) fn remove_if_there(device: &dyn Device, path: &Path) -> io::Result<()> {
+pub(crate) fn remove_if_there(device: &dyn Device, path: &Path) -> io::Result<()> {
     match device.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

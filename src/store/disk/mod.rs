@@ -47,7 +47,7 @@ use crate::types::{BlobId, ByteSize, CacheKey, Digest, Timestamp};
 
 mod blobs;
 mod check;
-mod device;
+pub(crate) mod device;
 mod evict;
 pub(crate) mod head;
 mod index;
@@ -504,4 +504,4 @@ impl fmt::Debug for Now {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,9 +15,9 @@ use crate::store::{Progress, Stored};
 
 mod crashes;
 mod damage;
-mod platter;
+pub(crate) mod platter;
 mod run;
-mod simulated;
+pub(crate) mod simulated;
 
 /// Before any time that a file system under test shows.
 const START: Timestamp = Timestamp(1_700_000_000_000);

@@ -10,7 +10,7 @@ mod leaks;
 mod once;
 mod pull;
 mod replay;
-mod setting;
+pub mod setting;
 mod states;
 mod tags;
 mod tokens;

@@ -26,6 +26,7 @@ use crate::upstream::{Origin, OriginRequest};
 
 mod faults;
 mod full;
+mod hand;
 mod kept;
 mod parallel;
 mod random;

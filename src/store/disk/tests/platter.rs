@@ -23,7 +23,7 @@ type Block = Arc<[u8; BLOCK]>;
 
 /// What is durable and what is not, at one point of a record.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Platter {
+pub(crate) struct Platter {
     files: HashMap<Inode, Contents>,
     /// Every directory, and what its names have led to.
     directories: HashMap<PathBuf, HashMap<String, Name>>,
@@ -56,7 +56,7 @@ struct Contents {
 
 /// How much of what was not synced is found afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Luck {
+pub(crate) enum Luck {
     Nothing,
     Everything,
     /// Each block, length and name by itself.
@@ -65,7 +65,7 @@ pub(super) enum Luck {
 
 impl Platter {
     /// Files and directories of which everything is durable.
-    pub(super) fn of(there: Vec<(PathBuf, File, Option<Inode>)>) -> Self {
+    pub(crate) fn of(there: Vec<(PathBuf, File, Option<Inode>)>) -> Self {
         let mut platter = Self::default();
         platter.directories.insert(PathBuf::new(), HashMap::new());
         for (path, file, inode) in there {
@@ -95,12 +95,12 @@ impl Platter {
     }
 
     /// Whether there is nothing on it.
-    pub(super) fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         self.files.is_empty()
     }
 
     /// Goes on by one call.
-    pub(super) fn apply(&mut self, op: &Op, chance: &mut Chance) {
+    pub(crate) fn apply(&mut self, op: &Op, chance: &mut Chance) {
         match op {
             Op::MakeDirectory(path) => {
                 self.name(path, Some(Thing::Directory));
@@ -130,7 +130,7 @@ impl Platter {
     }
 
     /// Makes in `target` what may be found after a loss of power.
-    pub(super) fn crash(&self, target: &Path, luck: Luck, chance: &mut Chance) {
+    pub(crate) fn crash(&self, target: &Path, luck: Luck, chance: &mut Chance) {
         let mut written: HashMap<Inode, PathBuf> = HashMap::new();
         let mut waiting = vec![PathBuf::new()];
         while let Some(directory) = waiting.pop() {
@@ -299,11 +299,11 @@ fn pick<'a, T>(since: &'a [T], luck: Luck, chance: &mut Chance) -> Option<&'a T>
 
 /// Seeded chance.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(pub(super) u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     /// A number below `limit`.
-    pub(super) fn of(&mut self, limit: u64) -> u64 {
+    pub(crate) fn of(&mut self, limit: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit

@@ -19,11 +19,11 @@ use super::platter::Platter;
 use crate::store::disk::device::Device;
 
 /// A file, whatever its names.
-pub(super) type Inode = u64;
+pub(crate) type Inode = u64;
 
 /// One call, done.
 #[derive(Debug, Clone)]
-pub(super) enum Op {
+pub(crate) enum Op {
     MakeDirectory(PathBuf),
     Open { path: PathBuf, inode: Inode },
     Write { inode: Inode, offset: u64, bytes: Arc<[u8]> },
@@ -36,7 +36,7 @@ pub(super) enum Op {
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Error,
     Full,
 }
@@ -52,14 +52,14 @@ impl Failure {
 
 /// A directory whose every change is written down. Clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     root: PathBuf,
     boot: u64,
     record: Arc<Mutex<Record>>,
     /// Reads of the index.
-    pub(super) reads: Arc<AtomicU64>,
+    pub(crate) reads: Arc<AtomicU64>,
     /// Repairs of the index.
-    pub(super) repairs: Arc<AtomicU64>,
+    pub(crate) repairs: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ struct Record {
 
 impl Disk {
     /// Takes over the directory `root`, in which everything is durable.
-    pub(super) fn over(root: &Path, boot: u64) -> Self {
+    pub(crate) fn over(root: &Path, boot: u64) -> Self {
         let disk = Self {
             root: root.to_owned(),
             boot,
@@ -97,7 +97,7 @@ impl Disk {
     }
 
     /// What is durable at the beginning. Comes before the first call.
-    pub(super) fn platter(&self) -> Platter {
+    pub(crate) fn platter(&self) -> Platter {
         let files = walk(&self.root).into_iter().map(|(path, file)| {
             let is_file = file.metadata().expect("it is there").is_file();
             let inode = is_file.then(|| self.lock().inode(&file));
@@ -106,26 +106,26 @@ impl Disk {
         Platter::of(files.collect())
     }
 
-    pub(super) fn ops(&self) -> Vec<Op> {
+    pub(crate) fn ops(&self) -> Vec<Op> {
         self.lock().ops.clone()
     }
 
     /// Calls so far.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.lock().ops.len()
     }
 
     /// Attempts so far, those that failed included.
-    pub(super) fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.lock().calls
     }
 
     /// Lets `many` calls fail from the one with the number `first` on.
-    pub(super) fn fail(&self, first: u64, many: u64, how: Failure) {
+    pub(crate) fn fail(&self, first: u64, many: u64, how: Failure) {
         self.lock().failing = Some((first, first.saturating_add(many), how));
     }
 
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.lock().failing = None;
     }
 

@@ -1,0 +1,151 @@
+//! Somebody who answers requests as Larder's mounts do: one that runs elsewhere, or one in this process.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::BodyStream;
+use url::Url;
+
+use crate::server::Body;
+
+/// The largest answer that is read as a whole.
+const LIMIT_BYTES: usize = 256 << 20;
+
+/// Answers requests.
+pub trait Door: Send + Sync {
+    /// The address of the root, with a slash at its end.
+    fn base(&self) -> &Url;
+
+    /// Asks for an address below the root, without a leading slash. Any status is an answer.
+    fn ask(
+        &self,
+        method: Method,
+        address: String,
+        headers: HeaderMap,
+    ) -> BoxFuture<'_, Result<Response<Body>, DoorError>>;
+}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Why something was not had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DoorError {
+    /// Policy or rights: asking again does not help.
+    #[error("{0}")]
+    Refused(String),
+    /// It is not there: upstream has no such thing, or nothing is kept and nobody may be asked.
+    #[error("{0}")]
+    Missing(String),
+    /// An outage, a broken answer, a fault.
+    #[error("{0}")]
+    Failed(String),
+    /// It is there, and it is not what was locked.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+impl dyn Door + '_ {
+    /// A whole, small answer with status 200.
+    pub async fn read(
+        &self,
+        address: &str,
+        accept: Option<&'static str>,
+    ) -> Result<Answer, DoorError> {
+        let response = self.ask(Method::GET, address.to_owned(), fields(accept)).await?;
+        let status = response.status();
+        let (head, body) = response.into_parts();
+        let body = whole(body).await?;
+        let answer = Answer { status, headers: head.headers, body };
+        if status == StatusCode::OK { Ok(answer) } else { Err(answer.fault()) }
+    }
+
+    /// The address below the root that a link on a page at `from` leads to. `None`: it leads elsewhere.
+    pub fn below(&self, from: &str, link: &str) -> Option<String> {
+        let mut url = self.base().join(from).ok()?.join(link).ok()?;
+        url.set_fragment(None);
+        url.as_str().strip_prefix(self.base().as_str()).map(str::to_owned)
+    }
+}
+
+impl Answer {
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What an answer that grants nothing says.
+    pub fn fault(&self) -> DoorError {
+        let said = self.text("x-error-message").map(str::to_owned).or_else(|| reason(&self.body));
+        let said = said.unwrap_or_else(|| self.status.to_string());
+        match self.status.as_u16() {
+            401 | 403 | 451 => DoorError::Refused(said),
+            404 | 410 | 504 => DoorError::Missing(said),
+            _ => DoorError::Failed(said),
+        }
+    }
+}
+
+/// The fields of a request that wants one kind of answer.
+pub fn fields(accept: Option<&'static str>) -> HeaderMap {
+    let named = accept.map(|accept| (http::header::ACCEPT, HeaderValue::from_static(accept)));
+    HeaderMap::from_iter::<Option<(HeaderName, HeaderValue)>>(named)
+}
+
+/// A body of a bounded size, whole.
+pub async fn whole(body: Body) -> Result<Bytes, DoorError> {
+    let mut frames = BodyStream::new(body);
+    let mut whole = BytesMut::new();
+    let broken = |error: crate::server::BodyError| {
+        DoorError::Failed(format!("the answer broke off: {error}"))
+    };
+    while let Some(frame) = frames.try_next().await.map_err(broken)? {
+        let Ok(chunk) = frame.into_data() else { continue };
+        if whole.len() + chunk.len() > LIMIT_BYTES {
+            return Err(DoorError::Failed(format!(
+                "the answer is longer than {LIMIT_BYTES} bytes"
+            )));
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+/// The message of an error as registries, the hub or problem details write it.
+fn reason(text: &[u8]) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let said = [&json["errors"][0]["message"], &json["detail"], &json["error"], &json["title"]];
+    said.into_iter().find_map(|said| said.as_str().map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_say_what_the_answer_says() {
+        let check =
+            |status: u16, header: Option<&'static str>, body: &'static str, expected: DoorError| {
+                let mut headers = HeaderMap::new();
+                if let Some(header) = header {
+                    headers.insert("x-error-message", HeaderValue::from_static(header));
+                }
+                let status = StatusCode::from_u16(status).expect("a status");
+                assert_eq!(Answer { status, headers, body: body.into() }.fault(), expected);
+            };
+        check(403, Some("not yours"), "", DoorError::Refused("not yours".into()));
+        check(
+            404,
+            None,
+            r#"{"errors":[{"message":"unknown"}]}"#,
+            DoorError::Missing("unknown".into()),
+        );
+        check(504, None, r#"{"detail":"not kept"}"#, DoorError::Missing("not kept".into()));
+        check(503, None, "<html>", DoorError::Failed("503 Service Unavailable".into()));
+    }
+}

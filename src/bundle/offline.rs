@@ -1,0 +1,196 @@
+//! A Larder over the same store whose upstreams have all vanished, and which takes note of what it reads.
+//!
+//! It never writes, and asks nobody. So what it answers is what will be answered when no upstream can be reached, and the entries that it read for
+//! that are what another Larder needs to answer the same.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use http::{HeaderMap, Method, Request, Response, header};
+use url::Url;
+
+use crate::bundle::{Door, DoorError};
+use crate::server::{Body, Handler, Peer};
+use crate::store::{Change, Entry, Freed, Partial, ReadAt, Store, StoreError, Tidied, Tidy, Usage};
+use crate::types::{BlobId, CacheKey, Digest};
+use crate::upstream::{Availability, OriginRequest, OriginResponse, Upstream, UpstreamError};
+
+/// Makes Larders like the one that serves, over another store and with no way out.
+pub type Build = Arc<dyn Fn(Arc<dyn Store>, Arc<dyn Upstream>) -> Arc<dyn Handler> + Send + Sync>;
+
+/// A Larder whose upstreams have vanished.
+pub struct Offline {
+    handler: Arc<dyn Handler>,
+    notes: Arc<Notes>,
+    base: Url,
+}
+
+/// Entries that were read.
+#[derive(Debug, Default)]
+struct Notes(Mutex<BTreeMap<CacheKey, Arc<Entry>>>);
+
+impl Offline {
+    /// One that has read nothing yet. `base` is how its clients see its root, with a slash at its end.
+    pub fn new(build: &Build, store: Arc<dyn Store>, base: Url) -> Self {
+        let notes = Arc::new(Notes::default());
+        let witnessed = Arc::new(Witnessed { store, notes: Arc::clone(&notes) });
+        Self { handler: build(witnessed, Arc::new(Vanished)), notes, base }
+    }
+
+    /// Everything that was read so far.
+    pub fn read(&self) -> BTreeMap<CacheKey, Arc<Entry>> {
+        self.notes.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Door for Offline {
+    fn base(&self) -> &Url {
+        &self.base
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        address: String,
+        headers: HeaderMap,
+    ) -> BoxFuture<'_, Result<Response<Body>, DoorError>> {
+        let request = request(&self.base, method, &address, headers);
+        async move {
+            let here = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            let peer = Peer { address: here, local: here, tls: false };
+            Ok(self.handler.handle(request?, peer).await)
+        }
+        .boxed()
+    }
+}
+
+/// A request as a server would hand it on.
+fn request(
+    base: &Url,
+    method: Method,
+    address: &str,
+    headers: HeaderMap,
+) -> Result<Request<crate::server::RequestBody>, DoorError> {
+    let wrong = || DoorError::Failed(format!("{address:?} is no address"));
+    let url = base.join(address).map_err(|_| wrong())?;
+    let mut request = Request::new(Bytes::new().into());
+    *request.method_mut() = method;
+    *request.uri_mut() =
+        url[url::Position::BeforePath..url::Position::AfterQuery].parse().map_err(|_| wrong())?;
+    *request.headers_mut() = headers;
+    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    request.headers_mut().insert(header::HOST, authority.parse().map_err(|_| wrong())?);
+    Ok(request)
+}
+
+impl fmt::Debug for Offline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offline").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// A store that notes what is read of it, and is not written to.
+#[derive(Debug)]
+struct Witnessed {
+    store: Arc<dyn Store>,
+    notes: Arc<Notes>,
+}
+
+impl Notes {
+    fn note(&self, key: &CacheKey, entry: &Arc<Entry>) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.insert(key.clone(), Arc::clone(entry));
+    }
+}
+
+impl Store for Witnessed {
+    fn get(&self, key: &CacheKey) -> Result<Option<Arc<Entry>>, StoreError> {
+        let found = self.store.get(key)?;
+        if let Some(entry) = &found {
+            self.notes.note(key, entry);
+        }
+        Ok(found)
+    }
+
+    fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&CacheKey>,
+        limit: usize,
+    ) -> Result<Vec<CacheKey>, StoreError> {
+        self.store.scan(prefix, after, limit)
+    }
+
+    /// What would be filed anew (a blob that is kept under another name) is noted, and not written.
+    fn commit(&self, changes: Vec<Change>) -> BoxFuture<'static, Result<(), StoreError>> {
+        for change in &changes {
+            if let Change::Put { key, entry } = change {
+                self.notes.note(key, entry);
+            }
+        }
+        ready(Ok(())).boxed()
+    }
+
+    fn touch(&self, _: BlobId) {}
+
+    fn open(&self, blob: BlobId) -> Result<Option<Arc<dyn ReadAt>>, StoreError> {
+        self.store.open(blob)
+    }
+
+    fn suspect(&self, blob: BlobId) -> BoxFuture<'static, ()> {
+        self.store.suspect(blob)
+    }
+
+    fn resolve(&self, digest: &Digest) -> Result<Option<BlobId>, StoreError> {
+        self.store.resolve(digest)
+    }
+
+    fn partial(&self, _: &CacheKey) -> Result<Arc<dyn Partial>, StoreError> {
+        Err(StoreError::Refusing)
+    }
+
+    fn is_pinned(&self, key: &CacheKey) -> Result<bool, StoreError> {
+        self.store.is_pinned(key)
+    }
+
+    fn namers(&self, blob: BlobId) -> Result<usize, StoreError> {
+        self.store.namers(blob)
+    }
+
+    fn release(&self, _: Vec<BlobId>) -> BoxFuture<'static, Result<Freed, StoreError>> {
+        ready(Err(StoreError::Refusing)).boxed()
+    }
+
+    fn tidy(&self, _: Tidy) -> BoxFuture<'static, Result<Tidied, StoreError>> {
+        ready(Err(StoreError::Refusing)).boxed()
+    }
+
+    fn usage(&self) -> Usage {
+        self.store.usage()
+    }
+}
+
+/// Upstreams that cannot be reached.
+#[derive(Debug)]
+struct Vanished;
+
+impl Upstream for Vanished {
+    fn send(
+        &self,
+        request: OriginRequest,
+    ) -> BoxFuture<'static, Result<OriginResponse, UpstreamError>> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        ready(Err(UpstreamError::Refused { host })).boxed()
+    }
+
+    fn availability(&self, _: &OriginRequest) -> Availability {
+        Availability::Open { retry_after: Duration::MAX }
+    }
+
+    fn report_slow(&self, _: &OriginRequest) {}
+}

@@ -1,0 +1,41 @@
+//! What people do to the cache by hand: removing entries, looking at transfers, ending them.
+//!
+//! Left out: which entries make up what a person names (`keep`), and transfers of exchanges, which end with the last of their clients.
+
+use crate::cache::Cache;
+use crate::cache::fill::Transfer;
+use crate::store::{Change, StoreError};
+use crate::types::CacheKey;
+
+/// Entries that one commit removes, so that those of clients have their turn in between.
+const MOST_AT_ONCE: usize = 1024;
+
+impl Cache {
+    /// Removes entries from the store and from memory. What is fetched or refreshed at this moment may be kept again right after. When it fails half
+    /// way, some are gone and the others are as they were.
+    pub async fn remove(&self, keys: &[CacheKey]) -> Result<(), StoreError> {
+        let parts = &self.parts;
+        for some in keys.chunks(MOST_AT_ONCE) {
+            let removals = some.iter().map(|key| Change::Remove { key: key.clone() }).collect();
+            let removed = parts.store.commit(removals).await;
+            // Memory first says nothing of what the store no longer has; when the commit failed this costs a read.
+            for key in some {
+                parts.documents.forget(key);
+                parts.artifacts.forget(key);
+            }
+            parts.edition.turn();
+            removed?;
+        }
+        Ok(())
+    }
+
+    /// The transfers under way, the oldest first.
+    pub fn transfers(&self) -> Vec<Transfer> {
+        self.parts.fills.transfers()
+    }
+
+    /// Ends a transfer; false when none has this number. Its readers are cut off; what it brought is kept for the next one.
+    pub fn cancel(&self, number: u64) -> bool {
+        self.parts.fills.cancel(number)
+    }
+}
