@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ecosystem::huggingface;
 use crate::feed::{self, Feed};
+use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
@@ -171,6 +172,8 @@ impl Wired {
         tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop, advise));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
+        let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
+        let hub = hub.transpose().map_err(AppError::settings)?.map(Arc::new);
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
@@ -181,12 +184,14 @@ impl Wired {
             Arc::new(Fills(keeper)),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
             Arc::new(feed::Known(Arc::clone(&feed))),
+            Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
                 build: offline(&config, &clock, secret, tasks),
             }),
             Arc::new(Policy(rulings.clone())),
+            Arc::new(feed::Known(Arc::clone(&feed))),
         ];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {

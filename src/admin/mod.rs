@@ -32,8 +32,9 @@ pub const PREFIX: &str = "/-/";
 /// Larder's own pages.
 pub struct Admin {
     state: Arc<State>,
-    /// What stands before the addresses of each API, and the API.
-    apis: Vec<(&'static str, Api)>,
+    api: Api,
+    /// APIs of somebody else's making: what stands before the addresses of each, and the API.
+    others: Vec<(&'static str, Api)>,
     scrape: Scrape,
 }
 
@@ -82,13 +83,13 @@ impl Admin {
         let state = Arc::new(state);
         let about: Arc<dyn Resource> = Arc::new(status::About(Arc::clone(&state)));
         let all: Vec<_> = std::iter::once(about).chain(resources).collect();
-        Self { state, apis: vec![(api::PREFIX, Api::new(&all))], scrape }
+        Self { state, api: Api::new(&all), others: Vec::new(), scrape }
     }
 
     /// Offers an API of somebody else's making, too, which clients expect at addresses of its own shape below `prefix`.
     #[must_use]
     pub fn with_api(mut self, prefix: &'static str, resource: Arc<dyn Resource>) -> Self {
-        self.apis.push((prefix, Api::new(&[resource])));
+        self.others.push((prefix, Api::new(&[resource])));
         self
     }
 
@@ -99,7 +100,9 @@ impl Admin {
 
     /// Answers a visit to an address that [`Admin::claims`].
     pub fn answer(&self, visit: Visit) -> BoxFuture<'static, Response<Body>> {
-        for (prefix, api) in &self.apis {
+        let own = std::iter::once((api::PREFIX, &self.api));
+        let others = self.others.iter().map(|(prefix, api)| (*prefix, api));
+        for (prefix, api) in own.chain(others) {
             if let Some(address) = visit.path.strip_prefix(prefix) {
                 let address = address.to_owned();
                 return api.answer(visit, &address);
@@ -156,7 +159,7 @@ impl Admin {
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("apis", &self.apis).finish_non_exhaustive()
+        f.debug_struct("Admin").field("api", &self.api).finish_non_exhaustive()
     }
 }
 

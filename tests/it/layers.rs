@@ -56,6 +56,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
+    ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
     ("trace", &["types", "clock", "store", "cache"]),
     ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
     (

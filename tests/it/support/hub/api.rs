@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::access::{Place, Purpose, Reader, open, problem, reader, revision, unauthenticated};
 use super::repository::{Commit, Kind, Repository, Storage};
 use super::{Asked, cas, decoded, encoded, files, json, tree};
-use crate::support::index::sha256;
 use crate::support::origin::Answer;
 
 /// What may follow a repository in the API.
@@ -109,7 +108,7 @@ fn described(repository: &Repository, commit: Option<&Commit>) -> Map<String, Va
     let author = repository.id.split_once('/').map(|(author, _)| author);
     let gated = if repository.gated_to.is_some() { json!("manual") } else { json!(false) };
     let told = json!({
-        "_id": &sha256(repository.id.as_bytes())[..24],
+        "_id": repository.identity,
         "id": repository.id,
         "author": author,
         "sha": commit.map(|commit| &commit.sha),

@@ -203,6 +203,8 @@ pub struct Repository {
     pub disabled: bool,
     /// What changes all the time and means nothing.
     pub downloads: u64,
+    /// The hub's own number for it, which stays when it is renamed.
+    pub identity: String,
 }
 
 impl Repository {
@@ -216,6 +218,7 @@ impl Repository {
             gated_to: None,
             disabled: false,
             downloads: 7,
+            identity: hex::encode(Sha256::digest(id))[..24].to_owned(),
         }
     }
 
