@@ -183,7 +183,6 @@ impl Wired {
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper)),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
-            Arc::new(feed::Known(Arc::clone(&feed))),
             Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),
             Arc::new(Bundles {
