@@ -23,13 +23,14 @@
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
+//! | [`signature`] | who vouches for a file: attestations, verified without network; pure | nothing of ours |
 //! | [`policy`] | facts, rules and time in, decision out; pure | types, licence, advisory |
 //! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, advisory, policy |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
-//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, advisory, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, advisory, signature, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`snapshots`] | names for instants of the past | types, store |
@@ -83,7 +84,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `licence`, `advisory`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `licence`, `advisory`, `signature`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -113,6 +114,7 @@ pub mod proxy;
 pub mod rulings;
 pub mod semantics;
 pub mod server;
+pub mod signature;
 pub mod snapshots;
 pub mod store;
 pub mod telemetry;

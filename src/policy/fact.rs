@@ -158,6 +158,14 @@ facts! {
     Cvss = "cvss", Score, [ALL, NOT, NOT];
     /// Whether there are some, and all of them are mended in a later version.
     FixAvailable = "fix_available", Flag, [ALL, NOT, NOT];
+    /// Whether its attestations were verified: signatures, the log that they stand in, and that the publisher made them for this very file.
+    AttestationVerified = "attestation_verified", Flag, [M | C, NOT, NOT];
+    /// Why they were not.
+    AttestationFault = "attestation_fault", Text, [M | C, NOT, NOT];
+    /// Who published it by verified attestations: `GitHub:owner/name`.
+    AttestedPublisher = "attested_publisher", Text, [M | C, NOT, NOT];
+    /// The identity that verified attestations were signed with.
+    SignedBy = "signed_by", Text, [M | C, NOT, NOT];
     /// Its licence, as its metadata, card or label declares it.
     Licence = "license", Licence, [M | C, ALL, M];
     /// Whether it declares no licence, or one that means none.

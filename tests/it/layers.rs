@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("formats", &[]),
     ("advisory", &["types"]),
     ("licence", &[]),
+    ("signature", &[]),
     ("policy", &["types", "licence", "advisory"]),
     ("rulings", &["types", "clock", "advisory", "policy"]),
     ("store", &["types", "semantics"]),
@@ -34,6 +35,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "semantics",
             "licence",
             "advisory",
+            "signature",
             "policy",
             "upstream::request",
             "cache::lookup",
@@ -78,7 +80,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 
 /// Layers that take the time and the bytes as arguments.
 const PURE: &[&str] =
-    &["types", "semantics", "formats", "licence", "advisory", "policy", "ecosystem"];
+    &["types", "semantics", "formats", "licence", "advisory", "signature", "policy", "ecosystem"];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[
