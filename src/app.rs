@@ -174,7 +174,10 @@ impl Wired {
         .inspecting(inspection_rules(&config)?);
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
-        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
+        rulings.advise(feed.advisories());
+        let advised = rulings.clone();
+        let advise = move |advisories| advised.advise(advisories);
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop, advise));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
         let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));

@@ -1,5 +1,6 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
 
+mod advisories;
 mod attack;
 mod bundle;
 mod cache;
