@@ -21,18 +21,27 @@
 //! | [`telemetry`] | log and metric set-up | nothing of ours |
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
+//! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
+//! | [`inspect`] | what is in a file, read and never run: imports of pickles, archives, templates; pure | types, formats |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
-//! | [`policy`] | facts and time in, verdict out; pure | types, licence |
+//! | [`signature`] | who vouches for a file: attestations, verified without network; pure | nothing of ours |
+//! | [`policy`] | facts, rules and time in, decision out; pure | types, licence, advisory |
+//! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, advisory, policy |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
-//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, advisory, signature, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
-//! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
+//! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
+//! | [`bom`] | bills of materials (CycloneDX); pure | types, licence, passport |
+//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller | types, clock, formats, ecosystem, passport, bom, admin, server |
 //! | [`snapshots`] | names for instants of the past | types, store |
-//! | [`admin`] | Larder's own pages and API under `/-/` | cache, keep, store, policy, snapshots, trace, server's `Handler` |
+//! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
+//! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
+//! | [`admin`] | Larder's own pages and API under `/-/` | cache, keep, store, policy, rulings, snapshots, trace, server's `Handler` |
+//! | [`feed`] | advisories from a folder, read again when it changes; the OSV API | types, clock, advisory, admin, server |
 //! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
 //! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
@@ -47,7 +56,7 @@
 //! [`proxy`]. `proxy::target` refuses paths that two parsers could read differently; `proxy::access` lets the client in;
 //! `proxy::routes` finds the mount. The mount's [`ecosystem::Ecosystem::plan`], a pure function, answers with a [`ecosystem::Step`]: a
 //! reply, documents it must see first, or a [`ecosystem::Plan`]. Here it is a plan: this document, rendered as JSON.
-//! `proxy::judge` asks whether this client and this subject may pass. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in
+//! `proxy::judge` asks whether this client and this subject may pass: the adapter has had its facts judged by the rules that were in force when the request came. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in
 //! a single flight that outlives its clients, and serves what is kept when upstream cannot say. `proxy::rendering` turns the document
 //! into the client's form once per version; `proxy::deliver` adds preconditions, ranges and the marks of a cache.
 //!
@@ -79,15 +88,17 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `licence`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `inspect`, `licence`, `advisory`, `signature`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
 //! - Adding an ecosystem is one folder and two lines.
 
 pub mod admin;
+pub mod advisory;
 pub mod app;
 pub mod banner;
+pub mod bom;
 pub mod bundle;
 pub mod cache;
 pub mod cli;
@@ -95,16 +106,23 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod ecosystem;
+pub mod feed;
 pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod identity;
 pub mod import;
+pub mod inspect;
 pub mod keep;
 pub mod licence;
+pub mod models;
+pub mod passport;
 pub mod policy;
 pub mod proxy;
+pub mod rulings;
 pub mod semantics;
 pub mod server;
+pub mod signature;
 pub mod snapshots;
 pub mod store;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Guide;
 use crate::store::Usage;
 
-const HEAD: &str = "<!doctype html>
+pub(super) const HEAD: &str = "<!doctype html>
 <html lang=\"en\">
 <meta charset=\"utf-8\">
 <meta name=\"viewport\" content=\"width=device-width\">
@@ -73,7 +73,7 @@ fn size(bytes: u64) -> String {
     format!("{amount:.digits$} {}", UNITS[unit])
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -17,12 +17,12 @@ pub(super) fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppErro
         mounts.add(config.huggingface.resolve(read_secret), |hub| hub_routes(hub, signer));
     }
     for (name, index) in &config.pypi.indexes {
-        mounts.add(index.resolve(name, &config.policy, read_secret), pypi_routes);
+        mounts.add(index.resolve(name, read_secret), pypi_routes);
     }
     for (name, origin) in &config.generic {
         mounts.add(origin.resolve(name, read_secret), |mount| generic_routes(name, origin, mount));
     }
-    mounts.add(config.oci.resolve(&config.policy, read_secret), |all| oci_routes(all, signer));
+    mounts.add(config.oci.resolve(read_secret), |all| oci_routes(all, signer));
     let Mounts { routes, faults } = mounts;
     if !faults.is_empty() {
         return Err(AppError::Settings(faults));

@@ -11,23 +11,35 @@ use http::StatusCode;
 
 use crate::config::{Config, Loaded};
 
+mod advisories;
+mod bom;
 mod check;
+mod diff;
+mod export;
 mod fills;
 mod gc;
+mod identity;
 mod import;
 mod lines;
+mod lock;
 mod log;
 mod ls;
 mod overrides;
+mod passport;
 mod pin;
+mod policy;
 mod pull;
+mod pulls;
 pub mod reach;
+mod rewrite_lock;
 mod rm;
 mod serve;
 mod show;
 mod snapshot;
 mod verify;
+mod waive;
 mod wanted;
+mod why;
 
 use overrides::Overrides;
 
@@ -48,20 +60,30 @@ enum Command {
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Pull(pull::Pull),
     Check(check::Check),
-    #[command(subcommand)]
+    Lock(lock::LockFiles),
+    RewriteLock(rewrite_lock::RewriteLock),
+    Export(export::Export),
     Import(import::Import),
     Ls(ls::Ls),
     Show(show::Show),
-    Rm(rm::Rm),
-    Gc(gc::Gc),
     Pin(pin::Pin),
     Unpin(pin::Unpin),
+    Rm(rm::Rm),
+    Gc(gc::Gc),
     Fills(fills::Fills),
-    Log(log::Log),
-    Pull(pull::Pull),
-    Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
+    Log(log::Log),
+    Pulls(pulls::Pulls),
+    Snapshot(snapshot::Snapshot),
+    Identity(identity::Identity),
+    Diff(diff::Diff),
+    Bom(bom::Bom),
+    Policy(policy::Policy),
+    Why(why::Why),
+    Waive(waive::Waive),
+    Advisories(advisories::Show),
     /// Print the version.
     Version,
 }
@@ -87,24 +109,43 @@ pub fn run() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Check(check) => asking(check.overrides.clone(), check.run()),
-        Command::Import(import::Import::HfCache(import)) => {
+        Command::Advisories(show) => asking(show.overrides.clone(), show.run()),
+        Command::Bom(bom) => asking(bom.overrides.clone(), bom.run()),
+        Command::Diff(diff) => asking(diff.overrides.clone(), diff.run()),
+        Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
+        Command::Export(export) => asking(export.overrides.clone(), export.run()),
+        Command::Import(import::Import {
+            source: Some(import::Source::HfCache(import)), ..
+        }) => {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
-        Command::Ls(ls) => asking(ls.overrides.clone(), ls.run()),
-        Command::Show(show) => asking(show.overrides.clone(), show.run()),
-        Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
-        Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),
-        Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
-        Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),
-        Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
+        Command::Import(import::Import { source: None, bundle }) => {
+            asking(bundle.overrides.clone(), bundle.run())
+        }
+        Command::Lock(lock) => asking(lock.overrides.clone(), lock.run()),
+        Command::RewriteLock(rewrite) => {
+            let overrides = rewrite.overrides.clone();
+            on_loaded(overrides, |loaded| rewrite.run(&loaded.config))
+        }
         Command::Log(log) => log.run(),
+        Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
+        Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),
+        Command::Ls(ls) => asking(ls.overrides.clone(), ls.run()),
+        Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
         Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
+        Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
+        Command::Pulls(pulls) => asking(pulls.overrides.clone(), pulls.run()),
+        Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
+        Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
         }
+        Command::Policy(policy) => policy.run(),
+        Command::Waive(waive) => waive.run(),
+        Command::Why(why) => asking(why.overrides.clone(), why.run()),
         Command::Version => {
             println!("larder {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

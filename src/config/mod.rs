@@ -18,7 +18,7 @@ use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
 use crate::types::Network;
-use crate::{cache, policy, telemetry, trace, upstream};
+use crate::{bundle, cache, feed, inspect, policy, telemetry, trace, upstream};
 
 mod extract;
 mod fault;
@@ -60,6 +60,9 @@ pub struct Config {
     pub upstream: upstream::Config,
     pub trace: trace::Config,
     pub policy: policy::Config,
+    pub advisories: feed::Config,
+    pub inspect: inspect::Config,
+    pub bundle: bundle::Config,
     pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
     pub oci: oci::Config,
@@ -93,6 +96,9 @@ impl Default for Config {
             upstream: upstream::Config::default(),
             trace: trace::Config::default(),
             policy: policy::Config::default(),
+            advisories: feed::Config::default(),
+            inspect: inspect::Config::default(),
+            bundle: bundle::Config::default(),
             huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),
             oci: oci::Config::default(),

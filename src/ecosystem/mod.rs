@@ -13,7 +13,7 @@ use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed};
 use crate::ecosystem::grant::Grant;
 use crate::ecosystem::naming::Naming;
-use crate::policy::Verdict;
+use crate::policy::{Fact, Judged, Ruleset, Verdict};
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
@@ -36,10 +36,15 @@ pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
     /// Words a failure for this protocol's clients.
     fn explain(&self, ask: &Ask, failure: &Failure) -> Reply;
 
-    /// Words a refusal that was not the adapter's own for this protocol's clients.
+    /// Words a refusal that was not the adapter's own for this protocol's clients: `detail` is the sentence that they are to show.
     fn refuse(&self, ask: &Ask, status: StatusCode, detail: &str) -> Reply {
         let _ = ask;
         Reply::problem(status, status.canonical_reason().unwrap_or("Refused"), detail)
+    }
+
+    /// The field beside `Warning` in which this protocol's clients look for a warning, if they do.
+    fn warning_field(&self) -> Option<HeaderName> {
+        None
     }
 
     /// Whether it heeds [`Ask::as_of`]. A mount that does not is never asked with one.
@@ -79,6 +84,8 @@ pub struct Ask {
     /// Where the client is, behind trusted proxies too.
     pub address: IpAddr,
     pub now: Timestamp,
+    /// What is judged by.
+    pub rules: Arc<Ruleset>,
     /// The instant, never later than `now`, as of which the client wants to be answered. `None`: now. Where the address has a prefix for it, `base` has it, too.
     pub as_of: Option<Timestamp>,
 }
@@ -113,6 +120,8 @@ pub enum Step {
         then: WithNames,
     },
     Serve(Box<Plan>),
+    /// Policy refuses it before there is anything to serve.
+    Refuse(Box<Subject>),
 }
 
 /// How planning goes on when the documents are there. Pure.
@@ -174,6 +183,23 @@ pub struct Subject {
     pub verdict: Verdict,
     /// Why, in words for the client, when the verdict is not `Allow`.
     pub reason: Option<String>,
+    /// All that was looked at, for the record.
+    pub judged: Option<Box<Judged>>,
+}
+
+impl Subject {
+    /// A subject that was judged for a client that sees the root of this server at `base`.
+    pub fn of(judged: Judged, base: &str) -> Self {
+        let text = |fact| judged.facts.text(fact).map(str::to_owned);
+        Self {
+            package: text(Fact::Name),
+            version: text(Fact::Version),
+            file: text(Fact::File),
+            verdict: judged.decision.verdict,
+            reason: judged.sentence(base),
+            judged: Some(Box::new(judged)),
+        }
+    }
 }
 
 /// The three kinds of things that are served.
@@ -210,6 +236,8 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// Whether an entry is kept under a key; for what may be advertised while upstream is away.
     pub is_kept: &'a dyn Fn(&CacheKey) -> bool,
+    /// Takes note of what was judged and is not simply listed.
+    pub note: &'a dyn Fn(Judged),
 }
 
 /// A rendered document.

@@ -3,15 +3,16 @@
 //!
 //! Left out: how an ecosystem finds out in which state something is, and rules on anything but that state.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Verdict;
-use crate::types::Timestamp;
+use crate::types::{ByteSize, Timestamp};
 
 /// Settings of the lifecycle, `[policy]`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Deleted upstream, alone or with its whole project. Default `warn`: served with a visible mark.
@@ -30,6 +31,12 @@ pub struct Config {
     pub malicious: Verdict,
     /// Names of packages, or of single files, that pass in every state but `malicious`: what somebody looked at and released.
     pub released: Vec<String>,
+    /// The file with rules of one's own. None: there are no others than these.
+    pub file: Option<PathBuf>,
+    /// The file with exceptions from them.
+    pub waivers: Option<PathBuf>,
+    /// How much of what was decided is remembered on disk, to be looked at and to try out rules on. Default 64 MiB; 0 remembers nothing there.
+    pub record: ByteSize,
 }
 
 impl Default for Config {
@@ -42,6 +49,9 @@ impl Default for Config {
             quarantined: Verdict::Deny,
             malicious: Verdict::Deny,
             released: Vec::new(),
+            file: None,
+            waivers: None,
+            record: ByteSize::mib(64),
         }
     }
 }
@@ -117,6 +127,18 @@ impl Config {
 }
 
 impl Rule {
+    /// The setting's name.
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::None => "policy",
+            Self::Deleted => "policy.deleted",
+            Self::DeletedYoung => "policy.deleted_young",
+            Self::Yanked => "policy.yanked",
+            Self::Quarantined => "policy.quarantined",
+            Self::Malicious => "policy.malicious",
+        }
+    }
+
     /// Why something is refused, and what to do about it, in words for a client.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -2,6 +2,8 @@
 //!
 //! Left out: whether the client is let in (`access`).
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 use http::{HeaderValue, Request, header};
 use http_body::Body as _;
@@ -9,6 +11,7 @@ use http_body_util::BodyExt;
 use sha2::{Digest as _, Sha256};
 
 use crate::ecosystem::{Ask, ClientCredential};
+use crate::policy::Ruleset;
 use crate::proxy::access::Admitted;
 use crate::proxy::past::Address;
 use crate::proxy::routes::Match;
@@ -45,6 +48,7 @@ impl Identity {
         request: &Request<B>,
         arrival: &Arrival<'_>,
         found: &Match<'_>,
+        rules: Arc<Ruleset>,
     ) -> Ask {
         let headers = request.headers();
         let authorization = match arrival.admitted.authorization_used {
@@ -62,6 +66,7 @@ impl Identity {
             client: arrival.admitted.client.map(str::to_owned),
             address: arrival.admitted.address,
             now: arrival.now,
+            rules,
             as_of: None,
         }
     }

@@ -1,9 +1,16 @@
 //! Two questions before anything is got: may this client have it, and may anybody.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 
-use crate::ecosystem::{Access, Ask, Reply, Subject};
+use crate::ecosystem::{Access, Ask, Ecosystem, Reply, Subject};
 use crate::policy::Verdict;
+use crate::proxy::deliver::Content;
+use crate::proxy::words;
+
+/// The longest reason that is put into a head.
+const MOST_CHARACTERS: usize = 600;
 
 /// Whether the client holds the grant that the plan asks for. Fails closed.
 pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
@@ -19,47 +26,44 @@ pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
     ))
 }
 
-/// Whether the verdict lets the subject through.
-pub(crate) fn passes(subject: &Subject) -> Result<(), Reply> {
-    match subject.verdict {
-        Verdict::Allow | Verdict::Warn | Verdict::Hide => Ok(()),
-        Verdict::Hold | Verdict::Deny => {
-            metrics::counter!("larder_policy_refusals_total").increment(1);
-            let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");
-            Err(Reply::problem(StatusCode::FORBIDDEN, "Refused by policy", reason))
-        }
+/// The refusal in the words of the mount's clients. pip shows nothing but the reason phrase of a status, which HTTP/1 alone has.
+pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
+    metrics::counter!("larder_policy_refusals_total").increment(1);
+    let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");
+    let mut response =
+        words::replied(mount.refuse(ask, StatusCode::FORBIDDEN, reason), &ask.method, mount.id());
+    if let Ok(phrase) = ReasonPhrase::try_from(Bytes::from(plain(reason))) {
+        response.extensions_mut().insert(phrase);
     }
+    response
 }
 
-/// Marks what passes with a warning.
-pub(crate) fn warn(subject: &Subject, headers: &mut HeaderMap) {
-    if subject.verdict != Verdict::Warn {
+/// Marks what passes with a warning, or although it is hidden elsewhere.
+pub(crate) fn warn(field: Option<HeaderName>, subject: &Subject, headers: &mut HeaderMap) {
+    if !matches!(subject.verdict, Verdict::Warn | Verdict::Hide) {
         return;
     }
-    let reason = subject.reason.as_deref().unwrap_or("a rule warns of this");
-    let shown: String = reason.chars().filter(|c| c.is_ascii() && !c.is_control()).collect();
+    let shown = plain(subject.reason.as_deref().unwrap_or("a rule warns of this"));
     let warning = format!("199 larder \"{}\"", shown.replace(['"', '\\'], "'"));
     if let Ok(value) = HeaderValue::from_str(&warning) {
         headers.append(http::header::WARNING, value);
     }
+    // The text before the semicolon groups warnings; a client shows one of each group.
+    if let Some(field) = field
+        && let Ok(value) = HeaderValue::from_str(&format!("policy; {shown}"))
+    {
+        headers.append(field, value);
+    }
+}
+
+/// A text as it can stand in a head.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii() && !c.is_control()).take(MOST_CHARACTERS).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_strict_verdicts_refuse() {
-        let check = |verdict, refused: bool| {
-            let subject = Subject { verdict, ..Subject::default() };
-            assert_eq!(passes(&subject).is_err(), refused, "{verdict:?}");
-        };
-        check(Verdict::Allow, false);
-        check(Verdict::Warn, false);
-        check(Verdict::Hide, false);
-        check(Verdict::Hold, true);
-        check(Verdict::Deny, true);
-    }
 
     #[test]
     fn a_warning_cannot_break_out_of_its_field() {
@@ -69,7 +73,8 @@ mod tests {
             ..Subject::default()
         };
         let mut headers = HeaderMap::new();
-        warn(&subject, &mut headers);
+        warn(Some(HeaderName::from_static("x-warning")), &subject, &mut headers);
         assert_eq!(headers["warning"], "199 larder \"a 'b'X: y\"");
+        assert_eq!(headers["x-warning"], "policy; a \"b\"X: y");
     }
 }

@@ -16,6 +16,7 @@ use crate::cache::Cache;
 use crate::cache::document::Got;
 use crate::cache::found::{Found, Source};
 use crate::ecosystem::{Render, Rendered, Standing, View};
+use crate::rulings::Rulings;
 use crate::types::{BlobId, ByteSize, CacheKey, Head, Presence, Timestamp};
 
 /// Bodies below this size are not worth compressing.
@@ -25,6 +26,7 @@ const SMALLEST_COMPRESSED_BYTES: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Renderings {
     memory: Memory<Form, Arc<Page>>,
+    rulings: Rulings,
 }
 
 /// Everything that shapes a rendered body.
@@ -53,8 +55,9 @@ struct Page {
 }
 
 impl Renderings {
-    pub(crate) fn new(memory: ByteSize) -> Self {
+    pub(crate) fn new(memory: ByteSize, rulings: Rulings) -> Self {
         Self {
+            rulings,
             memory: Memory::builder()
                 .max_capacity(memory.bytes())
                 .weigher(|form: &Form, page: &Arc<Page>| {
@@ -104,9 +107,12 @@ impl Renderings {
         now: Timestamp,
     ) -> Arc<Page> {
         let (loaded, standing, coding) = (Arc::clone(&got.loaded), standing(got), form.coding);
+        let rulings = self.rulings.clone();
         let work = move || {
+            let note = |judged| rulings.note(&judged);
             let is_kept = |key: &CacheKey| cache.is_kept(key);
-            let view = View { document: &loaded.parsed, standing, now, is_kept: &is_kept };
+            let view =
+                View { document: &loaded.parsed, standing, now, is_kept: &is_kept, note: &note };
             page(render.render(&view), coding)
         };
         let page = match tokio::task::spawn_blocking(work).await {

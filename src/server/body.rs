@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -30,6 +32,8 @@ pub struct RequestBody {
 enum Source {
     Network(Incoming),
     Memory(Full<Bytes>),
+    /// Never locked: the one who polls it has it to himself, and the lock lets others hold it by reference.
+    Stream(Mutex<BoxStream<'static, Result<Bytes, BodyError>>>),
 }
 
 impl RequestBody {
@@ -43,6 +47,14 @@ impl RequestBody {
     pub fn to_be_gathered(mut self) -> Self {
         self.gathered = self.memory.take();
         self
+    }
+}
+
+impl RequestBody {
+    /// A body that comes from within this process, for whoever calls a handler without a server.
+    pub fn stream(source: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {
+        let source = Source::Stream(Mutex::new(source));
+        Self { source, patience: Duration::ZERO, pause: None, gathered: None, memory: None }
     }
 }
 
@@ -83,6 +95,10 @@ impl HttpBody for RequestBody {
             Source::Memory(full) => {
                 return Pin::new(full).poll_frame(cx).map_err(|never| match never {});
             }
+            Source::Stream(stream) => {
+                let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+                return stream.poll_next_unpin(cx).map_ok(Frame::data);
+            }
             Source::Network(incoming) => incoming,
         };
         if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
@@ -104,6 +120,7 @@ impl HttpBody for RequestBody {
         match &self.source {
             Source::Network(incoming) => incoming.is_end_stream(),
             Source::Memory(full) => full.is_end_stream(),
+            Source::Stream(_) => false,
         }
     }
 
@@ -111,6 +128,7 @@ impl HttpBody for RequestBody {
         match &self.source {
             Source::Network(incoming) => incoming.size_hint(),
             Source::Memory(full) => full.size_hint(),
+            Source::Stream(_) => SizeHint::default(),
         }
     }
 }

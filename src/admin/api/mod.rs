@@ -21,6 +21,8 @@ use crate::server::{Body, Crowded, RequestBody};
 pub mod entries;
 pub mod fills;
 pub mod log;
+pub mod policy;
+pub mod pulls;
 mod snapshots;
 mod template;
 
@@ -166,6 +168,11 @@ impl Problem {
 pub fn json<T: Serialize>(value: &T) -> Response<Body> {
     let text = serde_json::to_string_pretty(value).expect("plain values have a form in JSON");
     super::response(StatusCode::OK, "application/json", text + "\n")
+}
+
+/// An answer that is JSON already.
+pub fn answer(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    super::response(status, "application/json", text)
 }
 
 impl Api {

@@ -74,6 +74,7 @@ impl Ecosystem for Generic {
                 (StatusCode::SERVICE_UNAVAILABLE, "The origin is out of order")
             }
             Failure::BadAnswer(_) => (StatusCode::BAD_GATEWAY, "The origin's answer is unusable"),
+            Failure::Unsafe { .. } => (StatusCode::FORBIDDEN, "Refused for what is in it"),
             Failure::NotKept => (StatusCode::GATEWAY_TIMEOUT, "Nothing is kept that could answer"),
             Failure::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Larder's store failed"),
         };
@@ -150,6 +151,7 @@ mod tests {
             client: None,
             address: std::net::Ipv4Addr::LOCALHOST.into(),
             now: Timestamp(0),
+            rules: Arc::default(),
             as_of: None,
         }
     }
@@ -161,7 +163,7 @@ mod tests {
                 other => panic!("not an exchange: {other:?}"),
             },
             Step::Reply(_) => None,
-            Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => {
+            Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } | Step::Refuse(_) => {
                 panic!("a generic mount needs nothing")
             }
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::cache::lookup::Document;
 use crate::ecosystem::huggingface::config::Settings;
 use crate::ecosystem::huggingface::info::{self, Info};
+use crate::ecosystem::huggingface::judge::Hiding;
 use crate::ecosystem::huggingface::listing::{siblings, with_tree};
 use crate::ecosystem::huggingface::query::Query;
 use crate::ecosystem::huggingface::raw::{self, Question};
@@ -18,6 +19,7 @@ use crate::ecosystem::huggingface::settle::{
 use crate::ecosystem::huggingface::tree::{self, Tree};
 use crate::ecosystem::huggingface::{explain, pass, reach};
 use crate::ecosystem::{Ask, Render, Rendered, Reply, Step, View};
+use crate::types::Timestamp;
 
 /// Plans `api/TYPE/ID` and `api/TYPE/ID/revision/REVISION`.
 pub fn plan_info(
@@ -120,6 +122,7 @@ fn shown(admitted: &Admitted, ask: &Ask, document: Document, marks: Marks) -> St
         base: ask.base.clone(),
         sharing: admitted.reach.shareability(),
         marks: marks.with(admitted.marks),
+        hiding: Hiding::of_admitted(admitted, ask),
     };
     raw::serve(document, Arc::new(render))
 }
@@ -146,6 +149,7 @@ fn derived(
                     base: ask.base.clone(),
                     sharing: admitted.reach.shareability(),
                     marks: marks.with(admitted.marks),
+                    hiding: Hiding::of_admitted(&admitted, &ask),
                 };
                 let render = DerivedPage { page, text, commit, with_blobs: false };
                 raw::serve(document, Arc::new(render))
@@ -177,6 +181,7 @@ fn with_blobs(at: Settled, ask: Ask, text: Option<String>) -> Step {
     with_tree(at, ask, None, move |at, ask, document, _| {
         let page = InfoPage {
             settings: Arc::clone(&at.reach.settings),
+            hiding: Hiding::of(&at, &ask),
             base: ask.base,
             sharing: at.reach.shareability(),
             marks: at.marks,
@@ -292,26 +297,43 @@ struct InfoPage {
     base: String,
     sharing: &'static str,
     marks: Marks,
+    hiding: Option<Hiding>,
 }
 
 impl InfoPage {
     fn reply(&self, text: String) -> Reply {
         raw::json(&self.settings, &self.base, text.into(), self.sharing, self.marks)
     }
+
+    /// Leaves out the files that rules hide, and says when time alone shows others.
+    fn hide(&self, info: &mut Value, view: &View<'_>) -> Option<Timestamp> {
+        let hiding = self.hiding.as_ref()?;
+        let mut turn = None;
+        info.get_mut("siblings")?.as_array_mut()?.retain(|file| {
+            let path = file["rfilename"].as_str().unwrap_or_default();
+            let size = file["size"].as_u64();
+            !hiding.hides(path, size, view.now, &mut turn, view.note)
+        });
+        turn
+    }
 }
 
 impl Render for InfoPage {
     fn variant(&self) -> String {
-        format!("info {} {} {:?}", self.base, self.sharing, self.marks)
+        let hiding = Hiding::variant(self.hiding.as_ref());
+        format!("info {} {} {:?} {hiding}", self.base, self.sharing, self.marks)
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
-        let text = view.document.get::<Info>().and_then(|info| info.text.clone());
-        let reply = match text {
-            Some(text) => self.reply(text),
-            None => explain::lost(),
+        let Some(text) = view.document.get::<Info>().and_then(|info| info.text.clone()) else {
+            return Rendered { reply: explain::lost(), valid_until: None };
         };
-        Rendered { reply, valid_until: None }
+        if self.hiding.is_none() {
+            return Rendered { reply: self.reply(text), valid_until: None };
+        }
+        let mut info: Value = serde_json::from_str(&text).unwrap_or_default();
+        let valid_until = self.hide(&mut info, view);
+        Rendered { reply: self.reply(info.to_string()), valid_until }
     }
 }
 
@@ -334,14 +356,16 @@ impl Render for DerivedPage {
     fn render(&self, view: &View<'_>) -> Rendered {
         let tree = view.document.get::<Tree>();
         let info: Option<Value> = serde_json::from_str(&self.text).ok();
+        let mut valid_until = None;
         let reply = match (tree, info) {
             (Some(tree), Some(mut info)) if info.is_object() => {
                 info["sha"] = self.commit.as_str().into();
                 info["siblings"] = siblings(tree, self.with_blobs);
+                valid_until = self.page.hide(&mut info, view);
                 self.page.reply(info.to_string())
             }
             _ => explain::lost(),
         };
-        Rendered { reply, valid_until: None }
+        Rendered { reply, valid_until }
     }
 }

@@ -16,8 +16,11 @@ use crate::cache::lookup::{
     Kept, Parsed,
 };
 use crate::ecosystem::Ask;
+use crate::ecosystem::huggingface::changes::Topic;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, IdentityRule, Settings};
+use crate::ecosystem::huggingface::facts::Memo;
 use crate::ecosystem::huggingface::identity::{self, Identity, Stranger};
+use crate::ecosystem::huggingface::naming::SCHEME;
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
 use crate::ecosystem::huggingface::word::Word;
@@ -53,6 +56,9 @@ pub struct Info {
     pub stranger: Option<Stranger>,
     /// The identity of a stranger that somebody has looked at and lets take over.
     pub accepted: Option<String>,
+    /// What rules look at.
+    #[serde(skip)]
+    pub memo: Memo,
 }
 
 /// A commit that a branch led to.
@@ -129,12 +135,18 @@ pub(super) struct Rule {
     pub(super) expected: Option<String>,
     /// Commits that are remembered.
     pub(super) history: usize,
-    /// Whether changes of identity are told of: they are once, with the repository's own document.
-    pub(super) tells: bool,
 }
 
-/// What the names of repositories' own documents begin with.
+/// What the names of repositories' documents begin with in the cache.
 const REPOSITORY_NAME: &str = "repo/";
+
+/// The document of a repository with what the hub's scanners say of its files.
+pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit) -> Document {
+    let name = format!("scan/{repository}/{commit}");
+    let path = format!("{}/revision/{commit}?securityStatus=true", repository.api_path());
+    let how = (reach.settings.ref_ttl, Demand::Fresh);
+    described(reach, repository, &name, &path, how, None)
+}
 
 /// The document of a repository. For the past, what is kept is taken as it is, unless somebody's right depends on what the hub says today.
 pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
@@ -148,6 +160,13 @@ pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
         Some(_) if !decides => past::remembered(reach, document),
         _ => document,
     }
+}
+
+/// The document of a repository as it is kept.
+pub fn kept_document(reach: &Reach, repository: &Repository) -> Document {
+    let name = format!("{REPOSITORY_NAME}{repository}");
+    let how = (reach.settings.ref_ttl, Demand::AnyAge);
+    past::remembered(reach, described(reach, repository, &name, "", how, None))
 }
 
 /// The document of a branch, tag or commit. `of`: the repository that it must be of.
@@ -186,9 +205,23 @@ fn described(
         Audience::Credential(_) => IdentityRule::Follow,
         Audience::Public | Audience::Service => identity,
     };
-    let rule = Rule { identity, expected, history, tells: name.starts_with(REPOSITORY_NAME) };
+    let rule = Rule { identity, expected, history };
+    let subject = format!("{SCHEME}:{}", repository.web_path());
+    let topic = match name.split_once('/') {
+        Some(("repo", _)) => Topic::Repository(subject),
+        Some(("rev", rest)) => {
+            let reference = rest.strip_prefix(&format!("{repository}/")).unwrap_or(rest);
+            Topic::Reference(format!("{subject}@{reference}"))
+        }
+        _ => Topic::Commit,
+    };
     let how = Reading {
-        keep: Arc::new(KeepInfo { reach: reach.clone(), repository: repository.clone(), rule }),
+        keep: Arc::new(KeepInfo {
+            reach: reach.clone(),
+            repository: repository.clone(),
+            rule,
+            topic,
+        }),
         admit: Arc::new(AdmitFacts::of(reach, fresh_for)),
         limit_bytes: reach.settings.info_limit_bytes,
         demand,
@@ -254,6 +287,7 @@ struct KeepInfo {
     reach: Reach,
     repository: Repository,
     rule: Rule,
+    topic: Topic,
 }
 
 /// What Larder itself reads of a description.
@@ -303,11 +337,15 @@ impl Keep for KeepInfo {
         };
         // Anybody can ask for names that do not exist, or that are not theirs to see.
         let bytes = if info.text.is_some() { info.to_bytes() } else { Bytes::new() };
-        let told = match self.rule.tells {
-            true => identity::changes(&self.repository, previous, &info),
-            false => Vec::new(),
-        };
+        let mut told = self.topic.changes(previous, &info);
+        if let Topic::Repository(_) = self.topic {
+            told.extend(identity::changes(&self.repository, previous, &info));
+        }
         Ok(Kept { follow, ..Kept::alone(bytes, Parsed::new(info)) }.telling(told))
+    }
+
+    fn subject(&self) -> Option<String> {
+        self.topic.subject()
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

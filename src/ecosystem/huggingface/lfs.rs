@@ -28,7 +28,7 @@ use crate::ecosystem::huggingface::settle::{Purpose, Settled, need, settle};
 use crate::ecosystem::huggingface::ticket::{Bearer, Source, TICKET_SECS, Ticket};
 use crate::ecosystem::huggingface::tree::{self, Tree};
 use crate::ecosystem::huggingface::word::ERROR_MESSAGE;
-use crate::ecosystem::huggingface::{Hub, explain, git, reword, xet};
+use crate::ecosystem::huggingface::{Hub, explain, git, judge, reword, xet};
 use crate::ecosystem::{Ask, ClientCredential, Held, Reply, Step};
 use crate::types::{BlobId, Digest, Secret, Timestamp};
 use crate::upstream::request::{OriginRequest, OutgoingBody};
@@ -163,7 +163,12 @@ impl Batch {
             let Some(tree) = tree else { continue };
             let found = digests.iter().zip(tree.files_of_sha256(&digests));
             for (digest, facts) in found {
-                if let Some(ticket) = facts.and_then(|facts| Ticket::of_file(settled, &facts)) {
+                let Some(facts) = facts else { continue };
+                let subject = judge::subject_of(settled, &self.ask, &facts);
+                if !subject.verdict.passes() {
+                    let message = subject.reason.unwrap_or_default();
+                    known.insert(*digest, Told::Error { code: 403, message });
+                } else if let Some(ticket) = Ticket::of_file(settled, &facts) {
                     known.insert(*digest, self.told(&ticket));
                 }
             }
@@ -276,7 +281,7 @@ fn problem(status: StatusCode, message: &str) -> Reply {
 }
 
 /// A refusal or failure of the hub's in git-lfs's words; what is none stays as it is.
-fn worded(reply: Reply) -> Reply {
+pub(super) fn worded(reply: Reply) -> Reply {
     let Some(message) = reply.headers.get(ERROR_MESSAGE) else { return reply };
     let mut told = problem(reply.status, &String::from_utf8_lossy(message.as_bytes()));
     if let Some(wait) = reply.headers.get(header::RETRY_AFTER) {

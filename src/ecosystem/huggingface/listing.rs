@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::cache::failure::Failure;
 use crate::cache::lookup::Document;
 use crate::ecosystem::huggingface::config::Settings;
+use crate::ecosystem::huggingface::judge::Hiding;
 use crate::ecosystem::huggingface::query::Query;
 use crate::ecosystem::huggingface::raw::{self, Question};
 use crate::ecosystem::huggingface::reach;
@@ -170,6 +171,7 @@ struct Shown {
     commit: String,
     sharing: &'static str,
     marks: Marks,
+    hiding: Option<Hiding>,
 }
 
 impl Shown {
@@ -181,11 +183,13 @@ impl Shown {
             commit: at.commit.to_string(),
             sharing: at.reach.shareability(),
             marks: at.marks,
+            hiding: Hiding::of(at, ask),
         }
     }
 
     fn variant(&self) -> String {
-        format!("{} {} {:?}", self.base, self.sharing, self.marks)
+        let hiding = Hiding::variant(self.hiding.as_ref());
+        format!("{} {} {:?} {hiding}", self.base, self.sharing, self.marks)
     }
 
     fn reply(&self, entries: &[Listed<'_>]) -> Reply {
@@ -254,13 +258,20 @@ impl Render for TreePage {
             }
         };
         let (page, next) = places.split_at(places.len().min(self.limit));
+        let mut turn = None;
         let entries = page.iter().filter_map(|place| tree.entry(*place));
+        let entries = entries.filter(|entry| {
+            let hiding = self.shown.hiding.as_ref().filter(|_| !entry.is_folder);
+            !hiding.is_some_and(|hiding| {
+                hiding.hides(entry.path, Some(entry.size), view.now, &mut turn, view.note)
+            })
+        });
         let entries: Vec<_> = entries.map(Listed::from).collect();
         let mut reply = self.shown.reply(&entries);
         if let Some(place) = next.first() {
             insert(&mut reply.headers, header::LINK, &self.link(*place));
         }
-        Rendered { reply, valid_until: None }
+        Rendered { reply, valid_until: turn }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::naming::Naming;
@@ -18,14 +18,17 @@ use crate::types::Signer;
 
 mod api;
 mod batch;
+mod changes;
 pub mod config;
 mod datasets_server;
 mod explain;
+mod facts;
 pub mod file;
 mod git;
 mod head;
 pub mod identity;
 pub mod info;
+mod judge;
 mod lfs;
 pub(crate) mod links;
 mod listing;
@@ -123,7 +126,17 @@ impl Ecosystem for Hub {
     }
 
     fn refuse(&self, ask: &Ask, status: StatusCode, detail: &str) -> Reply {
-        explain::error(ask, status, None, detail)
+        // The message is in a field, since clients ask for the head of a file first, and a head has no body.
+        let reply = explain::error(ask, status, None, detail);
+        match route::route(&ask.path) {
+            Route::LfsBatch { .. } => lfs::worded(reply),
+            Route::Registry(_) => ollama::worded(reply),
+            _ => reply,
+        }
+    }
+
+    fn warning_field(&self) -> Option<HeaderName> {
+        Some(HeaderName::from_static("x-hf-warning"))
     }
 
     fn has_past(&self) -> bool {

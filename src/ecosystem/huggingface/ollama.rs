@@ -385,7 +385,7 @@ fn problem(status: StatusCode, code: &str, text: &str) -> Reply {
 }
 
 /// A refusal or failure of the hub's in a registry's words; what is none stays as it is.
-fn worded(reply: Reply) -> Reply {
+pub(super) fn worded(reply: Reply) -> Reply {
     let Some(message) = reply.headers.get(ERROR_MESSAGE) else { return reply };
     let code = match reply.status {
         StatusCode::UNAUTHORIZED => "UNAUTHORIZED",

@@ -36,6 +36,11 @@ pub struct Reading {
     pub demand: Demand,
 }
 
+/// The host that is asked.
+pub fn host(reach: &Reach) -> Option<&str> {
+    reach.settings.origin.base.host_str()
+}
+
 impl Reach {
     /// As nobody: what comes of it is for everybody.
     pub fn public(settings: &Arc<Settings>) -> Self {

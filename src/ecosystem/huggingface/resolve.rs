@@ -7,12 +7,12 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::ecosystem::huggingface::config::Settings;
-use crate::ecosystem::huggingface::explain;
 use crate::ecosystem::huggingface::file::{FileFacts, find};
 use crate::ecosystem::huggingface::pass;
 use crate::ecosystem::huggingface::repository::encoded;
 use crate::ecosystem::huggingface::route::{FileRoute, OWN};
 use crate::ecosystem::huggingface::settle::{Purpose, Settled, settle};
+use crate::ecosystem::huggingface::{explain, judge};
 use crate::ecosystem::{Access, Ask, Plan, Serve, Step, Subject};
 
 pub(super) const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
@@ -30,7 +30,10 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, file: FileRoute) -> Step {
     settle(settings, ask, repository, revision, Purpose::Files, move |at| {
         let ask = asked.clone();
         find(at, asked, path, move |at, facts| {
-            serve(&at, &facts, facts.artifact(&at), resolved(&ask, &at, &facts))
+            let headers = resolved(&ask, &at, &facts);
+            judge::judged(at, &ask, facts, move |at, facts, subject| {
+                serve(subject, facts.artifact(&at), headers)
+            })
         })
     })
 }
@@ -44,40 +47,31 @@ pub fn plan_raw(settings: &Arc<Settings>, ask: &Ask, file: FileRoute) -> Step {
     let (asked, hub) = (ask.clone(), Arc::clone(settings));
     settle(settings, ask, repository, revision, Purpose::Files, move |at| {
         let ask = asked.clone();
-        find(at, asked, path, move |at, facts| match facts.raw_artifact(&at) {
-            Some(artifact) => {
-                let mut headers = described(&at, &facts);
-                if let Some(digest) = artifact.digests.first() {
-                    headers.insert(header::ETAG, quoted(&digest.to_hex()));
+        find(at, asked, path, move |at, facts| {
+            let asked = ask.clone();
+            judge::judged(at, &asked, facts, move |at, facts, subject| {
+                match facts.raw_artifact(&at) {
+                    _ if !subject.verdict.passes() => Step::Refuse(Box::new(subject)),
+                    Some(artifact) => {
+                        let mut headers = described(&at, &facts);
+                        if let Some(digest) = artifact.digests.first() {
+                            headers.insert(header::ETAG, quoted(&digest.to_hex()));
+                        }
+                        serve(subject, artifact, headers)
+                    }
+                    None => pass::plan(&hub, &ask),
                 }
-                serve(&at, &facts, artifact, headers)
-            }
-            None => pass::plan(&hub, &ask),
+            })
         })
     })
 }
 
-fn serve(
-    at: &Settled,
-    facts: &FileFacts,
-    artifact: crate::cache::lookup::Artifact,
-    headers: HeaderMap,
-) -> Step {
+fn serve(subject: Subject, artifact: crate::cache::lookup::Artifact, headers: HeaderMap) -> Step {
     Step::Serve(Box::new(Plan {
         access: Access::Public,
-        subject: subject(at, facts),
+        subject,
         serve: Serve::Artifact { artifact, headers, chunking: None },
     }))
-}
-
-/// What is judged.
-pub(super) fn subject(at: &Settled, facts: &FileFacts) -> Subject {
-    Subject {
-        package: Some(at.repository.to_string()),
-        version: Some(at.commit.to_string()),
-        file: Some(facts.path.to_string()),
-        ..Subject::default()
-    }
 }
 
 /// What a resolved file's head says.

@@ -16,6 +16,6 @@ pub fn replies(step: Step, then: fn(Reply) -> Reply) -> Step {
             let then = Box::new(move |names| replies(on(names), then));
             Step::Names { under, after, limit, then }
         }
-        Step::Serve(plan) => Step::Serve(plan),
+        Step::Serve(_) | Step::Refuse(_) => step,
     }
 }

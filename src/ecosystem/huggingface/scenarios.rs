@@ -162,6 +162,7 @@ impl Stage {
             client: client.map(str::to_owned),
             address: std::net::Ipv4Addr::LOCALHOST.into(),
             now: self.now,
+            rules: std::sync::Arc::default(),
             as_of: None,
         };
         let mut step = self.mount.plan(&ask);
@@ -174,6 +175,7 @@ impl Stage {
                 }
                 Step::NeedBody { then, .. } => then(Bytes::copy_from_slice(body)),
                 Step::Names { .. } => panic!("the hub's adapter lists no names"),
+                Step::Refuse(_) => panic!("there are no rules"),
                 Step::Serve(plan) => return self.serve(plan.serve),
             };
         }
@@ -191,6 +193,7 @@ impl Stage {
                     standing: held.standing,
                     now: self.now,
                     is_kept: &|_| false,
+                    note: &|_| (),
                 };
                 let reply = render.render(&view).reply;
                 End::Reply(reply.status, reply.headers, reply.body)

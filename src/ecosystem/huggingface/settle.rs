@@ -10,12 +10,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, Auth, Settings};
-use crate::ecosystem::huggingface::explain;
 use crate::ecosystem::huggingface::info::{self, Info};
 use crate::ecosystem::huggingface::past;
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, MAIN, Repository, Revision};
 use crate::ecosystem::huggingface::word::Word;
+use crate::ecosystem::huggingface::{explain, judge};
 use crate::ecosystem::past::Past;
 use crate::ecosystem::{Ask, Held, Standing, Step};
 use crate::types::{Audience, Secret, Timestamp};
@@ -43,6 +43,8 @@ pub struct Settled {
     /// The repository is closed now: only what was kept before then is served.
     pub before: Option<Timestamp>,
     pub marks: Marks,
+    /// The repository's document, where it was looked at.
+    pub described: Option<Held>,
 }
 
 /// What a person should see of how an answer stands to the hub.
@@ -160,6 +162,7 @@ impl Settled {
             is_pinned: true,
             before: None,
             marks: Marks::default(),
+            described: None,
         }
     }
 
@@ -366,8 +369,15 @@ impl Case {
         let is_taken = document.parsed.get::<Info>().is_some_and(|info| info.stranger.is_some());
         let (is_stale, is_withdrawn) = (document.standing.offline, before.is_some());
         let marks = Marks { is_stale, is_withdrawn, is_taken, past: None };
-        let repository = self.repository;
-        (self.then)(Admitted { reach, files, repository, before, marks, document })
+        let Self { ask, repository, purpose, then } = self;
+        let admitted = Admitted { reach, files, repository, before, marks, document };
+        match purpose {
+            Purpose::Files => match judge::refusal(&ask, &admitted) {
+                Some(refused) => refused,
+                None => then(admitted),
+            },
+            Purpose::Listing => then(admitted),
+        }
     }
 }
 
@@ -416,8 +426,9 @@ fn at_revision(
 
 impl Admitted {
     pub(super) fn at(self, commit: Commit, is_pinned: bool) -> Settled {
-        let Self { reach, files, repository, before, marks, document: _ } = self;
-        Settled { reach, files, repository, commit, is_pinned, before, marks }
+        let Self { reach, files, repository, before, marks, document } = self;
+        let described = Some(document);
+        Settled { reach, files, repository, commit, is_pinned, before, marks, described }
     }
 }
 

@@ -186,6 +186,7 @@ impl Pass {
             is_pinned: true,
             before: self.before,
             marks: Marks::default(),
+            described: None,
         }
     }
 

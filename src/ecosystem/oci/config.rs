@@ -13,7 +13,6 @@ use crate::ecosystem::oci::pattern;
 use crate::ecosystem::oci::registry::Registry;
 pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
-use crate::policy;
 use crate::types::Secret;
 use crate::upstream::request::{HostRule, Origin};
 
@@ -152,14 +151,12 @@ pub struct Settings {
     pub default: Arc<Registry>,
     /// In the order of their names.
     pub registries: Vec<Arc<Registry>>,
-    pub policy: policy::Config,
 }
 
 impl Config {
     /// Checks the settings and reads the secrets; all faults at once. `Ok(None)`: there are no registries.
     pub fn resolve(
         &self,
-        policy: &policy::Config,
         read: impl Fn(&SecretSource) -> Result<Secret, String>,
     ) -> Result<Option<Settings>, Vec<ConfigError>> {
         let mut faults = Vec::new();
@@ -188,9 +185,7 @@ impl Config {
             faults.push(ConfigError { path: vec!["oci".to_owned(), "default".to_owned()], detail });
         }
         match default {
-            Some(default) if faults.is_empty() => {
-                Ok(Some(Settings { default, registries, policy: policy.clone() }))
-            }
+            Some(default) if faults.is_empty() => Ok(Some(Settings { default, registries })),
             _ => Err(faults),
         }
     }
@@ -301,7 +296,7 @@ mod tests {
             SecretSource::File(path) => Err(format!("{} cannot be read", path.display())),
         };
         config
-            .resolve(&policy::Config::default(), read)
+            .resolve(read)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }
 

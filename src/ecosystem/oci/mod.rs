@@ -24,6 +24,8 @@ mod catalog;
 mod complete;
 pub mod config;
 mod explain;
+mod facts;
+mod image;
 pub mod limits;
 pub(crate) mod manifest;
 pub(crate) mod name;
@@ -40,6 +42,7 @@ mod render;
 mod route;
 mod show;
 mod tag;
+mod tagged;
 mod tags_list;
 mod token;
 
@@ -118,8 +121,7 @@ impl Ecosystem for Registries {
             Route::Of { what, .. } => match self.place(ask) {
                 Some(Ok(place)) => {
                     let identity = token::identity(&self.signer, ask, &place);
-                    let settings = Arc::clone(&self.settings);
-                    Pull { settings, place, ask: ask.clone(), identity }.plan(what)
+                    Pull { place, ask: ask.clone(), identity }.plan(what)
                 }
                 Some(Err(fault)) => Step::Reply(explain::misplaced(&fault)),
                 None => Step::Reply(explain::unknown()),

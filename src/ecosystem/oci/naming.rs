@@ -262,7 +262,6 @@ mod tests {
     use super::*;
     use crate::ecosystem::naming::tests::Held;
     use crate::ecosystem::oci::config::Config;
-    use crate::policy;
     use crate::types::{Audience, BlobId, Secret};
 
     const REPOSITORY: &str = "hub.example/library/alpine";
@@ -271,7 +270,7 @@ mod tests {
         let text = "default = \"hub.example\"\n[registries.\"hub.example\"]\nupstream = \"https://r.hub.example\"\n\
             namespace = \"library\"\n";
         let config: Config = toml::from_str(text).expect("settings");
-        let resolved = config.resolve(&policy::Config::default(), |_| Ok(Secret::new("s")));
+        let resolved = config.resolve(|_| Ok(Secret::new("s")));
         Words::of(&Arc::new(resolved.expect("good settings").expect("a registry")))
     }
 

@@ -2,9 +2,10 @@
 
 use crate::cache::lookup::{Demand, Document};
 use crate::ecosystem::oci::explain;
-use crate::ecosystem::oci::pull::{Pull, Tagged};
+use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::readers::kept_only;
 use crate::ecosystem::oci::registry::Reader;
+use crate::ecosystem::oci::tagged::Tagged;
 use crate::ecosystem::past::{Basis, Past};
 use crate::ecosystem::{Standing, Step};
 use crate::policy::Verdict;
@@ -32,11 +33,12 @@ impl Pull {
             }
         };
         tagged.past = Some(Past { at, basis: Basis::Observed { seen: then.seen } });
-        if self.subject(&tagged).verdict < Verdict::Hide {
+        if self.subject(&tagged, None).verdict < Verdict::Hide {
             tagged.standing = standing(tagged.standing, at);
         }
+        tagged.pointer.digest = then.digest;
         let document = self.manifest_document(then.digest, &tagged.reader);
-        self.serve_tagged(&tagged, then.digest, document)
+        self.serve_tagged(tagged, then.digest, document)
     }
 }
 

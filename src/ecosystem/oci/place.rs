@@ -107,14 +107,13 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::ecosystem::oci::config::Config;
-    use crate::policy;
     use crate::types::Secret;
 
     fn settings() -> Settings {
         let text = "default = \"hub.example\"\n[registries.\"hub.example\"]\nupstream = \"https://registry.hub.example\"\n\
              namespace = \"library\"\naliases = [\"index.hub.example\"]\n[registries.\"other.example\"]\nupstream = \"https://other.example\"\n";
         let config: Config = toml::from_str(text).expect("settings");
-        let resolved = config.resolve(&policy::Config::default(), |_| Ok(Secret::new("s")));
+        let resolved = config.resolve(|_| Ok(Secret::new("s")));
         resolved.expect("good settings").expect("registries")
     }
 

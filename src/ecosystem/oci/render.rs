@@ -1,16 +1,22 @@
 //! Answers in the words of the distribution specification. Everything below `/v2/` is exact bytes: what names itself by an entity tag is
 //! neither compressed nor changed on the way out.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::ecosystem::oci::facts;
 use crate::ecosystem::oci::manifest::{self, Manifest};
+use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::referrers::{INDEX_TYPE, Referrers};
 use crate::ecosystem::oci::tags_list::{Part, Tags};
 use crate::ecosystem::past::Past;
 use crate::ecosystem::{Render, Rendered, Reply, View};
-use crate::types::{BlobId, Digest};
+use crate::policy::{Ecosystem, Point, Ruleset, Verdict};
+use crate::types::{BlobId, Digest, Timestamp};
 
 /// Tells the client that the registry it named beside the path was heeded.
 pub const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
@@ -54,6 +60,8 @@ pub struct TagsForm {
     pub path: String,
     pub part: Part,
     pub namespace: Option<String>,
+    pub place: Place,
+    pub rules: Arc<Ruleset>,
 }
 
 impl ManifestForm {
@@ -128,19 +136,47 @@ impl Render for ReferrersForm {
 
 impl Render for TagsForm {
     fn variant(&self) -> String {
-        format!("tags/{}/{}/{:?}/{:?}", self.name, self.path, self.part, self.namespace)
+        let Self { name, path, part, namespace, rules, .. } = self;
+        format!("tags/{name}/{path}/{part:?}/{namespace:?}/{:x}", rules.epoch())
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
         let Some(Tags(all)) = view.document.get::<Tags>() else { return nothing_kept() };
-        let (tags, more) = self.part.select(all);
+        let (shown, valid_until) = self.shown(all, view);
+        let (tags, more) = self.part.select(&shown);
         let body: Bytes = json!({"name": self.name, "tags": tags}).to_string().into();
         let mut headers = list_headers("application/json", &body, self.namespace.as_deref());
         if let (true, Some(last)) = (more, tags.last()) {
             let link = next_link(&self.path, self.part.most, last, self.namespace.as_deref());
             headers.insert(header::LINK, link);
         }
-        rendered(headers, body)
+        Rendered { valid_until, ..rendered(headers, body) }
+    }
+}
+
+impl TagsForm {
+    /// The tags that rules do not hide, and when time alone shows others.
+    fn shown<'a>(
+        &self,
+        all: &'a [String],
+        view: &View<'_>,
+    ) -> (Cow<'a, [String]>, Option<Timestamp>) {
+        if !self.rules.has_rules(Ecosystem::Oci, Point::Listing) {
+            return (Cow::Borrowed(all), None);
+        }
+        let mut valid_until: Option<Timestamp> = None;
+        let mut is_shown = |tag: &&String| {
+            let facts = facts::of_name(&self.place, Some(tag));
+            let judged = self.rules.judged(facts, Point::Listing, view.now);
+            valid_until = valid_until.into_iter().chain(judged.decision.valid_until).min();
+            let is_shown = judged.decision.verdict <= Verdict::Warn;
+            if !is_shown {
+                (view.note)(judged);
+            }
+            is_shown
+        };
+        let shown: Vec<String> = all.iter().filter(|tag| is_shown(tag)).cloned().collect();
+        (Cow::Owned(shown), valid_until)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use crate::ecosystem::grant::Grant;
 pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
 use crate::ecosystem::pypi::name;
-use crate::policy;
 use crate::types::Secret;
 use crate::upstream::request::{HostRule, Origin};
 
@@ -174,9 +172,6 @@ pub struct Settings {
     pub grant: Grant,
     pub offline_grant: bool,
     pub after_withdrawal: AfterWithdrawal,
-    pub policy: policy::Config,
-    /// Stands for the policy in the names of rendered pages.
-    pub policy_epoch: u64,
 }
 
 /// One upstream of an index, ready to be asked.
@@ -196,7 +191,6 @@ impl IndexConfig {
     pub fn resolve(
         &self,
         index: &str,
-        policy: &policy::Config,
         read: impl Fn(&SecretSource) -> Result<Secret, String>,
     ) -> Result<Settings, Vec<ConfigError>> {
         let mut faults = Vec::new();
@@ -225,8 +219,6 @@ impl IndexConfig {
             let fault = |detail| ConfigError { index: index.to_owned(), detail };
             return Err(faults.into_iter().map(fault).collect());
         }
-        let mut epoch = DefaultHasher::new();
-        policy.hash(&mut epoch);
         Ok(Settings {
             name: index.into(),
             id,
@@ -236,8 +228,6 @@ impl IndexConfig {
             grant: self.grant.clone(),
             offline_grant: self.offline_grant,
             after_withdrawal: self.after_withdrawal,
-            policy: policy.clone(),
-            policy_epoch: epoch.finish(),
         })
     }
 
@@ -361,7 +351,7 @@ mod tests {
         let faults = |faults: Vec<ConfigError>| {
             faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
-        config.resolve("main", &policy::Config::default(), read).map_err(faults)
+        config.resolve("main", read).map_err(faults)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Upstream's document is passed on with our file addresses and without files that the policy hides. Where upstream has no such document for
 //! a release, one is made from the page: it says what the page knows and null for what only the files know, which poetry takes as a reason to look into them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,14 +14,14 @@ use crate::cache::failure::Failure;
 use crate::cache::lookup::{Demand, Document};
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::pypi::config::Settings;
-use crate::ecosystem::pypi::listing::{self, Entry, Listing, Place};
+use crate::ecosystem::pypi::listing::{self, Entry, Judge, Listing, Place, Shown};
 use crate::ecosystem::pypi::page::{Page, Yanked};
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::routes::Slash;
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
 use crate::ecosystem::pypi::{explain, links, merge, name, past, project};
 use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
-use crate::policy::Verdict;
+use crate::policy::Ruleset;
 use crate::types::Timestamp;
 
 /// Plans the legacy JSON. The page is needed first: it tells which upstream has the project and what may be seen.
@@ -61,6 +61,8 @@ pub fn plan(
         project: project.into_owned(),
         version: version.map(str::to_owned),
         demand: reach::demand(&ask.headers),
+        rules: Arc::clone(&ask.rules),
+        now: ask.now,
     };
     let documents = vec![release.reach.page(&release.project, Demand::AnyAge)];
     Step::Need { documents, then: Box::new(move |held| release.with_page(held)) }
@@ -88,6 +90,22 @@ fn canonical(ask: &Ask, project: &str, version: Option<&str>, slash: Slash) -> R
     project::redirect(ask, &location)
 }
 
+/// Upstream's own document of a project or release, from the upstream that has the project.
+pub fn document(
+    reach: &Reach,
+    page: &Page,
+    version: Option<&str>,
+    demand: Demand,
+) -> Option<Document> {
+    let source = page.sources.get(usize::from(page.source))?;
+    let upstream = reach.upstreams.iter().find(|one| *one.source == **source)?;
+    let url = upstream.legacy_url(&page.name, version)?;
+    let origins = vec![reach.request(upstream, url, Some("application/json"))];
+    let name = format!("legacy/{}/{}", page.name, version.unwrap_or_default());
+    let keep = Arc::new(VerbatimJson { required: "urls" });
+    Some(reach.document(&name, origins, keep, demand))
+}
+
 /// What is asked for.
 struct Release {
     as_of: Option<Timestamp>,
@@ -96,6 +114,8 @@ struct Release {
     project: String,
     version: Option<String>,
     demand: Demand,
+    rules: Arc<Ruleset>,
+    now: Timestamp,
 }
 
 impl Release {
@@ -114,7 +134,9 @@ impl Release {
             ));
         }
         let page = held.parsed.get::<Page>().filter(|_| self.as_of.is_none());
-        let Some(document) = page.and_then(|page| self.document(page)) else {
+        let document =
+            page.and_then(|page| document(&self.reach, page, self.version.as_deref(), self.demand));
+        let Some(document) = document else {
             return self.without_document(&held, &Failure::Absent);
         };
         let documents = vec![document.clone()];
@@ -122,18 +144,6 @@ impl Release {
             documents,
             then: Box::new(move |answers| self.with_document(&held, document, answers)),
         }
-    }
-
-    /// Upstream's own document, from the upstream that has the project.
-    fn document(&self, page: &Page) -> Option<Document> {
-        let source = page.sources.get(usize::from(page.source))?;
-        let upstream = self.reach.upstreams.iter().find(|one| *one.source == **source)?;
-        let url = upstream.legacy_url(&self.project, self.version.as_deref())?;
-        let origins = vec![self.reach.request(upstream, url, Some("application/json"))];
-        let name =
-            format!("legacy/{}/{}", self.project, self.version.as_deref().unwrap_or_default());
-        let keep = Arc::new(VerbatimJson { required: "urls" });
-        Some(self.reach.document(&name, origins, keep, self.demand))
     }
 
     fn with_document(
@@ -144,12 +154,13 @@ impl Release {
     ) -> Step {
         match answers.into_iter().next() {
             Some(Ok(_)) => {
-                let hidden =
-                    page.parsed.get::<Page>().map(|page| self.hidden(page)).unwrap_or_default();
+                let judged =
+                    page.parsed.get::<Page>().map(|page| self.judged(page)).unwrap_or_default();
                 let render = UpstreamRender {
                     place: self.place.clone(),
                     project: self.project.clone(),
-                    hidden,
+                    judged,
+                    epoch: self.rules.epoch(),
                     page_version: page.version,
                     shareability: self.reach.shareability(),
                 };
@@ -170,6 +181,7 @@ impl Release {
         let render = PageRender {
             place: self.place.clone(),
             settings: Arc::clone(&self.reach.settings),
+            rules: Arc::clone(&self.rules),
             version,
             shareability: self.reach.shareability(),
             as_of: self.as_of,
@@ -187,13 +199,17 @@ impl Release {
         }
     }
 
-    /// Names of the files that the policy hides.
-    fn hidden(&self, page: &Page) -> HashSet<Box<str>> {
-        let passes = |verdict| matches!(verdict, Verdict::Allow | Verdict::Warn);
-        let policy = &self.reach.settings.policy;
-        let hidden =
-            page.files.iter().filter(|file| !passes(listing::judge(policy, page, file).verdict));
-        hidden.map(|file| file.filename.clone()).collect()
+    /// What the policy says of the files that are not listed plainly.
+    fn judged(&self, page: &Page) -> JudgedFiles {
+        let mut judge = Judge::new(&self.rules, page, &self.place.base, self.now);
+        let mut shown = HashMap::new();
+        for file in &page.files {
+            let how = judge.judge(file, &|_| ());
+            if how != Shown::Plainly {
+                shown.insert(file.filename.clone(), how);
+            }
+        }
+        JudgedFiles { shown, valid_until: judge.valid_until }
     }
 
     fn serve(self, document: Document, render: Arc<dyn Render>) -> Step {
@@ -208,20 +224,30 @@ fn has_version(page: &Page, version: &str) -> bool {
     page.listed().any(|file| name::version_of(&page.name, &file.filename) == Some(version))
 }
 
+/// How files of a project may be shown, by their names; those that are not here, plainly.
+#[derive(Debug, Default)]
+struct JudgedFiles {
+    shown: HashMap<Box<str>, Shown>,
+    valid_until: Option<Timestamp>,
+}
+
 /// Passes upstream's document on with our addresses.
 #[derive(Debug)]
 struct UpstreamRender {
     place: Place,
     project: String,
-    hidden: HashSet<Box<str>>,
-    /// The version of the page that `hidden` was read from.
+    judged: JudgedFiles,
+    /// What it was judged by.
+    epoch: u64,
+    /// The version of the page that was judged.
     page_version: u64,
     shareability: &'static str,
 }
 
 impl Render for UpstreamRender {
     fn variant(&self) -> String {
-        format!("{} {} {:x}", self.shareability, self.place.absolute_root, self.page_version)
+        let Self { shareability, place, page_version, epoch, .. } = self;
+        format!("{shareability} {} {page_version:x} {epoch:x}", place.absolute_root)
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
@@ -234,7 +260,8 @@ impl Render for UpstreamRender {
             self.rewrite_releases(releases);
         }
         let serial = value.get("last_serial").and_then(Value::as_u64);
-        answer(value.to_string().into(), serial, view, self.shareability)
+        let rendered = answer(value.to_string().into(), serial, view, self.shareability);
+        Rendered { valid_until: self.judged.valid_until, ..rendered }
     }
 }
 
@@ -251,10 +278,13 @@ impl UpstreamRender {
     fn rewrite(&self, files: &mut Vec<Value>) {
         let text =
             |file: &Value, key: &str| file.get(key).and_then(Value::as_str).map(str::to_owned);
-        files.retain(|file| {
-            !text(file, "filename").is_some_and(|name| self.hidden.contains(name.as_str()))
-        });
+        let shown = |file: &Value| self.judged.shown.get(text(file, "filename")?.as_str());
+        files.retain(|file| shown(file) != Some(&Shown::No));
         for file in files {
+            if let Some(Shown::Withdrawn(reason)) = shown(file) {
+                file["yanked"] = true.into();
+                file["yanked_reason"] = reason.as_str().into();
+            }
             let path = text(file, "url").and_then(|url| links::path_of(&url, &self.project));
             if let Some(path) = path {
                 file["url"] = format!("{}{}{path}", self.place.absolute_root, links::FILES).into();
@@ -268,6 +298,7 @@ impl UpstreamRender {
 struct PageRender {
     place: Place,
     settings: Arc<Settings>,
+    rules: Arc<Ruleset>,
     version: String,
     shareability: &'static str,
     as_of: Option<Timestamp>,
@@ -275,11 +306,9 @@ struct PageRender {
 
 impl Render for PageRender {
     fn variant(&self) -> String {
-        let Self { place, settings, version, shareability, as_of } = self;
-        format!(
-            "legacy {version} {shareability} {} {:x} {as_of:?}",
-            place.absolute_root, settings.policy_epoch
-        )
+        let Self { place, version, shareability, as_of, .. } = self;
+        let epoch = self.rules.epoch();
+        format!("legacy {version} {shareability} {} {epoch:x} {as_of:?}", place.absolute_root)
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
@@ -288,7 +317,7 @@ impl Render for PageRender {
             return Rendered { reply, valid_until: None };
         };
         let then = self.as_of.map(|at| {
-            past::shown(&self.settings.policy, page, at).map_err(|unknown| (unknown, at))
+            past::shown(&self.rules, page, at, view.now).map_err(|unknown| (unknown, at))
         });
         let then = match then.transpose() {
             Ok(then) => then,
@@ -299,7 +328,7 @@ impl Render for PageRender {
         };
         let page = then.as_ref().map_or(page, |then| &then.page);
         let place = Place { relative_root: self.place.absolute_root.clone(), ..self.place.clone() };
-        let listing = Listing::of(page, &self.settings.policy, &place, view);
+        let listing = Listing::of(page, &self.rules, &place, view);
         let of_version = |entry: &&Entry<'_>| {
             name::version_of(&page.name, &entry.file.filename) == Some(self.version.as_str())
         };
@@ -311,7 +340,7 @@ impl Render for PageRender {
                 if let Some(then) = &then {
                     then.past.write(&mut rendered.reply.headers);
                 }
-                return rendered;
+                return Rendered { valid_until: listing.valid_until, ..rendered };
             }
             None => explain::failure(&self.settings, &Failure::Absent),
         };
@@ -321,7 +350,7 @@ impl Render for PageRender {
 
 impl PageRender {
     fn release(&self, page: &Page, first: &Entry<'_>, files: &[&Entry<'_>]) -> Value {
-        let all_yanked = files.iter().all(|entry| entry.attributes.yanked != Yanked::No);
+        let all_yanked = files.iter().all(|entry| *entry.yanked != Yanked::No);
         json!({
             "info": {
                 "name": page.name,
@@ -357,7 +386,7 @@ fn file(entry: &Entry<'_>) -> Value {
         "digests": digests,
         "packagetype": kind,
         "requires_python": entry.attributes.requires_python,
-        "yanked": entry.attributes.yanked != Yanked::No,
+        "yanked": *entry.yanked != Yanked::No,
         "yanked_reason": yanked_reason(entry),
     });
     if let Some(size) = entry.file.size {
@@ -370,7 +399,7 @@ fn file(entry: &Entry<'_>) -> Value {
 }
 
 fn yanked_reason<'a>(entry: &'a Entry<'_>) -> Option<&'a str> {
-    match &entry.attributes.yanked {
+    match &*entry.yanked {
         Yanked::Because(reason) => Some(reason),
         Yanked::No | Yanked::Yes => None,
     }

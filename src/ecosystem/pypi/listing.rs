@@ -2,12 +2,16 @@
 //!
 //! The three renderings share it, so that they cannot disagree on what may be seen.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::ecosystem::View;
-use crate::ecosystem::pypi::page::{Attributes, File, Hashes, Page, Provenance, Sidecar, Status};
+use crate::ecosystem::pypi::facts::OfPage;
+use crate::ecosystem::pypi::page::{
+    Attributes, File, Hashes, Page, Provenance, Sidecar, Status, Yanked,
+};
 use crate::ecosystem::pypi::{links, name};
-use crate::policy::{self, Facts, Judgement, State, Verdict};
+use crate::policy::{Judged, Point, Ruleset, State, Verdict};
 use crate::types::{Audience, CacheKey, Timestamp};
 
 /// The names that a client may meet in `hashes`: pip hands them to hashlib and gives up on one that it does not know.
@@ -26,6 +30,8 @@ pub struct Place {
     /// The cache's space of this index.
     pub space: String,
     pub audience: Audience,
+    /// The root of the server as the client sees it, without a trailing slash.
+    pub base: String,
 }
 
 impl Place {
@@ -66,6 +72,8 @@ pub struct Listing<'a> {
     pub status: Option<&'a Status>,
     /// The mark of a project that is gone upstream.
     pub mark: Option<String>,
+    /// When time alone makes another listing of it.
+    pub valid_until: Option<Timestamp>,
 }
 
 /// A file that is listed.
@@ -75,6 +83,8 @@ pub struct Entry<'a> {
     pub attributes: &'a Attributes,
     /// Relative to the page, without fragment.
     pub href: String,
+    /// As its author or a rule has it: what a rule hides is told as withdrawn, with the rule's reason, which resolvers obey and people can read.
+    pub yanked: Cow<'a, Yanked>,
     /// What a person should see of its state.
     pub mark: Option<String>,
     /// Whether the metadata can be had beside it; `None`: nothing is said.
@@ -83,32 +93,74 @@ pub struct Entry<'a> {
     pub provenance: Option<String>,
 }
 
-/// What the policy says of a file of a page.
-pub fn judge(policy: &policy::Config, page: &Page, file: &File) -> Judgement {
-    policy.judge(&Facts {
-        package: &page.name,
-        file: &file.filename,
-        state: page.state(file),
-        published: file.published(),
-    })
+/// How a file may be listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    Plainly,
+    /// As withdrawn, for this reason.
+    Withdrawn(String),
+    No,
+}
+
+/// Judges the files of one page, for one client at one time.
+pub struct Judge<'a> {
+    rules: &'a Ruleset,
+    all: OfPage<'a>,
+    base: &'a str,
+    now: Timestamp,
+    /// When time alone changes any of what was said.
+    pub valid_until: Option<Timestamp>,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(rules: &'a Ruleset, page: &'a Page, base: &'a str, now: Timestamp) -> Self {
+        Self { rules, all: OfPage::new(page, rules), base, now, valid_until: None }
+    }
+
+    /// How a file may be listed; `note` hears of what is not listed plainly.
+    pub fn judge(&mut self, file: &'a File, note: &dyn Fn(Judged)) -> Shown {
+        let facts = self.all.of(file);
+        let decision = self.rules.judge(&facts, Point::Listing, self.now);
+        let turns = [self.valid_until, decision.valid_until];
+        self.valid_until = turns.into_iter().flatten().min();
+        if decision.verdict <= Verdict::Warn {
+            return Shown::Plainly;
+        }
+        let by_rules = decision.by_rules;
+        let (facts, epoch) = (facts.into_owned(), self.rules.epoch());
+        let judged = Judged { facts, point: Point::Listing, at: self.now, epoch, decision };
+        let reason = judged.sentence(self.base).unwrap_or_default();
+        // What the lifecycle forbids is not offered at all, as the specification of quarantine wants it.
+        let is_rules = by_rules >= judged.decision.verdict;
+        note(judged);
+        if is_rules { Shown::Withdrawn(reason) } else { Shown::No }
+    }
 }
 
 impl<'a> Listing<'a> {
-    pub fn of(page: &'a Page, policy: &policy::Config, place: &Place, view: &View<'_>) -> Self {
+    pub fn of(page: &'a Page, rules: &'a Ruleset, place: &'a Place, view: &View<'_>) -> Self {
+        let mut judge = Judge::new(rules, page, &place.base, view.now);
         let mut entries = Vec::with_capacity(page.files.len());
         let mut hidden = Vec::new();
         for file in page.listed() {
-            match judge(policy, page, file).verdict {
-                Verdict::Allow | Verdict::Warn => entries.extend(entry(page, file, place, view)),
-                Verdict::Hide | Verdict::Hold | Verdict::Deny => hidden.push(file),
-            }
+            let yanked = match judge.judge(file, view.note) {
+                Shown::Plainly => Cow::Borrowed(&file.attributes().yanked),
+                Shown::Withdrawn(reason) => Cow::Owned(Yanked::Because(reason.into())),
+                Shown::No => {
+                    hidden.push(file);
+                    continue;
+                }
+            };
+            let state = judge.all.state(file);
+            entries.extend(entry(page, file, yanked, state, place, view));
         }
         let versions = versions(page, &entries, &hidden);
         // A quarantined project must offer no files; where the policy lets them pass all the same, they carry the mark instead.
         let told = |_: &&Status| entries.is_empty() || !page.is_quarantined();
         let status = page.current_status().filter(told);
         let mark = page.gone_since.map(deleted);
-        Self { page, entries, versions, status, mark }
+        let valid_until = judge.valid_until;
+        Self { page, entries, versions, status, mark, valid_until }
     }
 
     /// The minor API version that the listing lives up to: sizes are mandatory from 1.1 on.
@@ -139,7 +191,14 @@ pub fn fragment(hashes: &Hashes) -> Option<String> {
     strongest.map(|(name, value)| format!("{name}={value}"))
 }
 
-fn entry<'a>(page: &'a Page, file: &'a File, place: &Place, view: &View<'_>) -> Option<Entry<'a>> {
+fn entry<'a>(
+    page: &'a Page,
+    file: &'a File,
+    yanked: Cow<'a, Yanked>,
+    state: State,
+    place: &Place,
+    view: &View<'_>,
+) -> Option<Entry<'a>> {
     let attributes = file.attributes();
     let path = links::path_of(&file.url, &page.name)?;
     let provenance = match &attributes.provenance {
@@ -152,8 +211,9 @@ fn entry<'a>(page: &'a Page, file: &'a File, place: &Place, view: &View<'_>) -> 
     Some(Entry {
         file,
         attributes,
+        yanked,
         href: format!("{}{}{path}", place.relative_root, links::FILES),
-        mark: mark(page.state(file)),
+        mark: mark(state),
         sidecar: match &attributes.core_metadata {
             Sidecar::Unsaid => None,
             Sidecar::No => Some(false),

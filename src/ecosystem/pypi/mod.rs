@@ -17,8 +17,10 @@ use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 
 pub mod accept;
 mod admit;
+mod changes;
 pub mod config;
 mod explain;
+mod facts;
 mod file;
 mod legacy;
 pub mod links;
@@ -32,6 +34,7 @@ pub(crate) mod parse_html;
 pub(crate) mod parse_json;
 mod past;
 mod project;
+mod provenance;
 mod reach;
 mod render_html;
 mod render_json;

@@ -280,6 +280,11 @@ impl Hashes {
         sha256.into_iter().chain(others)
     }
 
+    /// In hexadecimal digits.
+    pub fn sha256(&self) -> Option<String> {
+        self.sha256.map(hex::encode)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.sha256.is_none() && self.others.is_empty()
     }

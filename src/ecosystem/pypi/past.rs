@@ -2,12 +2,12 @@
 //!
 //! From the first observation on, the page's own spells tell what upstream listed, and how; before it, the time of upload that upstream names tells at least what was
 //! there. The outcome is a page like any other, so that all renderings and look-ups hold for it. Left out: the policy, which is today's as well as
-//! that of the state then ([`judge`]).
+//! that of the state then ([`shown`]).
 
 use crate::ecosystem::past::{Basis, Past, Unknown};
-use crate::ecosystem::pypi::listing;
+use crate::ecosystem::pypi::facts::OfPage;
 use crate::ecosystem::pypi::page::{End, File, Page, Spell};
-use crate::policy::{self, Judgement, Verdict};
+use crate::policy::{Point, Ruleset, Verdict};
 use crate::types::Timestamp;
 
 /// A page as it was, and how that is known.
@@ -17,28 +17,32 @@ pub struct PastPage {
     pub past: Past,
 }
 
-/// What the policy says of a file of a page as it was: what it says of its state then. What is hidden, held or denied today is so at any date: going
-/// back in time is no way around a rule.
-pub fn judge(policy: &policy::Config, today: &Page, then: &Page, file: &File) -> Judgement {
-    let at_the_time = listing::judge(policy, then, file);
-    let is_same = |known: &&File| {
-        known.first_url() == file.first_url() && known.first_seen == file.first_seen
-    };
-    let Some(known) = today.files.iter().find(is_same) else { return at_the_time };
-    let now = listing::judge(policy, today, known);
-    match now.verdict {
-        Verdict::Hide | Verdict::Hold | Verdict::Deny if now.verdict > at_the_time.verdict => now,
-        _ => at_the_time,
-    }
+/// The file on today's page.
+pub fn known_today<'a>(today: &'a Page, file: &File) -> Option<&'a File> {
+    today
+        .files
+        .iter()
+        .find(|known| known.first_url() == file.first_url() && known.first_seen == file.first_seen)
 }
 
-/// The page as of an instant, without what the policy hides.
-pub fn shown(policy: &policy::Config, today: &Page, at: Timestamp) -> Result<PastPage, Unknown> {
+/// The page as of an instant, without what the policy holds more against today than for its state then: going back in time is no way around a rule.
+pub fn shown(
+    rules: &Ruleset,
+    today: &Page,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<PastPage, Unknown> {
     let mut then = today.as_of(at)?;
-    let files = std::mem::take(&mut then.page.files);
-    let passes = |file: &File| judge(policy, today, &then.page, file).verdict < Verdict::Hide;
-    let files: Vec<File> = files.into_iter().filter(passes).collect();
-    then.page.files = files;
+    let (of_today, of_then) = (OfPage::new(today, rules), OfPage::new(&then.page, rules));
+    let verdict =
+        |of: &OfPage<'_>, file: &File| rules.judge(&of.of(file), Point::Listing, now).verdict;
+    let passes = |file: &File| {
+        let Some(known) = known_today(today, file) else { return true };
+        let today = verdict(&of_today, known);
+        today < Verdict::Hide || today <= verdict(&of_then, file)
+    };
+    let shown: Vec<File> = then.page.files.iter().filter(|file| passes(file)).cloned().collect();
+    then.page.files = shown;
     Ok(then)
 }
 
@@ -242,14 +246,17 @@ mod tests {
         today.status = vec![spell(500, None, quarantined)];
         let then = today.as_of(Timestamp(200)).expect("known").page;
         assert_eq!(then.state(&then.files[0]), State::Listed);
-        let policy = policy::Config::default();
-        let judged = |today: &Page| judge(&policy, today, &then, &then.files[0]).verdict;
-        assert_eq!(judged(&today), Verdict::Deny);
+        let rules = Ruleset::default();
+        let shows = |today: &Page| {
+            let shown = shown(&rules, today, Timestamp(200), Timestamp(600)).expect("known");
+            !shown.page.files.is_empty()
+        };
+        assert!(!shows(&today));
         today.status.clear();
-        assert_eq!(judged(&today), Verdict::Allow);
+        assert!(shows(&today));
         // Deleted long after it was published: that may be seen, and was not so then.
         let end = End { at: Timestamp(u64::from(u32::MAX)), cause: Cause::Deleted };
         today.files[0].spells[0].end = Some(end);
-        assert_eq!(judged(&today), Verdict::Allow);
+        assert!(shows(&today));
     }
 }

@@ -13,6 +13,7 @@ use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::routes::Slash;
 use crate::ecosystem::pypi::{explain, merge, name, render_html, render_json};
 use crate::ecosystem::{Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
+use crate::policy::Ruleset;
 use crate::types::Timestamp;
 
 /// Plans the page of the project that the path names.
@@ -35,7 +36,8 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, named: &str, slash: Slash) -> S
     let subject = Subject { package: Some(project.into_owned()), ..Subject::default() };
     let access = reach.access.clone();
     let place = reach.place(ask);
-    let render = Arc::new(PageRender { representation, place, reach, as_of: ask.as_of });
+    let (rules, as_of) = (Arc::clone(&ask.rules), ask.as_of);
+    let render = Arc::new(PageRender { representation, place, reach, rules, as_of });
     Step::Serve(Box::new(Plan { access, subject, serve: Serve::Document { document, render } }))
 }
 
@@ -86,25 +88,27 @@ struct PageRender {
     representation: Representation,
     place: Place,
     reach: Reach,
+    rules: Arc<Ruleset>,
     as_of: Option<Timestamp>,
 }
 
 impl Render for PageRender {
     fn variant(&self) -> String {
-        let Self { representation, place, reach, as_of } = self;
-        let epoch = reach.settings.policy_epoch;
+        let Self { representation, place, as_of, .. } = self;
+        let epoch = self.rules.epoch();
         let (relative, absolute) = (&place.relative_root, &place.absolute_root);
         format!("{representation:?} {relative} {absolute} {epoch:x} {as_of:?}")
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
+        let mut valid_until = None;
         let reply = match view.document.get::<Page>() {
             _ if self.reach.is_withdrawn(&view.standing) => {
                 explain::refused(&self.reach.settings, StatusCode::FORBIDDEN.as_u16())
             }
             Some(page) => match self.as_of {
-                None => self.reply(page, view),
-                Some(at) => self.reply_as_of(page, at, view),
+                None => self.reply(page, view, &mut valid_until),
+                Some(at) => self.reply_as_of(page, at, view, &mut valid_until),
             },
             None => explain::problem(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -112,15 +116,21 @@ impl Render for PageRender {
                 "What is kept under the name of this page is something else; this is a fault of Larder's.",
             ),
         };
-        Rendered { reply, valid_until: None }
+        Rendered { reply, valid_until }
     }
 }
 
 impl PageRender {
-    fn reply_as_of(&self, today: &Page, at: Timestamp, view: &View<'_>) -> Reply {
-        match past::shown(&self.reach.settings.policy, today, at) {
+    fn reply_as_of(
+        &self,
+        today: &Page,
+        at: Timestamp,
+        view: &View<'_>,
+        valid_until: &mut Option<Timestamp>,
+    ) -> Reply {
+        match past::shown(&self.rules, today, at, view.now) {
             Ok(PastPage { page, past }) => {
-                let mut reply = self.reply(&page, view);
+                let mut reply = self.reply(&page, view, valid_until);
                 past.write(&mut reply.headers);
                 reply
             }
@@ -128,8 +138,9 @@ impl PageRender {
         }
     }
 
-    fn reply(&self, page: &Page, view: &View<'_>) -> Reply {
-        let listing = Listing::of(page, &self.reach.settings.policy, &self.place, view);
+    fn reply(&self, page: &Page, view: &View<'_>, valid_until: &mut Option<Timestamp>) -> Reply {
+        let listing = Listing::of(page, &self.rules, &self.place, view);
+        *valid_until = listing.valid_until;
         let body = match self.representation {
             Representation::JsonV1 => render_json::page(&listing),
             Representation::Html | Representation::HtmlV1 => {

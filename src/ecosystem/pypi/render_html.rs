@@ -65,7 +65,7 @@ fn meta(text: &mut String, name: &str, content: &str) -> fmt::Result {
 }
 
 fn anchor(text: &mut String, entry: &Entry<'_>) -> fmt::Result {
-    let Entry { file, attributes, href, mark, sidecar, provenance } = entry;
+    let Entry { file, attributes, yanked, href, mark, sidecar, provenance } = entry;
     write!(text, "    <a href=\"{}", escaped(href))?;
     if let Some(digest) = fragment(&file.hashes) {
         write!(text, "#{}", escaped(&digest))?;
@@ -74,7 +74,7 @@ fn anchor(text: &mut String, entry: &Entry<'_>) -> fmt::Result {
     if let Some(requires) = &attributes.requires_python {
         attribute(text, "data-requires-python", requires)?;
     }
-    match &attributes.yanked {
+    match &**yanked {
         Yanked::No => {}
         Yanked::Yes => attribute(text, "data-yanked", "")?,
         Yanked::Because(reason) => attribute(text, "data-yanked", reason)?,

@@ -89,7 +89,7 @@ struct FileJson<'a>(&'a Entry<'a>);
 
 impl Serialize for FileJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Entry { file, attributes, href, mark, sidecar, provenance } = self.0;
+        let Entry { file, attributes, yanked, href, mark, sidecar, provenance } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("filename", &file.filename)?;
         map.serialize_entry("url", href)?;
@@ -97,7 +97,7 @@ impl Serialize for FileJson<'_> {
         optional(&mut map, "size", file.size)?;
         optional(&mut map, "upload-time", file.upload_time.as_deref())?;
         optional(&mut map, "requires-python", attributes.requires_python.as_deref())?;
-        match &attributes.yanked {
+        match &**yanked {
             Yanked::No => map.serialize_entry("yanked", &false)?,
             Yanked::Yes => map.serialize_entry("yanked", &true)?,
             Yanked::Because(reason) => map.serialize_entry("yanked", reason)?,

@@ -1,5 +1,6 @@
 //! The life of a page from upstream's answers to what clients read, and the plans that hang on it. Times are passed in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,8 @@ use crate::ecosystem::pypi::{Index, IndexConfig, render_html, render_json};
 use crate::ecosystem::{
     Access, Ask, ClientCredential, Ecosystem, Held, Plan, Reply, Serve, Standing, Step, View,
 };
-use crate::policy::{self, Verdict};
+use crate::policy::{self, Ruleset, Verdict};
+use crate::types::event::What;
 use crate::types::{Audience, Head, Presence, Secret, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,13 +37,19 @@ struct Story {
     keep: ProjectPage,
     page: Option<Parsed>,
     bytes: Bytes,
+    /// What happened last.
+    told: Vec<What>,
 }
 
 impl Story {
     fn of(name: &str) -> Self {
-        let keep =
-            ProjectPage { name: name.to_owned(), sources: vec![SOURCE.into()], flat: vec![false] };
-        Self { keep, page: None, bytes: Bytes::new() }
+        let keep = ProjectPage {
+            name: name.to_owned(),
+            sources: vec![SOURCE.into()],
+            flat: vec![false],
+            subject: format!("pypi:{name}"),
+        };
+        Self { keep, page: None, bytes: Bytes::new(), told: Vec::new() }
     }
 
     fn hears(&mut self, body: &str, now: Timestamp) -> Result<(), String> {
@@ -57,6 +65,7 @@ impl Story {
         let read = self.keep.read(&kept.bytes).expect("what was written can be read");
         assert_eq!(read.get::<Page>(), kept.parsed.get::<Page>());
         self.bytes = kept.bytes;
+        self.told = kept.events;
         self.page = Some(read);
         Ok(())
     }
@@ -74,7 +83,7 @@ impl Story {
 
     /// The names that are listed, with their marks.
     fn listed(&self) -> Vec<(String, Option<String>)> {
-        listed(self.page(), &policy::Config::default())
+        listed(self.page(), &Ruleset::default())
     }
 
     fn names(&self) -> Vec<String> {
@@ -88,18 +97,19 @@ fn place() -> Place {
         absolute_root: "http://larder.example/pypi/default/".to_owned(),
         space: "pypi/default".to_owned(),
         audience: Audience::Public,
+        base: "http://larder.example".to_owned(),
     }
 }
 
 fn with_listing<T>(
     page: &Page,
-    policy: &policy::Config,
+    rules: &Ruleset,
     standing: Standing,
     use_it: impl FnOnce(&Listing<'_>) -> T,
 ) -> T {
     let parsed = Parsed::new(page.clone());
-    let view = View { document: &parsed, standing, now: NOW, is_kept: &|_| false };
-    use_it(&Listing::of(page, policy, &place(), &view))
+    let view = View { document: &parsed, standing, now: NOW, is_kept: &|_| false, note: &|_| () };
+    use_it(&Listing::of(page, rules, &place(), &view))
 }
 
 fn standing(offline: bool) -> Standing {
@@ -107,8 +117,8 @@ fn standing(offline: bool) -> Standing {
     Standing { validated: NOW, fresh_until, presence: Presence::Present, offline }
 }
 
-fn listed(page: &Page, policy: &policy::Config) -> Vec<(String, Option<String>)> {
-    with_listing(page, policy, standing(false), |listing| {
+fn listed(page: &Page, rules: &Ruleset) -> Vec<(String, Option<String>)> {
+    with_listing(page, rules, standing(false), |listing| {
         listing
             .entries
             .iter()
@@ -118,8 +128,7 @@ fn listed(page: &Page, policy: &policy::Config) -> Vec<(String, Option<String>)>
 }
 
 fn json_of(page: &Page, offline: bool) -> String {
-    let policy = policy::Config::default();
-    let bytes = with_listing(page, &policy, standing(offline), render_json::page);
+    let bytes = with_listing(page, &Ruleset::default(), standing(offline), render_json::page);
     String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
@@ -165,6 +174,63 @@ fn bad_answers_leave_what_is_kept() {
         assert!(refused.contains(reason), "{reason}: {refused}");
     }
     assert_eq!(story.bytes, before);
+}
+
+#[test]
+fn what_happens_to_a_project_is_told() {
+    let mut story = Story::of("demo-project");
+    let mut day = 0;
+    let mut check = |body: &str, expected: &[&str]| {
+        day += 1;
+        story.hears(body, NOW.plus(day * DAY)).expect("a page");
+        let told: Vec<String> = story
+            .told
+            .iter()
+            .map(|what| {
+                let detail = what.detail.as_deref().unwrap_or_default();
+                let change = what.before.as_deref().zip(what.after.as_deref());
+                let change = change.map(|(from, to)| format!(" {} {}", short(from), short(to)));
+                format!("{} {}{} {detail}", what.kind, what.subject, change.unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(told, expected, "day {day}");
+    };
+    let file = |name: &str, digit: &str, rest: &str| {
+        let digest = digit.repeat(64);
+        format!(
+            "{{\"filename\": \"{name}\", \"url\": \"../../files/{digit}/{name}\", \"hashes\": {{\"sha256\": \"{digest}\"}}{rest}}}"
+        )
+    };
+    let page = |files: &[String], rest: &str| {
+        format!(
+            "{{\"meta\": {{\"api-version\": \"1.1\"}}, \"name\": \"demo-project\"{rest}, \"versions\": [], \"files\": [{}]}}",
+            files.join(",")
+        )
+    };
+    let (old, new) = (file(OLD, "a", ""), file(NEW, "b", ""));
+    let project = "pypi:demo-project";
+    check(&page(&[old.clone()], ""), &[]);
+    check(&page(&[old.clone()], ""), &[]);
+    check(&page(&[old.clone(), new.clone()], ""), &[&format!("appeared {project}==1.1 {NEW}")]);
+    let yanked = file(NEW, "b", ", \"yanked\": \"bad\"");
+    check(&page(&[old.clone(), yanked], ""), &[&format!("yanked {project}==1.1 {NEW}: bad")]);
+    check(&page(&[old.clone(), new.clone()], ""), &[&format!("unyanked {project}==1.1 {NEW}")]);
+    check(&page(&[old.clone()], ""), &[&format!("vanished {project}==1.1 {NEW}")]);
+    check(&page(&[old.clone(), new.clone()], ""), &[&format!("returned {project}==1.1 {NEW}")]);
+    let other = file(NEW, "c", "");
+    check(
+        &page(&[old.clone(), other], ""),
+        &[&format!("mutated {project}==1.1 sha256:b sha256:c {NEW}")],
+    );
+    let quarantined = ", \"project-status\": {\"status\": \"quarantined\", \"reason\": \"why\"}";
+    check(&page(&[], quarantined), &[&format!("quarantined {project} active quarantined why")]);
+    let archived = ", \"project-status\": {\"status\": \"archived\"}";
+    check(&page(&[old], archived), &[&format!("status-changed {project} quarantined archived ")]);
+}
+
+/// The beginning of a digest; other texts as they are.
+fn short(text: &str) -> &str {
+    if text.contains(':') { &text[..8] } else { text }
 }
 
 #[test]
@@ -243,6 +309,7 @@ fn quarantine_denies_until_it_is_lifted() {
 
     let released =
         policy::Config { released: vec!["demo-project".to_owned()], ..policy::Config::default() };
+    let released = Ruleset::of_lifecycle(released);
     assert_eq!(
         listed(story.page(), &released),
         [(OLD.to_owned(), Some("quarantined-upstream".to_owned()))]
@@ -423,8 +490,7 @@ fn sizes_decide_which_version_is_announced() {
 fn html_reads_back_as_what_it_was_written_from() {
     let mut story = Story::of("demo-project");
     story.hears(JSON, NOW).expect("a page");
-    let policy = policy::Config::default();
-    let text = with_listing(story.page(), &policy, standing(false), render_html::page);
+    let text = with_listing(story.page(), &Ruleset::default(), standing(false), render_html::page);
     let base =
         Url::parse("https://larder.example/pypi/default/simple/demo-project/").expect("an address");
     let offer = offer::read(text.as_bytes(), &base).expect("a page");
@@ -526,7 +592,7 @@ proptest! {
 fn index(settings: &str) -> Index {
     let config: IndexConfig = toml::from_str(settings).expect("settings");
     let read = |_: &crate::ecosystem::pypi::SecretSource| Ok(Secret::new("secret"));
-    Index::new(config.resolve("default", &policy::Config::default(), read).expect("good settings"))
+    Index::new(config.resolve("default", read).expect("good settings"))
 }
 
 const PUBLIC: &str = "upstream = \"https://index.example/simple/\"";
@@ -543,6 +609,7 @@ fn ask(path: &str) -> Ask {
         client: None,
         address: std::net::Ipv4Addr::LOCALHOST.into(),
         now: NOW,
+        rules: Arc::default(),
         as_of: None,
     }
 }
@@ -552,6 +619,7 @@ fn reply(step: Step) -> Reply {
         Step::Reply(reply) => reply,
         Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => panic!("more is needed"),
         Step::Serve(_) => panic!("something is served"),
+        Step::Refuse(_) => panic!("it is refused"),
     }
 }
 
@@ -559,6 +627,7 @@ fn serve(step: Step) -> Plan {
     match step {
         Step::Serve(plan) => *plan,
         Step::Reply(reply) => panic!("{} {:?}", reply.status, reply.body),
+        Step::Refuse(_) => panic!("it is refused"),
         Step::Need { .. } | Step::NeedBody { .. } | Step::Names { .. } => panic!("more is needed"),
     }
 }
@@ -811,7 +880,13 @@ fn a_release_is_told_from_the_page_when_upstream_has_no_legacy_json() {
     assert_eq!(url, "https://index.example/pypi/demo-project/1.1/json");
     let Serve::Document { render, .. } = serve(step).serve else { panic!("a document") };
     let parsed = Parsed::new(story.page().clone());
-    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false };
+    let view = View {
+        document: &parsed,
+        standing: standing(false),
+        now: NOW,
+        is_kept: &|_| false,
+        note: &|_| (),
+    };
     let rendered = render.render(&view);
     let json: serde_json::Value = serde_json::from_slice(&rendered.reply.body).expect("JSON");
     assert_eq!(
@@ -829,7 +904,13 @@ fn links_lead_to_the_index_whichever_way_was_taken() {
     let mut story = Story::of("demo-project");
     story.hears(JSON, NOW).expect("a page");
     let parsed = Parsed::new(story.page().clone());
-    let view = View { document: &parsed, standing: standing(false), now: NOW, is_kept: &|_| false };
+    let view = View {
+        document: &parsed,
+        standing: standing(false),
+        now: NOW,
+        is_kept: &|_| false,
+        note: &|_| (),
+    };
     for (prefix, expected) in [
         ("/pypi/default/", "href=\"../../files/files.index.example/"),
         ("/simple/", "href=\"../../pypi/default/files/files.index.example/"),
@@ -916,10 +997,10 @@ fn eight_thousand_files_are_measured() {
     timed("write", &mut || drop(story.page().encode()));
     timed("render JSON", &mut || drop(json_of(story.page(), false)));
     timed("render JSON offline", &mut || drop(json_of(story.page(), true)));
-    let policy = policy::Config::default();
+    let rules = Ruleset::default();
     let mut html = String::new();
     timed("render HTML", &mut || {
-        html = with_listing(story.page(), &policy, standing(false), render_html::page);
+        html = with_listing(story.page(), &rules, standing(false), render_html::page);
     });
     timed("parse HTML", &mut || drop(offer::read(html.as_bytes(), &url)));
     let last = format!("https://files.index.example/packages/aa/bb/{:064x}/x.whl", 7999);

@@ -1,10 +1,11 @@
 //! The model hub: that the fake is one, and what clients get of it through Larder.
 
 mod adapter;
-mod clients;
+pub mod clients;
 mod fake;
 mod import;
 mod matrix;
+mod passports;
 mod process;
 mod replays_crowd;
 mod replays_faults;
@@ -13,5 +14,5 @@ mod replays_privacy;
 mod replays_rights;
 mod replays_vast;
 mod sparse;
-mod stock;
+pub mod stock;
 mod xet;

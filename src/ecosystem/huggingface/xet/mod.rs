@@ -22,7 +22,7 @@ use crate::ecosystem::huggingface::route::OWN;
 use crate::ecosystem::huggingface::settle::{Purpose, Settled, need, settle};
 use crate::ecosystem::huggingface::ticket::{PASS_SECS, Pass, Ticket, after};
 use crate::ecosystem::huggingface::tree::{self, Tree};
-use crate::ecosystem::huggingface::{Hub, explain};
+use crate::ecosystem::huggingface::{Hub, explain, judge};
 use crate::ecosystem::{Access, Ask, Held, Plan, Reply, Serve, Step, Subject};
 use crate::types::{Signer, Timestamp};
 
@@ -67,9 +67,24 @@ pub fn plan_reconstruction(hub: &Hub, ask: &Ask, version: u8, hash: &str) -> Ste
     let settled = pass.settled(&hub.settings);
     let version = if version == 1 { Version::V1 } else { Version::V2 };
     let (hub, ask, hash) = (hub.clone(), ask.clone(), hash.to_owned());
+    judge::with_description(settled, ask, move |settled, ask| {
+        reconstruct(hub, ask, settled, hash, version)
+    })
+}
+
+fn reconstruct(hub: Hub, ask: Ask, settled: Settled, hash: String, version: Version) -> Step {
     need(tree::document(&settled.reach, &settled.repository, &settled.commit), move |held| {
         match found(held, &settled, &hash) {
-            Ok(Some(facts)) => Step::Reply(described(&hub, &ask, &settled, &facts, version)),
+            Ok(Some(facts)) => {
+                let asked = ask.clone();
+                judge::judged(settled, &asked, facts, move |settled, facts, subject| match subject
+                    .verdict
+                    .passes()
+                {
+                    true => Step::Reply(described(&hub, &ask, &settled, &facts, version)),
+                    false => Step::Refuse(Box::new(subject)),
+                })
+            }
             Ok(None) => {
                 let text = "The commit that this token is for has no such file.";
                 refused(StatusCode::NOT_FOUND, text)

@@ -1,0 +1,158 @@
+//! Judging repositories and their files, once the client's right is settled.
+//!
+//! A repository that rules refuse is refused wherever its files are read; it can still be looked at, so that clients get as far as a file and show why. Rules on
+//! single files are asked for each of them.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::cache::lookup::Demand;
+use crate::ecosystem::huggingface::facts::{add_file, add_path, of_repository};
+use crate::ecosystem::huggingface::file::FileFacts;
+use crate::ecosystem::huggingface::info::{self, Info};
+use crate::ecosystem::huggingface::reach::{self, Reach};
+use crate::ecosystem::huggingface::repository::Repository;
+use crate::ecosystem::huggingface::settle::{Admitted, Settled, need};
+use crate::ecosystem::{Ask, Held, Step, Subject};
+use crate::policy::{Ecosystem, Fact, Facts, Judged, Point, Ruleset, Verdict};
+use crate::types::Timestamp;
+
+/// Where a repository as a whole is refused to the readers of its files.
+pub fn refusal(ask: &Ask, admitted: &Admitted) -> Option<Step> {
+    if !ask.rules.has_rules(Ecosystem::Hf, Point::Content) {
+        return None;
+    }
+    let info = admitted.document.parsed.get::<Info>();
+    let upstream = reach::host(&admitted.reach);
+    let mut facts = of_repository(&admitted.repository, None, info, upstream);
+    facts.set(Fact::Version, info.and_then(|info| info.commit.as_ref()).map(|one| one.as_str()));
+    let decision = ask.rules.judge(&facts, Point::Content, ask.now);
+    if decision.verdict.passes() {
+        return None;
+    }
+    let (facts, epoch) = (facts.into_owned(), ask.rules.epoch());
+    let judged = Judged { facts, point: Point::Content, at: ask.now, epoch, decision };
+    Some(Step::Refuse(Box::new(Subject::of(judged, &ask.base))))
+}
+
+/// Goes on with the repository's description, where rules look at it and only a capability was settled.
+pub fn with_description(
+    at: Settled,
+    ask: Ask,
+    then: impl FnOnce(Settled, Ask) -> Step + Send + 'static,
+) -> Step {
+    if at.described.is_some() || !ask.rules.has_rules(Ecosystem::Hf, Point::Content) {
+        return then(at, ask);
+    }
+    let mut document = info::document(&at.reach, &at.repository, &ask);
+    document.demand = Demand::AnyAge;
+    need(document, move |held| {
+        let described = held.ok();
+        then(Settled { described, ..at }, ask)
+    })
+}
+
+/// Goes on with what rules say of a file, with the scanners' word where they look at that.
+pub fn judged(
+    at: Settled,
+    ask: &Ask,
+    file: FileFacts,
+    then: impl FnOnce(Settled, FileFacts, Subject) -> Step + Send + 'static,
+) -> Step {
+    let ask = ask.clone();
+    if !ask.rules.needs(Ecosystem::Hf, Fact::HubScan) {
+        let subject = subject(&at, &ask, &file, None);
+        return then(at, file, subject);
+    }
+    let document = info::scanned_document(&at.reach, &at.repository, &at.commit);
+    need(document, move |held| {
+        let scanned = held.ok();
+        let scanned = scanned.as_ref().and_then(|held| held.parsed.get::<Info>());
+        let subject = subject(&at, &ask, &file, scanned);
+        then(at, file, subject)
+    })
+}
+
+/// What rules say of a file without the scanners' word.
+pub fn subject_of(at: &Settled, ask: &Ask, file: &FileFacts) -> Subject {
+    subject(at, ask, file, None)
+}
+
+fn subject(at: &Settled, ask: &Ask, file: &FileFacts, scanned: Option<&Info>) -> Subject {
+    let point = if ask.method == Method::HEAD { Point::Metadata } else { Point::Content };
+    let mut facts = of_settled(at);
+    facts.set(Fact::MutableReference, !at.is_pinned);
+    add_file(&mut facts, file, scanned);
+    Subject::of(ask.rules.judged(facts, point, ask.now), &ask.base)
+}
+
+fn of_settled(at: &Settled) -> Facts<'_> {
+    let info = at.described.as_ref().and_then(|held| held.parsed.get::<Info>());
+    of_repository(&at.repository, Some(&at.commit), info, reach::host(&at.reach))
+}
+
+/// Which files of a repository are left out of lists.
+#[derive(Debug, Clone)]
+pub struct Hiding {
+    rules: Arc<Ruleset>,
+    repository: Repository,
+    described: Option<Held>,
+    upstream: Option<String>,
+}
+
+impl Hiding {
+    /// `None`: there are no rules for lists.
+    pub fn of(at: &Settled, ask: &Ask) -> Option<Self> {
+        Self::new(&at.repository, at.described.as_ref(), &at.reach, ask)
+    }
+
+    /// The same before a commit was chosen.
+    pub fn of_admitted(admitted: &Admitted, ask: &Ask) -> Option<Self> {
+        Self::new(&admitted.repository, Some(&admitted.document), &admitted.reach, ask)
+    }
+
+    fn new(
+        repository: &Repository,
+        described: Option<&Held>,
+        reach: &Reach,
+        ask: &Ask,
+    ) -> Option<Self> {
+        ask.rules.has_rules(Ecosystem::Hf, Point::Listing).then(|| Self {
+            rules: Arc::clone(&ask.rules),
+            repository: repository.clone(),
+            described: described.cloned(),
+            upstream: reach::host(reach).map(str::to_owned),
+        })
+    }
+
+    /// All that shapes what is hidden, for the names of renderings.
+    pub fn variant(hiding: Option<&Self>) -> String {
+        let of = |one: &Self| {
+            let version = one.described.as_ref().map(|held| held.version);
+            format!("{:x} {version:?}", one.rules.epoch())
+        };
+        hiding.map(of).unwrap_or_default()
+    }
+
+    /// Whether a file is left out. What is refused stays on lists, so that whoever asks for it is told why.
+    pub fn hides(
+        &self,
+        path: &str,
+        size: Option<u64>,
+        now: Timestamp,
+        turn: &mut Option<Timestamp>,
+        note: &dyn Fn(Judged),
+    ) -> bool {
+        let info = self.described.as_ref().and_then(|held| held.parsed.get::<Info>());
+        let mut facts = of_repository(&self.repository, None, info, self.upstream.as_deref());
+        add_path(&mut facts, path, size);
+        let judged = self.rules.judged(facts, Point::Listing, now);
+        *turn = turn.take().into_iter().chain(judged.decision.valid_until).min();
+        let is_hidden = judged.decision.verdict == Verdict::Hide;
+        if is_hidden {
+            note(judged);
+        }
+        is_hidden
+    }
+}

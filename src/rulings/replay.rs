@@ -1,0 +1,170 @@
+//! What other rules would have done to what was recorded.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Record;
+use crate::policy::ruleset::{By, Effect};
+use crate::policy::{Ecosystem, Fact, Point, Ruleset, Verdict};
+use crate::types::Timestamp;
+
+/// Examples that are told of each change.
+const MOST_EXAMPLES: usize = 5;
+
+/// The difference between what was done and what would have been.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub decisions: u64,
+    /// How many would have come out otherwise, from what to what.
+    pub changes: Vec<Change>,
+    /// How often each rule of the draft would have held, dry runs included.
+    pub rules: BTreeMap<String, u64>,
+    /// How many decisions lack a fact that a rule looks at, by fact: what it says of them is not what it would have said.
+    pub missing: BTreeMap<String, u64>,
+}
+
+/// Decisions that would have come out otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub was: Verdict,
+    pub becomes: Verdict,
+    pub count: u64,
+    /// Some of them.
+    pub examples: Vec<String>,
+}
+
+/// Judges again, each as of the time when it was decided. Blocks for as long as that takes.
+pub fn replay(records: impl Iterator<Item = Record>, draft: &Ruleset, since: Timestamp) -> Report {
+    let mut report = Report::default();
+    let mut changes: BTreeMap<(Verdict, Verdict), Change> = BTreeMap::new();
+    let mut held: Vec<u64> = vec![0; draft.rules().len()];
+    let mut missing: Vec<u64> = vec![0; Fact::ALL.len()];
+    for record in records.filter(|record| record.at >= since.0) {
+        let (at, point, was) = (Timestamp(record.at), record.point, by_rules(&record));
+        let subject = record.subject.clone();
+        let facts = record.into_facts();
+        let decision = draft.judge(&facts, point, at);
+        report.decisions += 1;
+        for fact in lacking(&facts, point, draft) {
+            missing[fact as usize] += 1;
+        }
+        for fired in &decision.fired {
+            let By::Rule(rule) = &fired.by else { continue };
+            let place = draft.rules().iter().position(|one| one.id == rule.id);
+            if let Some(place) = place.filter(|_| !matches!(fired.effect, Effect::Waived(_))) {
+                held[place] += 1;
+            }
+        }
+        let becomes = decision.by_rules;
+        if was != becomes {
+            let new = || Change { was, becomes, count: 0, examples: Vec::new() };
+            let change = changes.entry((was, becomes)).or_insert_with(new);
+            change.count += 1;
+            if change.examples.len() < MOST_EXAMPLES && !change.examples.contains(&subject) {
+                change.examples.push(subject);
+            }
+        }
+    }
+    report.changes = changes.into_values().collect();
+    let rules = draft.rules().iter().zip(held);
+    report.rules = rules.map(|(rule, count)| (rule.id.to_string(), count)).collect();
+    let lacking = Fact::ALL.iter().zip(missing).filter(|(_, count)| *count > 0);
+    report.missing = lacking.map(|(fact, count)| (fact.name().to_owned(), count)).collect();
+    report
+}
+
+/// What rules did: the lifecycle's settings are not what a draft is about.
+fn by_rules(record: &Record) -> Verdict {
+    let counts = record
+        .fired
+        .iter()
+        .filter(|voice| voice.effect == "enforced" && !voice.rule.starts_with("policy."));
+    counts.map(|voice| voice.verdict).max().unwrap_or_default()
+}
+
+fn lacking<'a>(
+    facts: &'a crate::policy::Facts<'_>,
+    point: Point,
+    draft: &'a Ruleset,
+) -> impl Iterator<Item = Fact> + 'a {
+    let on: Ecosystem = facts.ecosystem;
+    Fact::ALL.iter().copied().filter(move |fact| {
+        draft.needs(on, *fact)
+            && fact.is_known(on, point)
+            && *facts.get(*fact) == crate::policy::fact::Value::Unknown
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Config, Facts, file};
+
+    fn rules(text: &str) -> Ruleset {
+        let file = file::read(text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        Ruleset::new(Config::default(), file, Vec::new(), [text, ""])
+    }
+
+    /// How long it takes, on this machine and unoptimised; nothing is asserted of that.
+    #[test]
+    #[ignore = "measures"]
+    fn a_million_decisions() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let old = rules("[[rule]]\nid = \"old\"\ndeny_if = { name_in = \"bad*\" }");
+        let log = super::super::log::Log::open(dir.path(), 4 << 30).expect("a log");
+        let record = |number: u64| {
+            let facts = Facts::of(Ecosystem::PyPi, format!("project-{}", number % 5000))
+                .with(Fact::Version, format!("1.{number}"))
+                .with(Fact::File, format!("project-1.{number}-py3-none-any.whl"))
+                .with(Fact::Size, number)
+                .with(Fact::Yanked, number % 100 == 0)
+                .with(Fact::Release, Timestamp::from_secs(number));
+            let judged = old.judged(facts, Point::Content, Timestamp::from_secs(2_000_000));
+            std::sync::Arc::new(Record::of(&judged, judged.id()))
+        };
+        for batch in 0..100 {
+            let records: Vec<_> = (batch * 10_000..(batch + 1) * 10_000).map(record).collect();
+            log.append(&records).expect("written");
+        }
+        let text: String = (0..50)
+            .map(|number| format!("[[rule]]\nid = \"r{number}\"\nhold_if = {{ yanked = true, size_gte = {number}000 }}\n"))
+            .collect();
+        let start = std::time::Instant::now();
+        let report = replay(log.records(), &rules(&text), Timestamp(0));
+        println!("{} decisions in {:?}", report.decisions, start.elapsed());
+        assert_eq!(report.decisions, 1_000_000);
+    }
+
+    #[test]
+    fn a_draft_is_told_by_what_it_would_have_changed() {
+        let old = rules("[[rule]]\nid = \"old\"\ndeny_if = { name_in = \"bad*\" }");
+        let records: Vec<Record> = ["bad1", "bad2", "new", "good"]
+            .iter()
+            .map(|name| {
+                let facts = Facts::of(Ecosystem::PyPi, *name).with(Fact::Yanked, *name == "new");
+                let judged = old.judged(facts, Point::Content, Timestamp(9));
+                Record::of(&judged, judged.id())
+            })
+            .collect();
+        let draft = rules(
+            "[[rule]]\nid = \"y\"\nhold_if = { yanked = true }\n[[rule]]\nid = \"s\"\nwarn_if = { size_gte = 1 }",
+        );
+        let report = replay(records.iter().cloned(), &draft, Timestamp(0));
+        assert_eq!(report.decisions, 4);
+        let change = |was, becomes, examples: &[&str]| Change {
+            was,
+            becomes,
+            count: examples.len() as u64,
+            examples: examples.iter().map(|name| format!("pypi:{name}")).collect(),
+        };
+        let expected = [
+            change(Verdict::Allow, Verdict::Hold, &["new"]),
+            change(Verdict::Deny, Verdict::Allow, &["bad1", "bad2"]),
+        ];
+        assert_eq!(report.changes, expected);
+        assert_eq!(report.rules, BTreeMap::from([("s".to_owned(), 0), ("y".to_owned(), 1)]));
+        assert_eq!(report.missing, BTreeMap::from([("size".to_owned(), 4)]));
+        assert_eq!(replay(records.into_iter(), &draft, Timestamp(10)).decisions, 0);
+    }
+}
