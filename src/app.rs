@@ -188,7 +188,7 @@ impl Wired {
         let scrape = Arc::new(move || scraped.scrape());
         let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
-            Arc::new(Models { known_hub: known_hub(), clock: clock.clone() }),
+            Arc::new(Models::new(known_hub(), clock.clone())),
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper)),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),

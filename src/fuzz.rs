@@ -18,6 +18,7 @@ use crate::ecosystem::huggingface::{links, route, tree};
 use crate::ecosystem::oci::{manifest, name as image};
 use crate::ecosystem::pypi::{name as project, parse_html, parse_json};
 use crate::formats::{self, Reading};
+use crate::licence::{self, Licence};
 use crate::proxy::target;
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::semantics::range;
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "bundle", run: bundle },
     Target { name: "safetensors", run: safetensors },
     Target { name: "gguf", run: gguf },
+    Target { name: "licence", run: licence },
 ];
 
 fn address() -> Url {
@@ -291,6 +293,23 @@ fn gguf(bytes: &[u8]) {
         Reading::Read(header) => assert!(header.tensors.is_empty() || header.data_at <= size),
         Reading::Broken(_) => {}
     }
+}
+
+/// As an expression, as what a card says, and as the text of a licence.
+fn licence(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for read in [
+        Licence::parse(&text).ok(),
+        Licence::of_card(&text, Some("x")),
+        Licence::of_card("other", Some(&text)),
+    ] {
+        let Some(read) = read else { continue };
+        let again = Licence::parse(read.as_str()).expect("what is written can be read");
+        assert_eq!(again, read);
+        assert_eq!(read.and(&read), read.and(&again));
+        read.tags();
+    }
+    licence::detect(&text);
 }
 
 #[cfg(test)]

@@ -112,7 +112,8 @@ impl<'a> Maker<'a> {
             upstream: record.hub.clone(),
             kind: kind.to_owned(),
             repository: id.to_owned(),
-            id: text(self.of_repository("_id")),
+            id: record.identity.clone().or_else(|| text(self.of_repository("_id"))),
+            namesake: record.stranger.clone(),
             author: text(self.of_repository("author")),
             created_at: text(self.of_repository("createdAt")),
             aliases: called.into_iter().collect(),
@@ -210,7 +211,7 @@ impl<'a> Maker<'a> {
 
     /// How many parameters there are.
     fn count(&mut self) {
-        let stored = Count::of(self.sources, &self.passport.content.files);
+        let stored = parameters(self.sources, &self.passport.content.files);
         let told = ["safetensors", "gguf"]
             .iter()
             .find_map(|format| self.of_commit(format)?.get("total")?.as_u64());
@@ -477,32 +478,24 @@ fn context_length(config: &Value) -> Option<u64> {
     })
 }
 
-/// How many numbers a model has.
-struct Count;
-
-impl Count {
-    /// `Err`: why that is not known.
-    fn of(sources: &Sources, files: &[File]) -> Result<u64, String> {
-        let mut sets: BTreeMap<(bool, String), u64> = BTreeMap::new();
-        for file in files {
-            let Some(kind) = Kind::of(&file.path) else { continue };
-            let read = sources.weights.iter().find(|(path, _)| *path == file.path);
-            let Some((_, Ok(weights))) = read else {
-                return Err(format!(
-                    "the beginning of {} is not kept, or cannot be read",
-                    file.path
-                ));
-            };
-            let set = (kind == Kind::Gguf, set_of(&file.path));
-            let sum = sets.entry(set).or_insert(0);
-            *sum = sum.saturating_add(weights.total());
-        }
-        let totals: BTreeSet<u64> = sets.values().copied().collect();
-        match (totals.len(), totals.first()) {
-            (1, Some(total)) => Ok(*total),
-            (0, _) | (_, None) => Err("there are no weights in a format that tells".to_owned()),
-            _ => Err("there are several sets of weights, of different sizes".to_owned()),
-        }
+/// How many numbers a model has; `Err`: why that is not known.
+fn parameters(sources: &Sources, files: &[File]) -> Result<u64, String> {
+    let mut sets: BTreeMap<(bool, String), u64> = BTreeMap::new();
+    for file in files {
+        let Some(kind) = Kind::of(&file.path) else { continue };
+        let read = sources.weights.iter().find(|(path, _)| *path == file.path);
+        let Some((_, Ok(weights))) = read else {
+            return Err(format!("the beginning of {} is not kept, or cannot be read", file.path));
+        };
+        let set = (kind == Kind::Gguf, set_of(&file.path));
+        let sum = sets.entry(set).or_insert(0);
+        *sum = sum.saturating_add(weights.total());
+    }
+    let totals: BTreeSet<u64> = sets.values().copied().collect();
+    match (totals.len(), totals.first()) {
+        (1, Some(total)) => Ok(*total),
+        (0, _) | (_, None) => Err("there are no weights in a format that tells".to_owned()),
+        _ => Err("there are several sets of weights, of different sizes".to_owned()),
     }
 }
 
