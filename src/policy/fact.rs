@@ -128,14 +128,14 @@ facts! {
     /// The project, repository or image.
     Name = "name", Text, [ALL, ALL, ALL];
     /// The release, commit, tag or digest.
-    Version = "version", Text, [ALL, ALL, ALL];
+    Version = "version", Text, [ALL, M | C, ALL];
     /// The file's name or path.
     File = "file", Text, [ALL, ALL, NOT];
     /// The host that it is from.
     Upstream = "upstream", Text, [ALL, ALL, ALL];
     /// Who publishes it: the owner of a repository, the namespace of an image.
     Publisher = "publisher", Text, [NOT, ALL, ALL];
-    Size = "size", Bytes, [ALL, ALL, NOT];
+    Size = "size", Bytes, [ALL, M | C, NOT];
     /// What kind of file it is, by its name: `wheel`, `sdist`, `safetensors`, `pickle`, `gguf`, ….
     Format = "format", Text, [ALL, ALL, NOT];
     /// When it was published: a file's upload, a repository's last change, an image's creation.
@@ -192,7 +192,7 @@ facts! {
     RemoteCode = "remote_code", Flag, [NOT, ALL, NOT];
     Parameters = "parameters", Count, [NOT, ALL, NOT];
     /// The worst that the hub's scanners said: `safe`, `suspicious`, `unsafe`, ….
-    HubScan = "hub_scan", Text, [NOT, ALL, NOT];
+    HubScan = "hub_scan", Text, [NOT, M | C, NOT];
     /// The repository that its label names as its source.
     Source = "source", Text, [NOT, NOT, M];
     /// Whether it is one of the default registry's curated images.

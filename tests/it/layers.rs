@@ -74,6 +74,21 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("feed", &["types", "clock", "advisory", "admin", "server"]),
+    ("collect", &["types", "ecosystem"]),
+    (
+        "bundle",
+        &[
+            "types",
+            "clock",
+            "collect",
+            "store",
+            "upstream",
+            "server",
+            "cache",
+            "ecosystem",
+            "admin",
+        ],
+    ),
     ("snapshots", &["types", "store"]),
     ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
     ("trace", &["types", "clock", "store", "cache", "server::Ended"]),
@@ -98,6 +113,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// Layers that take the time and the bytes as arguments.
 const PURE: &[&str] = &[
     "types",
+    "collect",
     "semantics",
     "formats",
     "inspect",

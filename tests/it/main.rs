@@ -2,6 +2,7 @@
 
 mod advisories;
 mod attack;
+mod bundle;
 mod cache;
 mod crash;
 mod fakes;
@@ -11,6 +12,7 @@ mod huggingface;
 mod keep;
 mod layers;
 mod oci;
+mod policy;
 mod pypi;
 mod server;
 mod soak;
