@@ -18,6 +18,7 @@ use crate::admin::api::entries::Entries;
 use crate::admin::api::fills::Fills;
 use crate::admin::api::log::Log;
 use crate::admin::api::policy::Policy;
+use crate::admin::api::provenance::Provenance;
 use crate::admin::api::pulls::Pulled;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
@@ -25,13 +26,15 @@ use crate::banner;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_TOML};
 use crate::ecosystem::huggingface;
 use crate::feed::{self, Feed};
+use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
 use crate::keep::Keeper;
+use crate::models::Models;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
@@ -156,7 +159,7 @@ impl Wired {
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
         let recording = open_recording(&config, &store, &clock, tasks)?;
-        let Recording { ledger, witness, pulls } = recording;
+        let Recording { ledger, witness, pulls } = recording.clone();
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
@@ -171,16 +174,21 @@ impl Wired {
         tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
+        let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
+        let hub = hub.transpose().map_err(AppError::settings)?.map(Arc::new);
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
         let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(Models { known_hub: known_hub(), clock: clock.clone() }),
             Arc::new(Entries(keeper.clone())),
-            Arc::new(Fills(keeper)),
+            Arc::new(Fills(keeper.clone())),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
+            Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),
+            Arc::new(Provenance { keeper: keeper.clone(), recording }),
             Arc::new(Pulled::new(pulls.clone(), clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
@@ -208,6 +216,12 @@ impl Wired {
         }));
         Ok(Self { handler, phase })
     }
+}
+
+/// The hub that package URLs mean when they name none: the one before which Larder stands unless it is told otherwise.
+fn known_hub() -> Option<String> {
+    let defaults: toml::Table = DEFAULT_TOML.parse().ok()?;
+    Some(defaults.get("huggingface")?.get("upstream")?.as_str()?.to_owned())
 }
 
 /// Hands the visits that `proxy` has let in to Larder's own pages.

@@ -12,15 +12,20 @@ use http::StatusCode;
 use crate::config::{Config, Loaded};
 
 mod advisories;
+mod bom;
 mod check;
+mod diff;
 mod fills;
 mod gc;
+mod identity;
 mod import;
 mod lines;
 mod log;
 mod ls;
 mod overrides;
+mod passport;
 mod pin;
+mod provenance;
 mod pull;
 mod pulls;
 pub mod reach;
@@ -47,6 +52,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Bom(bom::Bom),
+    Diff(diff::Diff),
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
@@ -54,6 +61,7 @@ enum Command {
     Check(check::Check),
     Fills(fills::Fills),
     Gc(gc::Gc),
+    Identity(identity::Identity),
     #[command(subcommand)]
     Import(import::Import),
     Log(log::Log),
@@ -61,6 +69,7 @@ enum Command {
     Pin(pin::Pin),
     Pull(pull::Pull),
     Rm(rm::Rm),
+    Provenance(provenance::Provenance),
     Pulls(pulls::Pulls),
     Show(show::Show),
     Snapshot(snapshot::Snapshot),
@@ -96,6 +105,9 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Bom(bom) => asking(bom.overrides.clone(), bom.run()),
+        Command::Diff(diff) => asking(diff.overrides.clone(), diff.run()),
+        Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
         Command::Log(log) => log.run(),
         Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
         Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),
@@ -103,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
         Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
         Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
+        Command::Provenance(provenance) => asking(provenance.overrides.clone(), provenance.run()),
         Command::Pulls(pulls) => asking(pulls.overrides.clone(), pulls.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),

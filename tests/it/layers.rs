@@ -54,8 +54,24 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "trace::pulls",
         ],
     ),
+    ("passport", &["types", "formats", "licence", "ecosystem::huggingface::record"]),
+    ("bom", &["types", "licence", "passport"]),
+    (
+        "models",
+        &[
+            "types",
+            "clock",
+            "formats",
+            "ecosystem::huggingface",
+            "passport",
+            "bom",
+            "admin",
+            "server",
+        ],
+    ),
     ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
+    ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
     ("trace", &["types", "clock", "store", "cache", "server::Ended"]),
     ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
     (
@@ -76,8 +92,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] =
-    &["types", "semantics", "formats", "licence", "advisory", "policy", "ecosystem"];
+const PURE: &[&str] = &[
+    "types",
+    "semantics",
+    "formats",
+    "licence",
+    "advisory",
+    "policy",
+    "ecosystem",
+    "passport",
+    "bom",
+];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

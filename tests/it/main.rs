@@ -14,5 +14,6 @@ mod pypi;
 mod server;
 mod soak;
 mod support;
+mod time;
 mod trace;
 mod upstream;
