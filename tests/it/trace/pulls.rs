@@ -41,7 +41,8 @@ async fn every_pull_is_counted_once_whichever_way_it_is_answered() {
     let bytes = 50 * body.len() + 20;
     let name = format!("pypi:six==1.0/{FILE}");
     let expected = format!("{name} 127.0.0.0/24 51 {bytes}");
-    eventually("the pulls are counted", async || pulls(&larder, "").await == [expected.clone()]).await;
+    eventually("the pulls are counted", async || pulls(&larder, "").await == [expected.clone()])
+        .await;
 
     let digest = format!("sha256:{}", sha256(&body));
     assert_eq!(pulls(&larder, &format!("?digest={digest}")).await.len(), 1);
@@ -81,5 +82,8 @@ async fn refusals_are_recorded_with_their_reason() {
     let told = larder.get("/-/api/v1/log?kind=refused").await.json();
     assert_eq!(told["records"][0]["subject"], format!("pypi:six==1.0/{FILE}"));
     let detail = told["records"][0]["detail"].as_str().expect("a reason");
-    assert!(detail.contains("quarantined=deny; decision") && detail.ends_with(", 3 times"), "{detail}");
+    assert!(
+        detail.contains("quarantined=deny; decision") && detail.ends_with(", 3 times"),
+        "{detail}"
+    );
 }
