@@ -150,6 +150,7 @@ impl Wired {
         tasks: &Tasks,
     ) -> Result<Self, AppError> {
         let access = Access::new(&config.access).map_err(AppError::settings)?;
+        let access = access.among(config.granted_networks(), config.public_url.as_deref());
         let store = open_store(&config, &clock, tasks)?;
         let rulings = Rulings::open(config.policy.clone(), &config.data_dir, clock.clone())
             .map_err(|error| AppError::settings(vec![error]))?;
