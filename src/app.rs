@@ -25,12 +25,15 @@ use crate::bundle::key::SigningKey;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_TOML};
 use crate::ecosystem::huggingface;
+use crate::feed::{self, Feed};
+use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
 use crate::keep::Keeper;
+use crate::models::Models;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
@@ -73,6 +76,8 @@ pub enum AppError {
     Settings(Vec<String>),
     #[error("no connection to upstream can be made: {0}")]
     Upstream(#[source] crate::upstream::ConfigError),
+    #[error("`advisories.folder`: {0}")]
+    Advisories(#[from] feed::Unread),
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
@@ -162,17 +167,24 @@ impl Wired {
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
         );
+        let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
+        let stop = tasks.stop_upkeep.clone();
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
+        let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
+        let hub = hub.transpose().map_err(AppError::settings)?.map(Arc::new);
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
         let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(Models { known_hub: known_hub(), clock: clock.clone() }),
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper)),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
+            Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
@@ -184,6 +196,7 @@ impl Wired {
                 forget: forgetting(&cache),
             }),
             Arc::new(Policy(rulings.clone())),
+            Arc::new(feed::Known(Arc::clone(&feed))),
         ];
         let state = admin::State { store, phase: watched, guides };
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
@@ -194,12 +207,21 @@ impl Wired {
             clock,
             routes,
             access,
-            own: own_pages(Admin::new(state, resources, scrape)),
+            own: own_pages(
+                Admin::new(state, resources, scrape)
+                    .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
+            ),
             rulings,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
     }
+}
+
+/// The hub that package URLs mean when they name none: the one before which Larder stands unless it is told otherwise.
+fn known_hub() -> Option<String> {
+    let defaults: toml::Table = DEFAULT_TOML.parse().ok()?;
+    Some(defaults.get("huggingface")?.get("upstream")?.as_str()?.to_owned())
 }
 
 /// Hands the visits that `proxy` has let in to Larder's own pages.

@@ -21,6 +21,7 @@
 //! | [`telemetry`] | log and metric set-up | nothing of ours |
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
+//! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
 //! | [`policy`] | facts, rules and time in, decision out; pure | types, licence |
 //! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, policy |
@@ -31,9 +32,14 @@
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
+//! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
+//! | [`bom`] | bills of materials (CycloneDX); pure | types, licence, passport |
+//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller | types, clock, formats, ecosystem, passport, bom, admin, server |
 //! | [`snapshots`] | names for instants of the past | types, store |
+//! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
 //! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
 //! | [`admin`] | Larder's own pages and API under `/-/` | cache, keep, store, policy, rulings, snapshots, trace, server's `Handler` |
+//! | [`feed`] | advisories from a folder, read again when it changes; the OSV API | types, clock, advisory, admin, server |
 //! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
 //! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
@@ -80,15 +86,17 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `licence`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `licence`, `advisory`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
 //! - Adding an ecosystem is one folder and two lines.
 
 pub mod admin;
+pub mod advisory;
 pub mod app;
 pub mod banner;
+pub mod bom;
 pub mod bundle;
 pub mod cache;
 pub mod cli;
@@ -96,12 +104,16 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod ecosystem;
+pub mod feed;
 pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod identity;
 pub mod import;
 pub mod keep;
 pub mod licence;
+pub mod models;
+pub mod passport;
 pub mod policy;
 pub mod proxy;
 pub mod rulings;

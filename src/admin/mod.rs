@@ -33,6 +33,8 @@ pub const PREFIX: &str = "/-/";
 pub struct Admin {
     state: Arc<State>,
     api: Api,
+    /// APIs of somebody else's making: what stands before the addresses of each, and the API.
+    others: Vec<(&'static str, Api)>,
     scrape: Scrape,
 }
 
@@ -81,7 +83,14 @@ impl Admin {
         let state = Arc::new(state);
         let about: Arc<dyn Resource> = Arc::new(status::About(Arc::clone(&state)));
         let all: Vec<_> = std::iter::once(about).chain(resources).collect();
-        Self { state, api: Api::new(&all), scrape }
+        Self { state, api: Api::new(&all), others: Vec::new(), scrape }
+    }
+
+    /// Offers an API of somebody else's making, too, which clients expect at addresses of its own shape below `prefix`.
+    #[must_use]
+    pub fn with_api(mut self, prefix: &'static str, resource: Arc<dyn Resource>) -> Self {
+        self.others.push((prefix, Api::new(&[resource])));
+        self
     }
 
     /// Whether a path is one of these addresses.
@@ -91,9 +100,13 @@ impl Admin {
 
     /// Answers a visit to an address that [`Admin::claims`].
     pub fn answer(&self, visit: Visit) -> BoxFuture<'static, Response<Body>> {
-        if let Some(address) = visit.path.strip_prefix(api::PREFIX) {
-            let address = address.to_owned();
-            return self.api.answer(visit, &address);
+        let own = std::iter::once((api::PREFIX, &self.api));
+        let others = self.others.iter().map(|(prefix, api)| (*prefix, api));
+        for (prefix, api) in own.chain(others) {
+            if let Some(address) = visit.path.strip_prefix(prefix) {
+                let address = address.to_owned();
+                return api.answer(visit, &address);
+            }
         }
         // Where clients are told to look; the same as of the API.
         if let Some(id) = visit.path.strip_prefix(WHY) {

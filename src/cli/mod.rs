@@ -11,16 +11,21 @@ use http::StatusCode;
 
 use crate::config::{Config, Loaded};
 
+mod advisories;
+mod bom;
 mod check;
+mod diff;
 mod export;
 mod fills;
 mod gc;
+mod identity;
 mod import;
 mod lines;
 mod lock;
 mod log;
 mod ls;
 mod overrides;
+mod passport;
 mod pin;
 mod pull;
 pub mod reach;
@@ -48,13 +53,17 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Bom(bom::Bom),
+    Diff(diff::Diff),
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
+    Advisories(advisories::Show),
     Check(check::Check),
     Export(export::Export),
     Fills(fills::Fills),
     Gc(gc::Gc),
+    Identity(identity::Identity),
     Import(import::Import),
     Lock(lock::LockFiles),
     Log(log::Log),
@@ -107,6 +116,10 @@ pub fn run() -> ExitCode {
             let overrides = rewrite.overrides.clone();
             on_loaded(overrides, |loaded| rewrite.run(&loaded.config))
         }
+        Command::Advisories(show) => asking(show.overrides.clone(), show.run()),
+        Command::Bom(bom) => asking(bom.overrides.clone(), bom.run()),
+        Command::Diff(diff) => asking(diff.overrides.clone(), diff.run()),
+        Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
         Command::Log(log) => log.run(),
         Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
         Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),

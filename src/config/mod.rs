@@ -16,7 +16,7 @@ use crate::ecosystem::{generic, huggingface, oci, pypi};
 use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
-use crate::{bundle, cache, policy, telemetry, trace, upstream};
+use crate::{bundle, cache, feed, policy, telemetry, trace, upstream};
 
 mod extract;
 mod fault;
@@ -58,6 +58,7 @@ pub struct Config {
     pub upstream: upstream::Config,
     pub trace: trace::Config,
     pub policy: policy::Config,
+    pub advisories: feed::Config,
     pub bundle: bundle::Config,
     pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
@@ -81,6 +82,7 @@ impl Default for Config {
             upstream: upstream::Config::default(),
             trace: trace::Config::default(),
             policy: policy::Config::default(),
+            advisories: feed::Config::default(),
             bundle: bundle::Config::default(),
             huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),

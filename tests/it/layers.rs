@@ -19,6 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("semantics", &["types"]),
     ("formats", &[]),
+    ("advisory", &["types"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
     ("rulings", &["types", "clock", "policy"]),
@@ -67,7 +68,24 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "admin",
         ],
     ),
+    ("passport", &["types", "formats", "licence", "ecosystem::huggingface::record"]),
+    ("bom", &["types", "licence", "passport"]),
+    (
+        "models",
+        &[
+            "types",
+            "clock",
+            "formats",
+            "ecosystem::huggingface",
+            "passport",
+            "bom",
+            "admin",
+            "server",
+        ],
+    ),
+    ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
+    ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
     ("trace", &["types", "clock", "store", "cache"]),
     ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
     (
@@ -88,8 +106,18 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] =
-    &["types", "collect", "semantics", "formats", "licence", "policy", "ecosystem"];
+const PURE: &[&str] = &[
+    "types",
+    "collect",
+    "semantics",
+    "formats",
+    "licence",
+    "advisory",
+    "policy",
+    "ecosystem",
+    "passport",
+    "bom",
+];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

@@ -15,4 +15,5 @@ mod pypi;
 mod server;
 mod soak;
 mod support;
+mod time;
 mod upstream;

@@ -166,6 +166,11 @@ pub fn json<T: Serialize>(value: &T) -> Response<Body> {
     super::response(StatusCode::OK, "application/json", text + "\n")
 }
 
+/// An answer that is JSON already.
+pub fn answer(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    super::response(status, "application/json", text)
+}
+
 impl Api {
     pub fn new(resources: &[Arc<dyn Resource>]) -> Self {
         let mut places: Vec<Place> = resources

@@ -21,10 +21,13 @@ use crate::store::{Entry, Stored};
 use crate::types::{BlobId, CacheKey, Presence, Timestamp};
 use crate::upstream::Availability;
 
+mod amend;
 mod body;
 mod refresh;
 #[cfg(test)]
 mod tests;
+
+pub use amend::Edit;
 
 /// A document in memory, with the entry that it was read from.
 #[derive(Debug)]

@@ -475,7 +475,7 @@ const MOST_PAGES: usize = 10_000;
 const ORIGIN_INDEX: header::HeaderName = header::HeaderName::from_static("larder-origin-index");
 
 /// Bodies beyond the inline limit are blobs.
-fn stored(content: BlobId, bytes: &Bytes) -> Stored {
+pub(super) fn stored(content: BlobId, bytes: &Bytes) -> Stored {
     match bytes.len() {
         length if length <= INLINE_LIMIT_BYTES => Stored::Inline(bytes.clone()),
         length => Stored::Blob { id: content, size: length as u64 },

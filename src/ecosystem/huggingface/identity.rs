@@ -4,10 +4,15 @@
 //! stranger's branches are not taken for moves of the known ones. What was kept is served on, as for a repository that was withdrawn, until
 //! somebody accepts the stranger. A name that leads elsewhere by the hub's own redirect, to the same number, is another name of the same.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::ecosystem::huggingface::info::{Info, Rule};
+use crate::cache::lookup::{Document, Kept, Parsed};
+use crate::ecosystem::huggingface::config::Settings;
+use crate::ecosystem::huggingface::info::{self, Info, Rule};
 use crate::ecosystem::huggingface::naming::SCHEME;
+use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Repository, RepositoryType};
 use crate::types::Timestamp;
 use crate::types::event::{Kind, What};
@@ -90,6 +95,39 @@ pub(super) fn changes(repository: &Repository, previous: Option<&Info>, now: &In
     told
 }
 
+/// What is known of the identity behind a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub identity: Option<Identity>,
+    pub stranger: Option<Stranger>,
+    /// Whether the stranger was accepted, and takes over as soon as the hub is asked again.
+    pub is_accepted: bool,
+}
+
+/// The documents that remember who has a name, as they are kept: that of everybody, and Larder's own where it asks with a token.
+pub fn documents(settings: &Arc<Settings>, repository: &Repository) -> Vec<Document> {
+    let service = settings.service.as_ref().map(|_| Reach::service(settings));
+    let reaches = [Reach::public(settings)].into_iter().chain(service);
+    reaches.map(|reach| info::kept_document(&reach, repository)).collect()
+}
+
+/// Reads one of [`documents`].
+pub fn standing(parsed: &Parsed) -> Option<Standing> {
+    let Info { identity, stranger, accepted, .. } = parsed.get::<Info>()?.clone();
+    let is_accepted =
+        stranger.as_ref().is_some_and(|one| accepted == Some(one.identity.id.clone()));
+    Some(Standing { identity, stranger, is_accepted })
+}
+
+/// One of [`documents`] with a stranger let in: what the hub says of it next is taken over. `None`: no such stranger is at the door.
+pub fn accepting(parsed: &Parsed, id: &str) -> Option<Kept> {
+    let info = parsed.get::<Info>()?.clone();
+    let stranger = info.stranger.as_ref().filter(|stranger| stranger.identity.id == id)?;
+    let accepted = Some(stranger.identity.id.clone());
+    let info = Info { accepted, ..info };
+    Some(Kept::alone(info.to_bytes(), Parsed::new(info)))
+}
+
 impl Info {
     /// The repository that this description is of, if that is none of those that may have the name.
     pub(super) fn stranger(
@@ -111,11 +149,5 @@ impl Info {
         let seen = previous.and_then(|previous| previous.stranger.as_ref());
         let seen = seen.filter(|seen| seen.identity.id == identity.id).map(|seen| seen.seen);
         Some(Stranger { identity: identity.clone(), seen: seen.unwrap_or(now) })
-    }
-
-    /// The same with a stranger let in: what the hub says of it next is taken over. `None`: no such stranger is at the door.
-    pub fn accepting(&self, id: &str) -> Option<Self> {
-        let stranger = self.stranger.as_ref().filter(|stranger| stranger.identity.id == id)?;
-        Some(Self { accepted: Some(stranger.identity.id.clone()), ..self.clone() })
     }
 }

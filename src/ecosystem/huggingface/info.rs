@@ -162,6 +162,13 @@ pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
     }
 }
 
+/// The document of a repository as it is kept.
+pub fn kept_document(reach: &Reach, repository: &Repository) -> Document {
+    let name = format!("{REPOSITORY_NAME}{repository}");
+    let how = (reach.settings.ref_ttl, Demand::AnyAge);
+    past::remembered(reach, described(reach, repository, &name, "", how, None))
+}
+
 /// The document of a branch, tag or commit. `of`: the repository that it must be of.
 pub fn revision_document(
     reach: &Reach,

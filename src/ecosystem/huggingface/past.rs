@@ -1,5 +1,6 @@
 //! Branches and tags as of an instant of the past: looked up in what is remembered, with the rights of today.
 
+use crate::cache::failure::Failure;
 use crate::cache::lookup::{Demand, Document};
 use crate::ecosystem::huggingface::explain;
 use crate::ecosystem::huggingface::info::{self, Info};
@@ -7,7 +8,7 @@ use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{MAIN, Revision};
 use crate::ecosystem::huggingface::route::{OwnRoute, Route};
 use crate::ecosystem::huggingface::settle::{Admitted, Settled, need};
-use crate::ecosystem::past::{Basis, Past};
+use crate::ecosystem::past::{Basis, Past, Unknown};
 use crate::ecosystem::{Ask, Step};
 use crate::types::{Audience, Timestamp};
 
@@ -74,6 +75,10 @@ pub fn at_revision(
             Some(info) => lead(admitted, &ask, info, &revision, at, then),
             None => Step::Reply(explain::lost()),
         },
+        Err(Failure::NotKept) => {
+            let what = format!("{revision} of {}", admitted.repository);
+            Step::Reply(explain::unknown(&ask, &what, Unknown::Unseen))
+        }
         Err(failure) => Step::Reply(admitted.reach.explain(&ask, &failure)),
     })
 }

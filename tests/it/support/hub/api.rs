@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::access::{Place, Purpose, Reader, open, problem, reader, revision, unauthenticated};
 use super::repository::{Commit, Kind, Repository, Storage};
 use super::{Asked, cas, decoded, encoded, files, json, tree};
-use crate::support::index::sha256;
 use crate::support::origin::Answer;
 
 /// What may follow a repository in the API.
@@ -109,7 +108,7 @@ fn described(repository: &Repository, commit: Option<&Commit>) -> Map<String, Va
     let author = repository.id.split_once('/').map(|(author, _)| author);
     let gated = if repository.gated_to.is_some() { json!("manual") } else { json!(false) };
     let told = json!({
-        "_id": &sha256(repository.id.as_bytes())[..24],
+        "_id": repository.identity,
         "id": repository.id,
         "author": author,
         "sha": commit.map(|commit| &commit.sha),
@@ -118,10 +117,10 @@ fn described(repository: &Repository, commit: Option<&Commit>) -> Map<String, Va
         "disabled": repository.disabled,
         "lastModified": date(commit.map_or(0, |commit| commit.at)),
         "createdAt": date(1_780_000_000),
-        "tags": ["license:mit"],
+        "tags": [format!("license:{}", repository.card["license"].as_str().unwrap_or("unknown"))],
         "downloads": repository.downloads,
         "likes": 3,
-        "cardData": { "license": "mit" },
+        "cardData": repository.card,
         "usedStorage": commit.map_or(0, |commit| commit.files.values().map(|file| file.size).sum()),
     });
     let Value::Object(mut told) = told else { unreachable!("it is an object") };
