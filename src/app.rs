@@ -18,9 +18,11 @@ use crate::admin::api::entries::Entries;
 use crate::admin::api::fills::Fills;
 use crate::admin::api::log::Log;
 use crate::admin::api::policy::Policy;
+use crate::admin::api::pulls::Pulled;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
+use crate::bundle::key::SigningKey;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -31,6 +33,7 @@ use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::inspect::Rules;
 use crate::keep::Keeper;
 use crate::models::Models;
 use crate::proxy::access::{self, Access};
@@ -41,6 +44,7 @@ use crate::server::{Handler, Server, ServerError, limits};
 use crate::snapshots::Snapshots;
 use crate::store::StoreError;
 use crate::telemetry::{Metrics, TelemetryError};
+use crate::trace::Recording;
 use crate::types::{ByteSize, Signer};
 use crate::upstream::client::Client;
 use crate::upstream::{Resolve, System, Upstream};
@@ -50,9 +54,9 @@ mod inside;
 mod mounts;
 mod tasks;
 
-use data::{open_ledger, open_store, secret};
+use data::{BUNDLE_KEY_FILE, key_of, open_recording, open_store, secret};
 pub use inside::Inside;
-use inside::offline;
+use inside::{forgetting, offline};
 use mounts::{hub_routes, read_secret, routes};
 use tasks::{Tasks, fold_samples};
 
@@ -151,11 +155,13 @@ impl Wired {
         rulings.tend(&tasks.upkeep, &tasks.stop_upkeep);
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
-        let words = routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
+        let words: Vec<_> =
+            routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
-        let (ledger, witness) = open_ledger(&config, &clock, tasks)?;
+        let recording = open_recording(&config, &store, &clock, tasks)?;
+        let Recording { ledger, witness, pulls } = recording;
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
@@ -164,10 +170,14 @@ impl Wired {
             witness,
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
-        );
+        )
+        .inspecting(inspection_rules(&config)?);
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
-        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
+        rulings.advise(feed.advisories());
+        let advised = rulings.clone();
+        let advise = move |advisories| advised.advise(advisories);
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop, advise));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
         let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
@@ -176,7 +186,7 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
-        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
+        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
             Arc::new(Models::new(known_hub(), clock.clone())),
             Arc::new(Entries(keeper.clone())),
@@ -184,9 +194,15 @@ impl Wired {
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
             Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),
+            Arc::new(Pulled::new(pulls.clone(), clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
-                build: offline(&config, &clock, secret, tasks),
+                build: offline(&config, &clock, secret, &rulings, tasks),
+                clock: clock.clone(),
+                key: Arc::new(SigningKey::new(&key_of(&config.data_dir, BUNDLE_KEY_FILE)?)),
+                trusted: config.bundle.trusted().map_err(AppError::settings)?,
+                namings: words,
+                forget: forgetting(&cache),
             }),
             Arc::new(Policy(rulings.clone())),
             Arc::new(feed::Known(Arc::clone(&feed))),
@@ -205,6 +221,7 @@ impl Wired {
                     .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
             ),
             rulings,
+            pulls,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
@@ -268,21 +285,24 @@ pub async fn import(
         openness,
         hub: Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?),
     };
+    let recording = open_recording(&config, &store, &clock, &tasks)?;
     let cache = Cache::new(
         config.cache.clone(),
         store,
         Arc::new(source),
         clock.clone(),
-        open_ledger(&config, &clock, &tasks)?.1,
+        recording.witness,
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
-    );
+    )
+    .inspecting(inspection_rules(&config)?);
     let handler = Proxy::new(proxy::Parts {
         memory: ByteSize(config.cache.memory.bytes() / 4),
         secret: secret(&config.data_dir)?,
         public_url: None,
         cache: cache.clone(),
         rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
+        pulls: recording.pulls,
         clock,
         routes: Routes::new(hub_routes(hub, &signer))
             .map_err(|conflict| AppError::settings(vec![conflict]))?,
@@ -305,6 +325,12 @@ impl AppError {
     fn settings<E: fmt::Display>(errors: Vec<E>) -> Self {
         Self::Settings(errors.iter().map(ToString::to_string).collect())
     }
+}
+
+/// What may be in files, where they are looked into.
+fn inspection_rules(config: &Config) -> Result<Option<Arc<Rules>>, AppError> {
+    let rules = Rules::new(&config.inspect).map_err(AppError::settings)?;
+    Ok(rules.map(Arc::new))
 }
 
 /// Whether a path is one of Larder's own pages, and not one that a mount hands out to its clients.

@@ -17,6 +17,7 @@ use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 
 pub mod accept;
 mod admit;
+mod changes;
 pub mod config;
 mod explain;
 mod facts;
@@ -33,6 +34,7 @@ pub(crate) mod parse_html;
 pub(crate) mod parse_json;
 mod past;
 mod project;
+mod provenance;
 mod reach;
 mod render_html;
 mod render_json;
