@@ -18,20 +18,23 @@ use crate::admin::api::entries::Entries;
 use crate::admin::api::fills::Fills;
 use crate::admin::api::log::Log;
 use crate::admin::api::policy::Policy;
+use crate::admin::api::pulls::Pulled;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_TOML};
 use crate::ecosystem::huggingface;
 use crate::feed::{self, Feed};
 use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::inspect::Rules;
 use crate::keep::Keeper;
+use crate::models::Models;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
@@ -40,6 +43,7 @@ use crate::server::{Handler, Server, ServerError, limits};
 use crate::snapshots::Snapshots;
 use crate::store::StoreError;
 use crate::telemetry::{Metrics, TelemetryError};
+use crate::trace::Recording;
 use crate::types::{ByteSize, Signer};
 use crate::upstream::client::Client;
 use crate::upstream::{Resolve, System, Upstream};
@@ -49,7 +53,7 @@ mod inside;
 mod mounts;
 mod tasks;
 
-use data::{open_ledger, open_store, secret};
+use data::{open_recording, open_store, secret};
 pub use inside::Inside;
 use inside::offline;
 use mounts::{hub_routes, read_secret, routes};
@@ -154,7 +158,8 @@ impl Wired {
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
-        let (ledger, witness) = open_ledger(&config, &clock, tasks)?;
+        let recording = open_recording(&config, &store, &clock, tasks)?;
+        let Recording { ledger, witness, pulls } = recording;
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
@@ -163,7 +168,8 @@ impl Wired {
             witness,
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
-        );
+        )
+        .inspecting(inspection_rules(&config)?);
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
         tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
@@ -177,11 +183,13 @@ impl Wired {
         let scrape = Arc::new(move || scraped.scrape());
         let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
+            Arc::new(Models { known_hub: known_hub(), clock: clock.clone() }),
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper)),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
             Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),
+            Arc::new(Pulled::new(pulls.clone(), clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
                 build: offline(&config, &clock, secret, tasks),
@@ -203,10 +211,17 @@ impl Wired {
                     .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
             ),
             rulings,
+            pulls,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
     }
+}
+
+/// The hub that package URLs mean when they name none: the one before which Larder stands unless it is told otherwise.
+fn known_hub() -> Option<String> {
+    let defaults: toml::Table = DEFAULT_TOML.parse().ok()?;
+    Some(defaults.get("huggingface")?.get("upstream")?.as_str()?.to_owned())
 }
 
 /// Hands the visits that `proxy` has let in to Larder's own pages.
@@ -260,21 +275,24 @@ pub async fn import(
         openness,
         hub: Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?),
     };
+    let recording = open_recording(&config, &store, &clock, &tasks)?;
     let cache = Cache::new(
         config.cache.clone(),
         store,
         Arc::new(source),
         clock.clone(),
-        open_ledger(&config, &clock, &tasks)?.1,
+        recording.witness,
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
-    );
+    )
+    .inspecting(inspection_rules(&config)?);
     let handler = Proxy::new(proxy::Parts {
         memory: ByteSize(config.cache.memory.bytes() / 4),
         secret: secret(&config.data_dir)?,
         public_url: None,
         cache: cache.clone(),
         rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
+        pulls: recording.pulls,
         clock,
         routes: Routes::new(hub_routes(hub, &signer))
             .map_err(|conflict| AppError::settings(vec![conflict]))?,
@@ -297,6 +315,12 @@ impl AppError {
     fn settings<E: fmt::Display>(errors: Vec<E>) -> Self {
         Self::Settings(errors.iter().map(ToString::to_string).collect())
     }
+}
+
+/// What may be in files, where they are looked into.
+fn inspection_rules(config: &Config) -> Result<Option<Arc<Rules>>, AppError> {
+    let rules = Rules::new(&config.inspect).map_err(AppError::settings)?;
+    Ok(rules.map(Arc::new))
 }
 
 /// Whether a path is one of Larder's own pages, and not one that a mount hands out to its clients.

@@ -43,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "www_authenticate", run: www_authenticate },
     Target { name: "cache_control", run: cache_control },
     Target { name: "path", run: path },
+    Target { name: "instant", run: instant },
     Target { name: "request_head", run: request_head },
     Target { name: "config", run: config },
     Target { name: "record", run: record },
@@ -77,6 +78,13 @@ fn simple_html(bytes: &[u8]) {
         "it depends on nothing else"
     );
     parse_html::projects(text);
+}
+
+fn instant(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(at) = Timestamp::from_text(text) {
+        assert_eq!(Timestamp::from_text(&at.to_rfc3339()), Some(at), "{text:?}");
+    }
 }
 
 fn tree(bytes: &[u8]) {

@@ -22,6 +22,7 @@
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
+//! | [`inspect`] | what is in a file, read and never run: imports of pickles, archives, templates; pure | types, formats |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
 //! | [`policy`] | facts, rules and time in, decision out; pure | types, licence |
 //! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, policy |
@@ -32,6 +33,9 @@
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
+//! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
+//! | [`bom`] | bills of materials (CycloneDX); pure | types, licence, passport |
+//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller | types, clock, formats, ecosystem, passport, bom, admin, server |
 //! | [`snapshots`] | names for instants of the past | types, store |
 //! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
 //! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
@@ -83,7 +87,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `licence`, `advisory`, `policy`, `ecosystem` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `inspect`, `licence`, `advisory`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -93,6 +97,7 @@ pub mod admin;
 pub mod advisory;
 pub mod app;
 pub mod banner;
+pub mod bom;
 pub mod bundle;
 pub mod cache;
 pub mod cli;
@@ -106,8 +111,11 @@ pub mod formats;
 pub mod fuzz;
 pub mod identity;
 pub mod import;
+pub mod inspect;
 pub mod keep;
 pub mod licence;
+pub mod models;
+pub mod passport;
 pub mod policy;
 pub mod proxy;
 pub mod rulings;

@@ -160,16 +160,22 @@ fn describe() {
 type Described = (&'static str, &'static str);
 
 const COUNTERS: &[Described] = &[
+    ("larder_advisory_loads_total", "Times that the advisories were read, by outcome."),
+    ("larder_advisory_queries_total", "Questions to the vulnerability API."),
     ("larder_artifacts_mutated_total", "Files whose bytes upstream changed under one name."),
     ("larder_cache_hits_total", "Answers from what is kept."),
     ("larder_cache_misses_total", "Answers for which nothing usable was kept."),
     ("larder_cache_revalidations_total", "Questions to upstream about what is kept, by outcome."),
     ("larder_cache_stale_total", "Answers that were older than their freshness allows."),
+    ("larder_events_total", "Events that were noticed, by kind."),
     ("larder_fill_bytes_total", "Bytes that transfers from upstream have received."),
     ("larder_fill_failures_total", "Transfers that failed, by kind."),
     ("larder_fill_resumed_total", "Transfers that went on where an earlier one had stopped."),
     ("larder_http_bytes_sent_total", "Bytes of bodies sent to clients."),
     ("larder_http_requests_total", "Requests answered, by class of status."),
+    ("larder_ledger_failures_total", "Times that the ledger could not be written."),
+    ("larder_ledger_lost_total", "Events that the ledger had no room for; a gap is recorded."),
+    ("larder_past_requests_total", "Requests to be answered as of an instant of the past."),
     (
         "larder_policy_file_broken",
         "1 while the policy's files cannot be used and older rules are in force.",
@@ -179,6 +185,7 @@ const COUNTERS: &[Described] = &[
         "Decisions that were not written down: too many at once, or the disk failed.",
     ),
     ("larder_policy_refusals_total", "Requests that a rule refused."),
+    ("larder_removed_entries_total", "Entries that an administrator removed."),
     ("larder_scrub_blobs_total", "Blobs that were read again to see whether they are still right."),
     ("larder_scrub_bytes_total", "Bytes of those blobs."),
     ("larder_scrub_damaged_total", "Blobs found damaged and set aside, by kind."),
@@ -199,8 +206,13 @@ const COUNTERS: &[Described] = &[
 ];
 
 const GAUGES: &[Described] = &[
+    ("larder_advisories", "Advisories that are known."),
+    ("larder_advisories_faulty", "Records of advisories that could not be read."),
+    ("larder_advisories_malicious", "Advisories about malicious packages."),
+    ("larder_advisories_newest_seconds", "When the newest advisory was changed, since the epoch."),
     ("larder_fills", "Transfers from upstream, by state."),
     ("larder_http_connections", "Connections of clients now open."),
+    ("larder_ledger_records", "Records in the ledger."),
     ("larder_oci_pulls_remaining", "Pulls that a registry has left for us, by its own count."),
     ("larder_process_open_files", "File descriptors that the process holds."),
     ("larder_process_resident_bytes", "Memory of the process that is resident."),
@@ -210,7 +222,6 @@ const GAUGES: &[Described] = &[
     ("larder_store_entries", "Entries in the index."),
     ("larder_store_index_bytes", "Size of the index."),
     ("larder_store_writable", "1 while the index takes writes, else 0."),
-    ("larder_oci_pulls_remaining", "Pulls that a registry says it still allows us."),
     ("larder_upstream_circuit_open", "1 while a host is left alone after failures, else 0."),
     (
         "larder_upstream_quota_remaining",

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use super::AppError;
 use super::tasks::Tasks;
-use crate::cache::witness::Witness;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::disk::DiskStore;
-use crate::trace::ledger::Ledger;
+use crate::trace::Recording;
 
 /// The key of everything that is signed or named by a keyed hash; made once for a data directory.
 const SECRET_FILE: &str = "secret";
@@ -34,21 +33,23 @@ pub(super) fn open_store(
     Ok(Arc::new(store.map_err(AppError::Store)?))
 }
 
-/// The ledger of the data directory, which the store's lock has made ours, and who writes into it.
-pub(super) fn open_ledger(
+/// What is recorded in the data directory, which the store's lock has made ours.
+pub(super) fn open_recording(
     config: &Config,
+    store: &Arc<dyn Store>,
     clock: &Clock,
     tasks: &Tasks,
-) -> Result<(Ledger, Arc<dyn Witness>), AppError> {
+) -> Result<Recording, AppError> {
     let directory = config.data_dir.join("ledger");
-    let queue = config.trace.queue;
-    let opened = Ledger::open(&directory, queue, clock.clone(), &tasks.upkeep, &tasks.stop_upkeep);
+    let (upkeep, stop) = (&tasks.upkeep, &tasks.stop_upkeep);
+    let opened = Recording::open(&config.trace, &directory, store, clock, upkeep, stop);
     let fault = |source| AppError::Io {
         action: format!("the ledger in {} cannot be used", directory.display()),
         source,
     };
-    let (ledger, scribe) = opened.map_err(fault)?;
-    Ok((ledger, Arc::new(scribe)))
+    let recording = opened.map_err(fault)?;
+    recording.pulls.keep_writing(&config.trace, &tasks.recording, &tasks.stop_recording);
+    Ok(recording)
 }
 
 /// Reads the data directory's key, or makes it.

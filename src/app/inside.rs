@@ -20,6 +20,8 @@ use crate::proxy::{self, Proxy};
 use crate::rulings::Rulings;
 use crate::server::{Body, Handler, Peer, RequestBody};
 use crate::telemetry::Metrics;
+use crate::trace;
+use crate::trace::pulls::Pulls;
 use crate::types::{ByteSize, Signer};
 use crate::upstream::System;
 
@@ -65,12 +67,15 @@ pub(super) fn offline(config: &Config, clock: &Clock, secret: [u8; 32], tasks: &
     let (config, clock) = (config.clone(), clock.clone());
     let (transfers, stop) = (tasks.transfers.clone(), tasks.stop_transfers.clone());
     Arc::new(move |store, upstream| {
+        let nothing = trace::Config { pulls: 0, ..trace::Config::default() };
+        let nobody = Arc::new(Notebook::default());
+        let pulls = Pulls::new(&nothing, Arc::clone(&store), nobody.clone(), clock.clone());
         let cache = Cache::new(
             config.cache.clone(),
             store,
             upstream,
             clock.clone(),
-            Arc::new(Notebook::default()),
+            nobody,
             transfers.clone(),
             stop.clone(),
         );
@@ -90,6 +95,7 @@ pub(super) fn offline(config: &Config, clock: &Clock, secret: [u8; 32], tasks: &
                 answer: Box::new(|_| unreachable!("nothing is claimed")),
             },
             rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
+            pulls,
             snapshots: Arc::new(|_| None),
         }))
     })

@@ -14,14 +14,17 @@ pub(super) struct Tasks {
     pub(super) serving: TaskTracker,
     /// Transfers and refreshes.
     pub(super) transfers: TaskTracker,
-    /// The store's upkeep, ended last.
+    /// What is recorded of answers, ended when there are no more of them.
+    pub(super) recording: TaskTracker,
+    /// The store's upkeep and the ledger, ended last.
     pub(super) upkeep: TaskTracker,
     pub(super) stop_transfers: CancellationToken,
+    pub(super) stop_recording: CancellationToken,
     pub(super) stop_upkeep: CancellationToken,
 }
 
 impl Tasks {
-    /// Ends what is left, in order: connections are gone, transfers note how far they are, the index is closed.
+    /// Ends what is left, in order: connections are gone, transfers note how far they are, what was counted is written down, the index is closed.
     pub(super) async fn wind_up(self) {
         self.serving.close();
         self.transfers.close();
@@ -29,6 +32,9 @@ impl Tasks {
         if tokio::time::timeout(WIND_UP, self.transfers.wait()).await.is_err() {
             tracing::warn!("transfers did not end in time; they go on from their last note");
         }
+        self.recording.close();
+        self.stop_recording.cancel();
+        self.recording.wait().await;
         self.upkeep.close();
         self.stop_upkeep.cancel();
         self.upkeep.wait().await;

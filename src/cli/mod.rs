@@ -12,7 +12,9 @@ use http::StatusCode;
 use crate::config::{Config, Loaded};
 
 mod advisories;
+mod bom;
 mod check;
+mod diff;
 mod fills;
 mod gc;
 mod identity;
@@ -21,9 +23,11 @@ mod lines;
 mod log;
 mod ls;
 mod overrides;
+mod passport;
 mod pin;
 mod policy;
 mod pull;
+mod pulls;
 pub mod reach;
 mod rm;
 mod serve;
@@ -50,6 +54,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Bom(bom::Bom),
+    Diff(diff::Diff),
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
@@ -66,6 +72,7 @@ enum Command {
     Policy(policy::Policy),
     Pull(pull::Pull),
     Rm(rm::Rm),
+    Pulls(pulls::Pulls),
     Show(show::Show),
     Snapshot(snapshot::Snapshot),
     Unpin(pin::Unpin),
@@ -102,6 +109,8 @@ pub fn run() -> ExitCode {
             let overrides = import.overrides.clone();
             on_loaded(overrides, |loaded| import.run(loaded.config))
         }
+        Command::Bom(bom) => asking(bom.overrides.clone(), bom.run()),
+        Command::Diff(diff) => asking(diff.overrides.clone(), diff.run()),
         Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
         Command::Log(log) => log.run(),
         Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
@@ -110,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
         Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
         Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
+        Command::Pulls(pulls) => asking(pulls.overrides.clone(), pulls.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),
         Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),

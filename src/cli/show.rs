@@ -1,13 +1,14 @@
-//! `larder show`: what is kept of one thing, and what not.
+//! `larder show`: what is kept of one thing, and what not; of a model at a revision, its passport as well.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::reach::Reach;
-use super::{Outcome, Overrides, lines};
+use super::reach::{Reach, ReachError};
+use super::{Outcome, Overrides, lines, passport};
 use crate::keep::listing::{Showing, Shown, ShownPart};
+use crate::passport::Passport;
 
 /// Say what is kept of a model, a package or an image, and what not.
 #[derive(Debug, Args)]
@@ -15,6 +16,9 @@ use crate::keep::listing::{Showing, Shown, ShownPart};
 pub(super) struct Show {
     /// What to look at, such as hf:org/model@main, pypi:six==1.17.0, oci:registry.example.org/team/app:1.0
     what: String,
+    /// Of a model: ask the hub for what is small and not kept
+    #[arg(long)]
+    fetch: bool,
     /// Tell it as JSON
     #[arg(long)]
     json: bool,
@@ -24,7 +28,8 @@ pub(super) struct Show {
 
 const EXAMPLES: &str = "Examples:
   larder show hf:org/model                every revision of which something is kept
-  larder show hf:org/model@main           also @v1.0, or a commit or the beginning of one
+  larder show hf:org/model@main           with its passport; also @v1.0, or a commit
+  larder show --fetch hf:org/model@main   and the hub is asked for what is small and not kept
   larder show pypi:six==1.17.0
   larder show oci:registry.example.org/team/app:1.0
   larder show oci:alpine                  as engines read it: the default registry, and :latest
@@ -35,17 +40,49 @@ It asks the Larder that the configuration describes: at `public_url`, or at the 
 impl Show {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
-            let showing: Showing = reach.get(&Reach::named("entries", &self.what)).await?;
+            let showing: Result<Showing, ReachError> =
+                reach.get(&Reach::named("entries", &self.what)).await;
+            let passport = match is_model(&self.what) {
+                true => Some(passport::get(reach, &self.what, self.fetch).await),
+                false => None,
+            };
+            let (showing, passport) = match (showing, passport) {
+                // What is kept of a model may be nothing yet, while the hub tells of it.
+                (Err(_), Some(Ok(passport))) => (None, Some(passport)),
+                (showing, passport) => (Some(showing?), passport.transpose().ok().flatten()),
+            };
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&showing)?),
+                true => println!("{}", serde_json::to_string_pretty(&told(&showing, &passport)?)?),
                 false => {
-                    let texts: Vec<String> = showing.things.iter().map(text).collect();
-                    print!("{}", texts.join("\n"));
+                    let things = showing.iter().flat_map(|showing| &showing.things).map(text);
+                    let passport = passport.iter().map(passport::text);
+                    print!("{}", things.chain(passport).collect::<Vec<String>>().join("\n"));
                 }
             }
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Whether a name is that of a model, or of something like it, at a revision.
+fn is_model(what: &str) -> bool {
+    let name = what.strip_prefix("hf:").and_then(|rest| rest.split_once('@'));
+    name.is_some_and(|(id, _)| !id.starts_with("ollama/"))
+}
+
+/// What is kept, with the passport beside it.
+fn told(
+    showing: &Option<Showing>,
+    passport: &Option<Passport>,
+) -> Result<serde_json::Value, serde_json::Error> {
+    let mut told = match showing {
+        Some(showing) => serde_json::to_value(showing)?,
+        None => serde_json::json!({ "things": [] }),
+    };
+    if let Some(passport) = passport {
+        told["passport"] = serde_json::to_value(passport)?;
+    }
+    Ok(told)
 }
 
 fn text(shown: &Shown) -> String {

@@ -16,7 +16,7 @@ use crate::ecosystem::{generic, huggingface, oci, pypi};
 use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
-use crate::{cache, feed, policy, telemetry, trace, upstream};
+use crate::{cache, feed, inspect, policy, telemetry, trace, upstream};
 
 mod extract;
 mod fault;
@@ -59,6 +59,7 @@ pub struct Config {
     pub trace: trace::Config,
     pub policy: policy::Config,
     pub advisories: feed::Config,
+    pub inspect: inspect::Config,
     pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
     pub oci: oci::Config,
@@ -82,6 +83,7 @@ impl Default for Config {
             trace: trace::Config::default(),
             policy: policy::Config::default(),
             advisories: feed::Config::default(),
+            inspect: inspect::Config::default(),
             huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),
             oci: oci::Config::default(),

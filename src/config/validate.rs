@@ -9,13 +9,21 @@ use url::Url;
 use super::Config;
 use super::fault::{Fault, key_of};
 use super::layers::Settings;
+use crate::inspect::Rules;
 use crate::proxy::access::guard_listen;
 use crate::types::Secret;
 
 /// Adds what is wrong between settings. A section that has a fault already is left alone: its values here are not what was written.
 pub(super) fn validate(config: &Config, settings: &Settings, faults: &mut Vec<Fault>) {
     let spoilt: Vec<String> = faults.iter().map(|fault| section(&fault.key)).collect();
-    let found = [basics(config), tls(config), mounts(config), hosts(config), access(config)];
+    let found = [
+        basics(config),
+        tls(config),
+        inspect(config),
+        mounts(config),
+        hosts(config),
+        access(config),
+    ];
     for Conflict { path, problem } in found.into_iter().flatten() {
         if !spoilt.contains(&path[0]) {
             faults.push(Fault::new(settings.source(&path), key_of(&path), problem));
@@ -74,6 +82,12 @@ fn tls(config: &Config) -> Vec<Conflict> {
         (None, Some(_)) => needs("key", "certificate"),
         _ => Vec::new(),
     }
+}
+
+/// What pickles may import is named in full.
+fn inspect(config: &Config) -> Vec<Conflict> {
+    let faults = Rules::new(&config.inspect).err().unwrap_or_default();
+    faults.into_iter().map(|problem| Conflict::new(&["inspect", "allow"], problem)).collect()
 }
 
 /// The mounts' own checks.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::HUB_PREFIX;
+use Tag::{Custom, NoDerivatives, Noncommercial, ResearchOnly, ShareAlike, UseRestricted, Vague};
 
 /// Something that a licence forbids or demands, the mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,7 +27,19 @@ pub enum Tag {
     Noncommercial,
 }
 
-use Tag::{Custom, NoDerivatives, Noncommercial, ResearchOnly, ShareAlike, UseRestricted, Vague};
+impl std::fmt::Display for Tag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ShareAlike => "share-alike",
+            Custom => "custom",
+            Vague => "vague",
+            UseRestricted => "use-restricted",
+            NoDerivatives => "no-derivatives",
+            ResearchOnly => "research-only",
+            Noncommercial => "noncommercial",
+        })
+    }
+}
 
 /// Terms that SPDX has nothing for, without their prefix.
 const HUB: &[(&str, &[Tag])] = &[

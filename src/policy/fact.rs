@@ -159,6 +159,8 @@ facts! {
     Likes = "likes", Count, [NOT, ALL, NOT];
     /// Whether its terms have to be agreed to.
     Gated = "gated", Flag, [NOT, ALL, NOT];
+    /// Another repository has its name on the hub now, and nobody has accepted that one.
+    IdentityChanged = "identity_changed", Flag, [NOT, ALL, NOT];
     /// Its task, such as `text-generation`.
     Pipeline = "pipeline", Text, [NOT, ALL, NOT];
     /// The library that it is made for.

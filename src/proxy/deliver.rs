@@ -80,6 +80,7 @@ pub(crate) fn deliver(
         cache: status.into(),
         mount: mount.into(),
         upstream_ms: trace.upstream_ms,
+        ended: None,
     });
     response
 }

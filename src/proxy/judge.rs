@@ -7,6 +7,7 @@ use hyper::ext::ReasonPhrase;
 use crate::ecosystem::{Access, Ask, Ecosystem, Reply, Subject};
 use crate::policy::Verdict;
 use crate::proxy::deliver::Content;
+use crate::proxy::words;
 
 /// The longest reason that is put into a head.
 const MOST_CHARACTERS: usize = 600;
@@ -31,7 +32,7 @@ pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Re
     metrics::counter!("larder_policy_refusals_total").increment(1);
     let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");
     let mut response =
-        super::replied(mount.refuse(ask, StatusCode::FORBIDDEN, reason), &ask.method, mount.id());
+        words::replied(mount.refuse(ask, StatusCode::FORBIDDEN, reason), &ask.method, mount.id());
     if let Ok(phrase) = ReasonPhrase::try_from(Bytes::from(plain(reason))) {
         response.extensions_mut().insert(phrase);
     }

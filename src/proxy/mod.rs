@@ -11,13 +11,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, ready};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body as _;
 
 use crate::cache::Cache;
@@ -35,10 +36,12 @@ use crate::proxy::past::{Address, Instants};
 use crate::proxy::rendering::Renderings;
 use crate::proxy::repeat::{Chance, Question, Repeats};
 use crate::proxy::routes::Routes;
+use crate::proxy::words::{explained, refusal, replied};
 use crate::rulings::Rulings;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::range::{self, Selection};
-use crate::server::{AccessNote, Body, Handler, Moment, Peer, RequestBody};
+use crate::server::{Body, Handler, Moment, Peer, RequestBody};
+use crate::trace::pulls::Pulls;
 use crate::types::{ByteSize, CacheKey};
 
 pub mod access;
@@ -47,12 +50,14 @@ mod identity;
 mod judge;
 mod multipart;
 mod past;
+mod record;
 mod rendering;
 mod repeat;
 pub mod routes;
 pub mod target;
 mod upload;
 mod visit;
+mod words;
 
 pub use past::Named;
 pub use visit::{Visit, Visitor};
@@ -79,6 +84,7 @@ pub struct Parts {
     /// For rendered documents.
     pub memory: ByteSize,
     pub rulings: Rulings,
+    pub pulls: Pulls,
 }
 
 /// Larder's own pages.
@@ -102,6 +108,7 @@ struct Pipeline {
     renderings: Renderings,
     repeats: Repeats,
     rulings: Rulings,
+    pulls: Pulls,
 }
 
 /// A plan that is ready to be carried out, or an answer that needs none.
@@ -120,12 +127,14 @@ struct Seen {
     documents: Documents,
     /// All that shapes the answer was kept and fresh; nothing was asked or read for it.
     settled: bool,
+    /// As what the client is remembered.
+    client: String,
 }
 
 impl Proxy {
     pub fn new(parts: Parts) -> Self {
         let Parts { cache, clock, routes, access, own, snapshots, .. } = parts;
-        let Parts { public_url, secret, memory, rulings, .. } = parts;
+        let Parts { public_url, secret, memory, rulings, pulls, .. } = parts;
         let instants = Instants::new(snapshots);
         let identity = Identity::new(public_url, secret);
         let renderings = Renderings::new(memory, rulings.clone());
@@ -141,6 +150,7 @@ impl Proxy {
             renderings,
             repeats,
             rulings,
+            pulls,
         };
         Self { pipeline: Arc::new(pipeline) }
     }
@@ -165,7 +175,9 @@ impl Handler for Proxy {
     }
 
     fn class(&self, peer: &Peer) -> Option<u64> {
-        Some(self.pipeline.access.class(peer.address.ip()))
+        let address = peer.address.ip();
+        let class = self.pipeline.access.class(address);
+        Some(class | self.pipeline.pulls.network(address).map_or(0, bits) << 2)
     }
 
     fn note_repeat(&self) {
@@ -187,7 +199,9 @@ impl Pipeline {
         let Some(admitted) = admitted.ok().filter(|_| is_fit) else { return Err(None) };
         // Before anything is looked up: what is learnt from here on makes another answer.
         let moment = self.moment();
-        let question = Question::new(request.method(), uri, request.headers(), &admitted, peer);
+        let network = self.pulls.network(admitted.address);
+        let question =
+            Question::new(request.method(), uri, request.headers(), &admitted, peer).of(network);
         let response = self.repeats.recall(&question, moment)?;
         self.cache.count_repeat();
         Ok(response)
@@ -213,7 +227,10 @@ impl Pipeline {
         }
         let admitted = match self.access.admit(peer.address.ip(), request.headers(), path) {
             Ok(admitted) => admitted,
-            Err(refused) => return refused.into_response().map(Content::Made),
+            Err(refused) => {
+                record::not_admitted(&self.pulls, refused);
+                return refused.into_response().map(Content::Made);
+            }
         };
         let address = Address::of(admitted.path, identity::host(&request));
         let found = self.routes.find(address.host, address.path);
@@ -238,7 +255,8 @@ impl Pipeline {
             Ok(as_of) => ask.as_of = as_of,
             Err(reply) => return replied(reply, &ask.method, mount.id()),
         }
-        let mut seen = Seen { documents: Documents::new(), settled: true };
+        let client = self.pulls.client(admitted.client, admitted.address);
+        let mut seen = Seen { documents: Documents::new(), settled: true, client };
         let mut response = match self.serve(mount.as_ref(), &ask, upload, &mut seen).await {
             Ok(response) => response,
             Err(reply) => return replied(reply, &ask.method, mount.id()),
@@ -247,7 +265,8 @@ impl Pipeline {
             && seen.settled
         {
             let question =
-                Question::new(&ask.method, request.uri(), &ask.headers, &admitted, &peer);
+                Question::new(&ask.method, request.uri(), &ask.headers, &admitted, &peer)
+                    .of(self.pulls.network(admitted.address));
             self.repeats.remember(chance, &question, &mut response);
         }
         response
@@ -265,13 +284,16 @@ impl Pipeline {
         let plan = match self.plan(mount, ask, seen, &mut upload).await? {
             Planned::Reply(reply) => return Ok(replied(reply, &ask.method, mount.id())),
             Planned::Serve(plan) => plan,
-            Planned::Refuse(subject) => return Ok(self.refused(mount, ask, &subject)),
+            Planned::Refuse(subject) => return Ok(self.refused(mount, ask, &subject, seen)),
         };
         let Plan { access, subject, serve } = *plan;
-        judge::granted(&access, ask)?;
+        judge::granted(&access, ask).inspect_err(|_| {
+            record::not_granted(&self.pulls, mount, &seen.client, &subject);
+        })?;
         if !subject.verdict.passes() {
-            return Ok(self.refused(mount, ask, &subject));
+            return Ok(self.refused(mount, ask, &subject, seen));
         }
+        let digest = record::digest_of(&serve);
         self.note(&subject);
         past::check(mount, ask, &serve)?;
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
@@ -279,11 +301,20 @@ impl Pipeline {
         seen.settled &= is_settled(&found.trace);
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
         judge::warn(mount.warning_field(), &subject, response.headers_mut());
+        let who = (mount, seen.client.as_str());
+        record::pull(&self.pulls, who, ask, (&subject, digest), &mut response);
         Ok(response)
     }
 
-    fn refused(&self, mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
+    fn refused(
+        &self,
+        mount: &dyn Ecosystem,
+        ask: &Ask,
+        subject: &Subject,
+        seen: &Seen,
+    ) -> Response<Content> {
         self.note(subject);
+        record::refused(&self.pulls, mount, &seen.client, subject);
         judge::refused(mount, ask, subject)
     }
 
@@ -403,6 +434,14 @@ impl Pipeline {
     }
 }
 
+/// A network's address as a number; those of different networks differ.
+fn bits(network: IpAddr) -> u64 {
+    match network {
+        IpAddr::V4(network) => network.to_bits().into(),
+        IpAddr::V6(network) => (network.to_bits() >> 80) as u64 | 1 << 48,
+    }
+}
+
 /// Which bytes of the artifact an answer with this view of it shows.
 fn shown(chunking: &Chunking, headers: &HeaderMap) -> Range<u64> {
     let length = chunking.len();
@@ -440,53 +479,6 @@ fn held(got: &Result<Got, Failure>) -> Result<Held, Failure> {
         version: got.loaded.version,
         standing: rendering::standing(got),
     })
-}
-
-/// A failure in the words of the mount's clients, with its `Cache-Status`.
-fn explained(mount: &dyn Ecosystem, ask: &Ask, failure: &Failure) -> Reply {
-    let mut reply = mount.explain(ask, failure);
-    let status = match failure {
-        Failure::Absent => "larder; fwd=uri-miss; fwd-status=404",
-        Failure::Refused { .. } => "larder; fwd=uri-miss; detail=refused",
-        Failure::NotKept => "larder; fwd=request; detail=not-kept",
-        Failure::Unreachable(_) | Failure::Unavailable { .. } => {
-            "larder; fwd=uri-miss; detail=upstream-unreachable"
-        }
-        Failure::BadAnswer(_) => "larder; fwd=uri-miss; detail=upstream-bad-answer",
-        Failure::Store(_) => "larder; fwd=uri-miss; detail=store-failed",
-    };
-    reply.headers.insert("cache-status", HeaderValue::from_static(status));
-    reply
-}
-
-/// A small answer as a response.
-fn replied(reply: Reply, method: &Method, mount: &str) -> Response<Content> {
-    let Reply { status, headers, body } = reply;
-    let mut response = deliver::empty(status);
-    *response.headers_mut() = headers;
-    let cache = match response.headers().get("cache-status").map(HeaderValue::to_str) {
-        Some(Ok(given)) => given.to_owned(),
-        _ => "larder; detail=generated".to_owned(),
-    };
-    if let Ok(value) = HeaderValue::from_str(&cache) {
-        response.headers_mut().insert("cache-status", value);
-    }
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    if *method != Method::HEAD {
-        *response.body_mut() = Content::from(body);
-    }
-    response.extensions_mut().insert(AccessNote {
-        cache: cache.into(),
-        mount: mount.into(),
-        upstream_ms: None,
-    });
-    response
-}
-
-/// A refusal before any mount was found.
-fn refusal(status: StatusCode, detail: &str) -> Response<Content> {
-    let title = status.canonical_reason().unwrap_or("Refused");
-    replied(Reply::problem(status, title, detail), &Method::GET, "")
 }
 
 impl fmt::Debug for Pipeline {

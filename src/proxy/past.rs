@@ -91,7 +91,10 @@ impl Instants {
             return Err(mount.refuse(ask, StatusCode::NOT_FOUND, detail));
         }
         match self.read(written, ask.now) {
-            Ok(at) => Ok(Some(at)),
+            Ok(at) => {
+                metrics::counter!("larder_past_requests_total").increment(1);
+                Ok(Some(at))
+            }
             Err(error) => Err(mount.refuse(ask, error.status(), &error.to_string())),
         }
     }

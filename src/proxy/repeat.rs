@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
@@ -47,6 +47,8 @@ pub(crate) struct Question<'a> {
     forwarded: Forwarded<'a>,
     local: SocketAddr,
     tls: bool,
+    /// The client's network, where answers to different ones are told apart.
+    network: Option<IpAddr>,
 }
 
 impl<'a> Question<'a> {
@@ -58,7 +60,13 @@ impl<'a> Question<'a> {
         peer: &Peer,
     ) -> Self {
         let Admitted { client, forwarded, .. } = *admitted;
-        Self { method, target, headers, client, forwarded, local: peer.local, tls: peer.tls }
+        let (local, tls) = (peer.local, peer.tls);
+        Self { method, target, headers, client, forwarded, local, tls, network: None }
+    }
+
+    /// The same from a client of this network.
+    pub(crate) const fn of(self, network: Option<IpAddr>) -> Self {
+        Self { network, ..self }
     }
 }
 
@@ -102,6 +110,7 @@ struct Asked {
     host: Option<String>,
     local: SocketAddr,
     tls: bool,
+    network: Option<IpAddr>,
 }
 
 impl Repeats {
@@ -224,6 +233,7 @@ impl Asked {
             host: question.forwarded.host.map(str::to_owned),
             local: question.local,
             tls: question.tls,
+            network: question.network,
         }
     }
 
@@ -234,7 +244,7 @@ impl Asked {
             && self.target.authority() == other.target.authority()
             && self.client.as_deref() == other.client
             && (self.scheme, self.host.as_deref()) == (other.forwarded.scheme, other.forwarded.host)
-            && (self.local, self.tls) == (other.local, other.tls)
+            && (self.local, self.tls, self.network) == (other.local, other.tls, other.network)
             && self.headers.len() == other.headers.len()
             && fields.into_iter().all(is_same_field)
     }
@@ -285,7 +295,7 @@ mod tests {
     ) -> Question<'a> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let forwarded = Forwarded::default();
-        Question { method, target, headers, client, forwarded, local, tls: false }
+        Question { method, target, headers, client, forwarded, local, tls: false, network: None }
     }
 
     fn answer(body: Bytes) -> Response<Content> {
@@ -328,6 +338,7 @@ mod tests {
         no(question(&Method::HEAD, &asked, Some("ci")), "another method");
         no(question(&Method::GET, &asked, None), "another client");
         no(Question { tls: true, ..original }, "another scheme");
+        no(original.of(Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)))), "another network");
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
         no(Question { local, ..original }, "another listener");
         let forwarded = Forwarded { host: Some("other"), ..Forwarded::default() };

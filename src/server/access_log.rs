@@ -153,6 +153,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let now = Instant::now();
         let duration = now - self.started;
+        if let Some(ended) = self.note.as_ref().and_then(|note| note.ended.as_ref()) {
+            ended.ended(self.sent, self.ending == Ending::Reached);
+        }
         self.session.activity.end(now);
         let class = self.status.map_or(0, |status| usize::from(status.as_u16() / 100));
         if let Some(requests) = self.session.metrics.requests.get(class) {

@@ -15,6 +15,7 @@
 //! Left out: WebSocket and other upgrades (an `Upgrade` field is ignored, as RFC 9110 section 7.8 allows, because common clients send one with
 //! every first request), HTTP/3, the PROXY protocol.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +91,7 @@ pub struct Peer {
     pub tls: bool,
 }
 
-/// What a handler wants said of a response in the access log; put into the response's extensions.
+/// What a handler wants said of a response in the access log, and told of it; put into the response's extensions.
 #[derive(Debug, Clone, Default)]
 pub struct AccessNote {
     /// The `Cache-Status` value, or empty.
@@ -99,6 +100,14 @@ pub struct AccessNote {
     pub mount: Arc<str>,
     /// Milliseconds waited for upstream, when it was asked.
     pub upstream_ms: Option<u64>,
+    /// Who wants to know how it ended.
+    pub ended: Option<Arc<dyn Ended>>,
+}
+
+/// Told of the end of each answer whose [`AccessNote`] names it, also of those that are given again. Must be quick.
+pub trait Ended: fmt::Debug + Send + Sync {
+    /// So many bytes of the body were sent; `whole`: to its end.
+    fn ended(&self, bytes: u64, whole: bool);
 }
 
 /// Settings of the server, `[server]`.

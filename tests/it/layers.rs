@@ -20,13 +20,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("semantics", &["types"]),
     ("formats", &[]),
     ("advisory", &["types"]),
+    ("inspect", &["types", "formats"]),
     ("licence", &[]),
     ("policy", &["types", "licence"]),
     ("rulings", &["types", "clock", "policy"]),
     ("store", &["types", "semantics"]),
     ("upstream", &["types"]),
     ("server", &[]),
-    ("cache", &["types", "clock", "semantics", "store", "upstream"]),
+    ("cache", &["types", "clock", "semantics", "inspect", "store", "upstream"]),
     (
         "ecosystem",
         &[
@@ -51,12 +52,28 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ecosystem",
             "rulings",
             "server",
+            "trace::pulls",
+        ],
+    ),
+    ("passport", &["types", "formats", "licence", "ecosystem::huggingface::record"]),
+    ("bom", &["types", "licence", "passport"]),
+    (
+        "models",
+        &[
+            "types",
+            "clock",
+            "formats",
+            "ecosystem::huggingface",
+            "passport",
+            "bom",
+            "admin",
+            "server",
         ],
     ),
     ("feed", &["types", "clock", "advisory", "admin", "server"]),
     ("snapshots", &["types", "store"]),
     ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
-    ("trace", &["types", "clock", "store", "cache"]),
+    ("trace", &["types", "clock", "store", "cache", "server::Ended"]),
     ("keep", &["types", "clock", "store", "cache", "ecosystem"]),
     (
         "admin",
@@ -76,8 +93,18 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that take the time and the bytes as arguments.
-const PURE: &[&str] =
-    &["types", "semantics", "formats", "licence", "advisory", "policy", "ecosystem"];
+const PURE: &[&str] = &[
+    "types",
+    "semantics",
+    "formats",
+    "inspect",
+    "licence",
+    "advisory",
+    "policy",
+    "ecosystem",
+    "passport",
+    "bom",
+];
 
 /// What a pure layer does not name: a crate, a path, or the last part of one.
 const IMPURE: &[&str] = &[

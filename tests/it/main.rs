@@ -16,4 +16,5 @@ mod server;
 mod soak;
 mod support;
 mod time;
+mod trace;
 mod upstream;

@@ -1,6 +1,6 @@
 //! Serving what cannot be stored: the disk is full, or nothing tells where the body ends.
 //!
-//! A digest that was promised is checked all the same: a small body is collected first, of a larger one the last bytes are held.
+//! A digest that was promised is checked all the same, and so is what is in it: a small body is collected first, of a larger one the last bytes are held.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::cache::failure::Failure;
 use crate::cache::fill::SMALL_BYTES;
 use crate::cache::found::{Found, Source};
 use crate::cache::lookup::Artifact;
+use crate::inspect::{Inspection, Report, Rules, Ruling, Standing};
 use crate::semantics::cache_status::{CacheStatus, Forward};
 use crate::types::{Digest, Hasher, Head};
 use crate::upstream::{OriginBody, OriginRequest, OriginResponse, UpstreamError};
@@ -38,7 +39,10 @@ pub(super) async fn pass(
     let length = head.content_length();
     let mut promised = artifact.digests.clone();
     promised.extend(accepted.promised);
-    let body = checked(body, &promised, length);
+    let inspection = parts.verdicts.rules(artifact.nature).and_then(|rules| {
+        Some((Arc::clone(rules), Inspection::new(rules, artifact.nature, length)?))
+    });
+    let body = checked(body, &promised, length, inspection);
     let source = match length {
         Some(length) if length <= SMALL_BYTES => Source::Memory(collect(body).await?),
         length => Source::stream(body, length),
@@ -61,6 +65,10 @@ pub(super) async fn pass_part(
     if parts.config.verify_before_range {
         let reason = "there is no room to keep it, and a part of it cannot be verified".to_owned();
         return Err(Failure::Store(reason));
+    }
+    if !parts.is_cleared(artifact) {
+        let reason = "there is no room to keep it, and a part of it cannot be looked into";
+        return Err(Failure::Store(reason.to_owned()));
     }
     let (first, length) = (window.start, window.end.saturating_sub(window.start));
     let part = format!("{first}-{}", (first + length).saturating_sub(1));
@@ -93,20 +101,27 @@ async fn collect(mut body: OriginBody) -> Result<Bytes, Failure> {
 }
 
 /// The same body, which breaks before its last chunk when a digest is wrong.
-fn checked(body: OriginBody, promised: &[Digest], length: Option<u64>) -> OriginBody {
+fn checked(
+    body: OriginBody,
+    promised: &[Digest],
+    length: Option<u64>,
+    inspection: Option<(Arc<Rules>, Inspection)>,
+) -> OriginBody {
     let hashers = promised.iter().filter_map(|digest| match length {
         Some(length) if digest.algorithm() == crate::types::Algorithm::GitSha1 => {
             Some((*digest, Hasher::git_blob(length)))
         }
         _ => Hasher::new(digest.algorithm()).ok().map(|hasher| (*digest, hasher)),
     });
-    let check = Check { body, hashers: hashers.collect(), held: None };
-    if check.hashers.is_empty() { check.body } else { check.stream() }
+    let check = Check { body, hashers: hashers.collect(), inspection, held: None };
+    let is_needless = check.hashers.is_empty() && check.inspection.is_none();
+    if is_needless { check.body } else { check.stream() }
 }
 
 struct Check {
     body: OriginBody,
     hashers: Vec<(Digest, Hasher)>,
+    inspection: Option<(Arc<Rules>, Inspection)>,
     held: Option<Bytes>,
 }
 
@@ -130,6 +145,11 @@ impl Check {
             for (_, hasher) in &mut self.hashers {
                 hasher.update(&chunk);
             }
+            if let Some((rules, inspection)) = &mut self.inspection
+                && inspection.feed(&chunk) == Standing::Refused
+            {
+                return Err(refused(rules, &inspection.so_far()));
+            }
             if let Some(released) = self.held.replace(chunk) {
                 return Ok(Some((released, Some(self))));
             }
@@ -144,6 +164,22 @@ impl Check {
                 });
             }
         }
+        if let Some((rules, inspection)) = self.inspection {
+            let report = inspection.finish();
+            if let Ruling::Refuse(_) = rules.ruling(&report) {
+                return Err(refused(&rules, &report));
+            }
+        }
         Ok(self.held.map(|held| (held, None)))
     }
+}
+
+/// Cuts a body for what is in it.
+fn refused(rules: &Rules, report: &Report) -> UpstreamError {
+    metrics::counter!("larder_fill_failures_total", "kind" => "refused").increment(1);
+    let detail = match rules.ruling(report) {
+        Ruling::Refuse(reason) | Ruling::Warn(reason) => reason,
+        Ruling::Pass => String::new(),
+    };
+    UpstreamError::Malformed { host: "upstream".to_owned(), detail }
 }

@@ -73,6 +73,7 @@ impl Ecosystem for Generic {
                 (StatusCode::SERVICE_UNAVAILABLE, "The origin is out of order")
             }
             Failure::BadAnswer(_) => (StatusCode::BAD_GATEWAY, "The origin's answer is unusable"),
+            Failure::Unsafe { .. } => (StatusCode::FORBIDDEN, "Refused for what is in it"),
             Failure::NotKept => (StatusCode::GATEWAY_TIMEOUT, "Nothing is kept that could answer"),
             Failure::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Larder's store failed"),
         };

@@ -178,6 +178,7 @@ pub fn of_repository<'a>(
     facts.set(Fact::Downloads, said.downloads);
     facts.set(Fact::Likes, said.likes);
     facts.set(Fact::Gated, info.is_gated);
+    facts.set(Fact::IdentityChanged, info.stranger.is_some());
     facts.set(Fact::Pipeline, said.pipeline.as_deref());
     facts.set(Fact::Library, said.library.as_deref());
     facts.set(Fact::BaseModel, list(&said.base_models));

@@ -16,9 +16,11 @@ use crate::cache::lookup::{
     Kept, Parsed,
 };
 use crate::ecosystem::Ask;
+use crate::ecosystem::huggingface::changes::Topic;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, IdentityRule, Settings};
 use crate::ecosystem::huggingface::facts::Memo;
 use crate::ecosystem::huggingface::identity::{self, Identity, Stranger};
+use crate::ecosystem::huggingface::naming::SCHEME;
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{Commit, Repository, Revision};
 use crate::ecosystem::huggingface::word::Word;
@@ -133,9 +135,10 @@ pub(super) struct Rule {
     pub(super) expected: Option<String>,
     /// Commits that are remembered.
     pub(super) history: usize,
-    /// Whether changes of identity are told of: they are once, with the repository's own document.
-    pub(super) tells: bool,
 }
+
+/// What the names of repositories' documents begin with in the cache.
+const REPOSITORY_NAME: &str = "repo/";
 
 /// The document of a repository with what the hub's scanners say of its files.
 pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit) -> Document {
@@ -144,9 +147,6 @@ pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit)
     let how = (reach.settings.ref_ttl, Demand::Fresh);
     described(reach, repository, &name, &path, how, None)
 }
-
-/// What the names of repositories' own documents begin with.
-const REPOSITORY_NAME: &str = "repo/";
 
 /// The document of a repository. For the past, what is kept is taken as it is, unless somebody's right depends on what the hub says today.
 pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
@@ -205,9 +205,23 @@ fn described(
         Audience::Credential(_) => IdentityRule::Follow,
         Audience::Public | Audience::Service => identity,
     };
-    let rule = Rule { identity, expected, history, tells: name.starts_with(REPOSITORY_NAME) };
+    let rule = Rule { identity, expected, history };
+    let subject = format!("{SCHEME}:{}", repository.web_path());
+    let topic = match name.split_once('/') {
+        Some(("repo", _)) => Topic::Repository(subject),
+        Some(("rev", rest)) => {
+            let reference = rest.strip_prefix(&format!("{repository}/")).unwrap_or(rest);
+            Topic::Reference(format!("{subject}@{reference}"))
+        }
+        _ => Topic::Commit,
+    };
     let how = Reading {
-        keep: Arc::new(KeepInfo { reach: reach.clone(), repository: repository.clone(), rule }),
+        keep: Arc::new(KeepInfo {
+            reach: reach.clone(),
+            repository: repository.clone(),
+            rule,
+            topic,
+        }),
         admit: Arc::new(AdmitFacts::of(reach, fresh_for)),
         limit_bytes: reach.settings.info_limit_bytes,
         demand,
@@ -273,6 +287,7 @@ struct KeepInfo {
     reach: Reach,
     repository: Repository,
     rule: Rule,
+    topic: Topic,
 }
 
 /// What Larder itself reads of a description.
@@ -322,11 +337,15 @@ impl Keep for KeepInfo {
         };
         // Anybody can ask for names that do not exist, or that are not theirs to see.
         let bytes = if info.text.is_some() { info.to_bytes() } else { Bytes::new() };
-        let told = match self.rule.tells {
-            true => identity::changes(&self.repository, previous, &info),
-            false => Vec::new(),
-        };
+        let mut told = self.topic.changes(previous, &info);
+        if let Topic::Repository(_) = self.topic {
+            told.extend(identity::changes(&self.repository, previous, &info));
+        }
         Ok(Kept { follow, ..Kept::alone(bytes, Parsed::new(info)) }.telling(told))
+    }
+
+    fn subject(&self) -> Option<String> {
+        self.topic.subject()
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

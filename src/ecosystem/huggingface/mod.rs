@@ -18,6 +18,7 @@ use crate::types::Signer;
 
 mod api;
 mod batch;
+mod changes;
 pub mod config;
 mod datasets_server;
 mod explain;

@@ -56,7 +56,7 @@ pub struct Record {
     pub description: Option<Value>,
     /// Its latest description of the repository, where that is of another commit: what does not change with commits is in it, too.
     pub latest: Option<Value>,
-    /// The files of the commit, by path; `None` where the list is not kept.
+    /// The files of the commit, by path; `None` where the list is not kept, or was not asked for (`files=false`).
     pub files: Option<Vec<RecordFile>>,
     /// How many files are not listed here, because they are too many.
     pub more_files: usize,
@@ -97,18 +97,22 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, repository: Repository) -> Step
     };
     let again = ask.clone();
     let named = revision.clone();
-    settle(settings, ask, repository, revision, Purpose::Listing, move |at| look(at, &again, named))
+    let with_files = query.first("files").is_none_or(|_| query.is_on("files"));
+    settle(settings, ask, repository, revision, Purpose::Listing, move |at| {
+        look(at, &again, named, with_files)
+    })
 }
 
 /// Looks at everything that is kept of the commit.
-fn look(at: Settled, ask: &Ask, revision: Revision) -> Step {
+fn look(at: Settled, ask: &Ask, revision: Revision, with_files: bool) -> Step {
     let whole = info::document(&at.reach, &at.repository, ask);
     let of_commit = Revision::Commit(at.commit.clone());
+    let tree = tree::document(&at.reach, &at.repository, &at.commit);
     let mut documents = vec![
         whole.clone(),
         info::revision_document(&at.reach, &at.repository, &of_commit, None, ask),
-        tree::document(&at.reach, &at.repository, &at.commit),
     ];
+    documents.push(if with_files { tree } else { whole.clone() });
     if let Revision::Name(name) = &revision
         && **name != *MAIN
     {

@@ -42,6 +42,7 @@ mod render;
 mod route;
 mod show;
 mod tag;
+mod tagged;
 mod tags_list;
 mod token;
 

@@ -2,9 +2,10 @@
 
 use crate::cache::lookup::{Demand, Document};
 use crate::ecosystem::oci::explain;
-use crate::ecosystem::oci::pull::{Pull, Tagged};
+use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::readers::kept_only;
 use crate::ecosystem::oci::registry::Reader;
+use crate::ecosystem::oci::tagged::Tagged;
 use crate::ecosystem::past::{Basis, Past};
 use crate::ecosystem::{Standing, Step};
 use crate::policy::Verdict;

@@ -2,30 +2,27 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::cache::lookup::{Demand, Document};
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::config::AfterWithdrawal;
 use crate::ecosystem::oci::facts::{self, Image};
 use crate::ecosystem::oci::name::{self, Reference, Tag};
 use crate::ecosystem::oci::place::Place;
-use crate::ecosystem::oci::readers::{self, First, Readable, kept_only};
+use crate::ecosystem::oci::readers::{self, First, Readable};
 use crate::ecosystem::oci::registry::Reader;
 use crate::ecosystem::oci::render::{ManifestForm, NAMESPACE, Note, ReferrersForm, TagsForm};
 use crate::ecosystem::oci::route::{self, What};
-use crate::ecosystem::oci::tag::Pointer;
+use crate::ecosystem::oci::tagged::Tagged;
 use crate::ecosystem::oci::tags_list::{self, Part};
-use crate::ecosystem::oci::{access, blob, explain, manifest, past, referrers, tag};
+use crate::ecosystem::oci::{access, blob, explain, manifest, referrers};
 use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::{Access, Ask, Plan, Render, Serve, Standing, Step, Subject};
 use crate::policy::{Facts, Point, State};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::types::{Audience, Digest, Presence};
-
-/// Digests that a tag stood for before, looked for when its present one cannot be had.
-const MOST_TURNED_BACK: usize = 8;
 
 /// One request for something of a repository.
 #[derive(Clone)]
@@ -36,20 +33,6 @@ pub struct Pull {
     pub identity: Option<[u8; 16]>,
 }
 
-/// A tag that was found.
-pub(super) struct Tagged {
-    pub(super) tag: Tag,
-    pub(super) pointer: Pointer,
-    pub(super) standing: Standing,
-    pub(super) reader: Reader,
-    pub(super) past: Option<Past>,
-}
-
-impl Tagged {
-    fn has_moved(&self) -> bool {
-        self.pointer.history.len() > 1
-    }
-}
 
 impl Pull {
     /// Plans what `what` asks for.
@@ -73,143 +56,6 @@ impl Pull {
             Ok(digest) => plan(self, digest),
             Err(fault) => Step::Reply(explain::bad_digest(&fault)),
         }
-    }
-
-    fn tag(self, tag: Tag) -> Step {
-        let (demand, wish, as_of) = (self.demand_of(&tag), self.wish(), self.ask.as_of);
-        let document = {
-            let (place, tag) = (self.place.clone(), tag.clone());
-            move |reader: &Reader| {
-                let Place { registry, repository, .. } = &place;
-                let document = tag::document(registry, repository, &tag, reader, wish);
-                match as_of {
-                    None => Document { demand, ..document },
-                    Some(_) => past::remembered(document, reader),
-                }
-            }
-        };
-        self.find(First::Own, Arc::new(document), move |pull, found| {
-            let Readable { reader, held } = found;
-            let Some(pointer) = held.parsed.get::<Pointer>().cloned() else {
-                return pull.failed(&Failure::Store("a kept tag is none".to_owned()));
-            };
-            let standing = held.standing;
-            let tagged = Tagged { tag, pointer, standing, reader: reader.clone(), past: None };
-            pull.guarded(&reader, standing, move |pull| match as_of {
-                None => pull.pointed(tagged),
-                Some(at) => pull.pointed_then(tagged, at),
-            })
-        })
-    }
-
-    /// Goes on from a tag to its manifest.
-    fn pointed(self, tagged: Tagged) -> Step {
-        let document = self.manifest_document(tagged.pointer.digest, &tagged.reader);
-        let described = self.described(&tagged);
-        let looked_for = match &described {
-            Some(_) => kept_only(document.clone()),
-            // What the tag stood for before is there to be served instead.
-            None if tagged.has_moved() => Document { demand: Demand::Prompt, ..document.clone() },
-            None => document.clone(),
-        };
-        Step::Need {
-            documents: vec![looked_for],
-            then: Box::new(move |held| {
-                let held = held.into_iter().next().unwrap_or(Err(Failure::NotKept));
-                match (held, described) {
-                    (Ok(_), _) => {
-                        let digest = tagged.pointer.digest;
-                        self.serve_tagged(tagged, digest, document)
-                    }
-                    (Err(_), Some(serve)) => self.serve(self.subject(&tagged, None), serve),
-                    (Err(Failure::Absent), None) => self.look_at_bytes(tagged),
-                    (Err(failure), None) => self.turn_back(tagged, failure),
-                }
-            }),
-        }
-    }
-
-    /// The answer to a `HEAD` from what the registry said of the tag, so that asking where a tag points does not count as a pull.
-    fn described(&self, tagged: &Tagged) -> Option<Serve> {
-        let (Some(size), Some(media_type)) = (tagged.pointer.size, &tagged.pointer.media_type)
-        else {
-            return None;
-        };
-        // Once it has moved, its new manifest must be had before anybody is told of it: the old one is there to be served instead.
-        let is_looked_into = facts::needs_image(&self.ask.rules);
-        if self.ask.method != Method::HEAD || tagged.has_moved() || is_looked_into {
-            return None;
-        }
-        let digest = tagged.pointer.digest;
-        let document = self.manifest_document(digest, &tagged.reader);
-        let mut lookup = document.lookup;
-        lookup.key = lookup.key.sibling(&format!("described/{digest}"));
-        let artifact = Artifact { lookup, digests: vec![digest], size: Some(size) };
-        let mut headers = manifest::headers(media_type, &digest);
-        headers.extend(self.manifest_form(digest, Some(tagged)).own_headers());
-        Some(Serve::Artifact { artifact, headers, chunking: None })
-    }
-
-    /// The registry has no manifest of the digest that it named for the tag. Some name a wrong one; the manifest itself does not lie.
-    fn look_at_bytes(self, tagged: Tagged) -> Step {
-        let Place { registry, repository, .. } = &self.place;
-        let by_bytes = tag::by_bytes(registry, repository, &tagged.tag, &tagged.reader);
-        Step::Need {
-            documents: vec![by_bytes],
-            then: Box::new(move |held| {
-                let held = held.into_iter().next().and_then(Result::ok);
-                let read = held.as_ref().and_then(|held| held.parsed.get::<Pointer>());
-                match read.map(|pointer| pointer.digest) {
-                    Some(digest) if digest != tagged.pointer.digest => {
-                        let document = self.manifest_document(digest, &tagged.reader);
-                        self.serve_tagged(tagged, digest, document)
-                    }
-                    _ => self.turn_back(tagged, Failure::Absent),
-                }
-            }),
-        }
-    }
-
-    /// The tag's manifest cannot be had: what the tag stood for before is better than nothing.
-    fn turn_back(self, tagged: Tagged, failure: Failure) -> Step {
-        let before = tagged.pointer.history.iter().rev().map(|one| one.digest);
-        let before: Vec<Digest> = before
-            .filter(|digest| *digest != tagged.pointer.digest)
-            .take(MOST_TURNED_BACK)
-            .collect();
-        if before.is_empty() {
-            return self.failed(&failure);
-        }
-        let documents: Vec<Document> =
-            before.iter().map(|digest| self.manifest_document(*digest, &tagged.reader)).collect();
-        Step::Need {
-            documents: documents.iter().cloned().map(kept_only).collect(),
-            then: Box::new(move |held| {
-                let kept = held.into_iter().position(|held| held.is_ok());
-                match kept.and_then(|at| Some((before.get(at)?, documents.get(at)?))) {
-                    Some((digest, document)) => {
-                        let mut tagged = tagged;
-                        tagged.standing.offline = true;
-                        self.serve_tagged(tagged, *digest, document.clone())
-                    }
-                    // It only took long, and there is nothing to serve instead: that is worth waiting for.
-                    None if matches!(failure, Failure::NotKept) => {
-                        let digest = tagged.pointer.digest;
-                        let document = self.manifest_document(digest, &tagged.reader);
-                        self.serve_tagged(tagged, digest, document)
-                    }
-                    None => self.failed(&failure),
-                }
-            }),
-        }
-    }
-
-    pub(super) fn serve_tagged(self, tagged: Tagged, digest: Digest, document: Document) -> Step {
-        self.with_image(digest, tagged.reader.clone(), move |pull, image| {
-            let form = Arc::new(pull.manifest_form(digest, Some(&tagged)));
-            let subject = pull.subject(&tagged, image.as_ref());
-            pull.serve(subject, Serve::Document { document, render: form })
-        })
     }
 
     fn manifest(self, digest: Digest) -> Step {
@@ -336,7 +182,7 @@ impl Pull {
     }
 
     /// Finds who may read something, and goes on.
-    fn find(
+    pub(super) fn find(
         self,
         first: First,
         document: readers::DocumentOf,
@@ -355,7 +201,7 @@ impl Pull {
     }
 
     /// Where the settings say that what was withdrawn is no longer served, upstream's word on the repository counts before what is kept.
-    fn guarded(
+    pub(super) fn guarded(
         self,
         reader: &Reader,
         standing: Standing,
@@ -397,11 +243,11 @@ impl Pull {
     }
 
     /// What is to be fetched with what is asked for.
-    fn wish(&self) -> Wish {
+    pub(super) fn wish(&self) -> Wish {
         Wish::asked(self.place.registry.completeness(self.place.repository.as_str()))
     }
 
-    fn manifest_form(&self, digest: Digest, tagged: Option<&Tagged>) -> ManifestForm {
+    pub(super) fn manifest_form(&self, digest: Digest, tagged: Option<&Tagged>) -> ManifestForm {
         let note = tagged.map(|tagged| match tagged.standing.presence {
             Presence::Withdrawn { .. } => Note::Withdrawn,
             Presence::Gone { .. } => Note::Gone,
@@ -415,7 +261,7 @@ impl Pull {
         ManifestForm { digest, note, namespace: self.place.namespace.clone(), past }
     }
 
-    fn serve(&self, subject: Subject, serve: Serve) -> Step {
+    pub(super) fn serve(&self, subject: Subject, serve: Serve) -> Step {
         Step::Serve(Box::new(Plan { access: Access::Public, subject, serve }))
     }
 
@@ -447,7 +293,7 @@ impl Pull {
     }
 
     /// How current a tag must be: the client's wish, unless it never moves or few pulls are left.
-    fn demand_of(&self, tag: &Tag) -> Demand {
+    pub(super) fn demand_of(&self, tag: &Tag) -> Demand {
         let Place { registry, repository, .. } = &self.place;
         match registry.is_immutable(repository.as_str(), tag.as_str()) {
             true => Demand::AnyAge,
@@ -484,7 +330,7 @@ impl Pull {
         value.into_iter().flatten().map(|value| (NAMESPACE, value)).collect()
     }
 
-    fn failed(&self, failure: &Failure) -> Step {
+    pub(super) fn failed(&self, failure: &Failure) -> Step {
         if let (Failure::NotKept, Some(_)) = (failure, self.ask.as_of) {
             let what = &self.place.written;
             return Step::Reply(explain::unknown_then(&self.ask, what, Unknown::Unseen));

@@ -16,9 +16,11 @@ use crate::ecosystem::oci::admit::verdict;
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::manifest::{self, digest_of, media_type};
 use crate::ecosystem::oci::name::{self, Repository, Tag};
+use crate::ecosystem::oci::naming::SCHEME;
 use crate::ecosystem::oci::registry::{Reader, Registry};
 use crate::ecosystem::past::{Dated, Unknown, last_up_to};
-use crate::types::{BlobId, Digest, Head, Timestamp};
+use crate::types::event::Kind;
+use crate::types::{BlobId, Digest, Head, Timestamp, What};
 
 /// Which manifest an answer is about.
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -119,6 +121,8 @@ impl Row {
 pub struct KeepTag {
     registry: Arc<Registry>,
     repository: Repository,
+    /// What events are about; none are told of tags that only belong to others.
+    subject: Option<String>,
     reader: Reader,
     /// What to fetch of the image that it stands for.
     wish: Wish,
@@ -195,6 +199,8 @@ impl Asked<'_> {
         let keep = KeepTag {
             registry: Arc::clone(registry),
             repository: repository.clone(),
+            subject: (methods == Methods::HeadThenGet)
+                .then(|| format!("{SCHEME}:{}/{repository}:{tag}", registry.name)),
             reader: reader.clone(),
             wish,
             methods,
@@ -259,7 +265,13 @@ impl Keep for KeepTag {
             history,
             is_cut: was_cut || excess > 0,
         };
-        Ok(Kept::alone(pointer.to_bytes()?, Parsed::new(pointer)))
+        let told = previous.and_then(|previous| self.moved(previous, &pointer));
+        let kept = Kept::alone(pointer.to_bytes()?, Parsed::new(pointer));
+        Ok(kept.telling(told.into_iter().collect()))
+    }
+
+    fn subject(&self) -> Option<String> {
+        self.subject.clone()
     }
 
     fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
@@ -273,6 +285,20 @@ impl Keep for KeepTag {
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
         None
+    }
+}
+
+impl KeepTag {
+    /// That it stands for another manifest; some must not.
+    fn moved(&self, before: &Pointer, after: &Pointer) -> Option<What> {
+        let subject = self.subject.clone().filter(|_| before.digest != after.digest)?;
+        let tag = subject.rsplit(':').next().unwrap_or_default();
+        let kind = match self.registry.is_immutable(self.repository.as_str(), tag) {
+            true => Kind::Mutated,
+            false => Kind::Moved,
+        };
+        let (before, after) = (before.digest.to_string(), after.digest.to_string());
+        Some(What::new(kind, subject).before(before).after(after))
     }
 }
 
@@ -355,16 +381,19 @@ mod tests {
         let keep = KeepTag {
             registry: registry(),
             repository: Repository::parse("a").expect("a name"),
+            subject: Some("oci:hub.example/a:1".to_owned()),
             reader: Reader::public(),
             wish: Wish::nothing(),
             methods: Methods::HeadThenGet,
         };
         let url = url::Url::parse("https://r.hub.example/v2/a/manifests/1").expect("an address");
         let mut previous: Option<Parsed> = None;
+        let mut moves = Vec::new();
         let mut hear = |origin, digest: Option<&str>, body: &'static str, now| {
             let (head, body) = (head(200, digest), Bytes::from_static(body.as_bytes()));
             let fresh = Fresh { origin, url: &url, head: &head, body: &body, rest: &[], now };
             let kept = keep.merge(previous.as_ref(), &fresh).expect("a good answer");
+            moves.extend(kept.events.iter().map(|what| (what.kind, now)));
             let read = keep.read(&kept.bytes).expect("it reads");
             assert_eq!(read.get::<Pointer>(), kept.parsed.get::<Pointer>());
             previous = Some(read.clone());
@@ -378,6 +407,7 @@ mod tests {
         assert_eq!(lied.digest, BlobId::of(BODY.as_bytes()).digest());
         assert_eq!(lied.history.iter().map(|one| one.seen.0).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(lied.size, Some(BODY.len() as u64));
+        assert_eq!(moves, [(Kind::Moved, Timestamp(3))]);
         let then = |at| lied.as_of(Timestamp(at)).map(|one| one.digest.to_string());
         assert_eq!((then(2), then(0)), (Ok(first), Err(Unknown::SeenSince(Timestamp(1)))));
         assert_eq!(then(3), Ok(lied.digest.to_string()));

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Demand, Document, Parsed};
+use crate::cache::lookup::{Artifact, Demand, Document, Nature, Parsed};
 use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::pypi::admit::AdmitFile;
 use crate::ecosystem::pypi::config::{Settings, Upstream};
@@ -307,7 +307,7 @@ impl Asked<'_> {
         }
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
-        let artifact = Artifact { lookup, digests, size };
+        let artifact = Artifact { lookup, digests, size, nature: Nature::Program };
         Ok(Serve::Artifact { artifact, headers, chunking: None })
     }
 

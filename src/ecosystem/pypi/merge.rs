@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use crate::cache::lookup::{Fresh, Keep, Kept, Parsed};
-use crate::ecosystem::pypi::name;
 use crate::ecosystem::pypi::offer::{self, Offer, Offered};
 use crate::ecosystem::pypi::page::{Cause, End, File, Page, Spell};
+use crate::ecosystem::pypi::{changes, name};
 use crate::types::Timestamp;
 
 /// The serial of the last change, which mirrors read.
@@ -30,6 +30,8 @@ pub struct ProjectPage {
     pub sources: Vec<Arc<str>>,
     /// Whether each upstream is a flat page of links, where files of other projects are left out.
     pub flat: Vec<bool>,
+    /// What events are about: `pypi:six`.
+    pub subject: String,
 }
 
 impl Keep for ProjectPage {
@@ -45,7 +47,13 @@ impl Keep for ProjectPage {
             None => merged(Page::new(&self.name, source, fresh.now), offer, fresh.now),
             Some(page) => self.succeed(page.clone(), offer, source, fresh)?,
         };
-        Ok(kept(page))
+        let before = previous.and_then(Parsed::get::<Page>);
+        let told = before.map(|before| changes::changes(&self.subject, before, &page, fresh.now));
+        Ok(kept(page).telling(told.unwrap_or_default()))
+    }
+
+    fn subject(&self) -> Option<String> {
+        Some(self.subject.clone())
     }
 
     fn absent(&self, previous: &Parsed, now: Timestamp) -> Option<Kept> {

@@ -17,6 +17,7 @@ use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 
 pub mod accept;
 mod admit;
+mod changes;
 pub mod config;
 mod explain;
 mod facts;

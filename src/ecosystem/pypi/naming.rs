@@ -42,7 +42,8 @@ impl Words {
         Self { space: settings.id.clone(), index: settings.name.to_string() }
     }
 
-    fn name(&self, project: &str) -> Name {
+    /// The name of a project.
+    pub fn name(&self, project: &str) -> Name {
         let group = match self.index == DEFAULT {
             true => project.to_owned(),
             false => format!("{}/{project}", self.index),

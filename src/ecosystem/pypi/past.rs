@@ -33,7 +33,6 @@ pub fn shown(
     now: Timestamp,
 ) -> Result<PastPage, Unknown> {
     let mut then = today.as_of(at)?;
-    let files = std::mem::take(&mut then.page.files);
     let (of_today, of_then) = (OfPage::new(today, rules), OfPage::new(&then.page, rules));
     let verdict =
         |of: &OfPage<'_>, file: &File| rules.judge(&of.of(file), Point::Listing, now).verdict;
@@ -42,8 +41,8 @@ pub fn shown(
         let today = verdict(&of_today, known);
         today < Verdict::Hide || today <= verdict(&of_then, file)
     };
-    let files: Vec<File> = files.into_iter().filter(passes).collect();
-    then.page.files = files;
+    let shown: Vec<File> = then.page.files.iter().filter(|file| passes(file)).cloned().collect();
+    then.page.files = shown;
     Ok(then)
 }
 

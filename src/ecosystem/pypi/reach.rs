@@ -12,6 +12,7 @@ use crate::ecosystem::pypi::admit::{AdmitDocument, Forbidden};
 use crate::ecosystem::pypi::config::{AfterWithdrawal, Auth, Layout, Settings, Upstream};
 use crate::ecosystem::pypi::listing::Place;
 use crate::ecosystem::pypi::merge::ProjectPage;
+use crate::ecosystem::pypi::naming::Words;
 use crate::ecosystem::pypi::routes;
 use crate::ecosystem::{Access, Ask, Reply, Standing};
 use crate::semantics::cache_control::RequestDirectives;
@@ -104,6 +105,7 @@ impl Reach {
             name: project.to_owned(),
             sources: self.upstreams.iter().map(|one| Arc::clone(&one.source)).collect(),
             flat: self.upstreams.iter().map(|one| one.layout == Layout::Flat).collect(),
+            subject: Words::of(&self.settings).name(project).to_string(),
         };
         self.document(&format!("page/{project}"), origins.collect(), Arc::new(keep), demand)
     }

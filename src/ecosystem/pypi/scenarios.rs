@@ -20,6 +20,7 @@ use crate::ecosystem::{
     Access, Ask, ClientCredential, Ecosystem, Held, Plan, Reply, Serve, Standing, Step, View,
 };
 use crate::policy::{self, Ruleset, Verdict};
+use crate::types::event::What;
 use crate::types::{Audience, Head, Presence, Secret, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,13 +37,19 @@ struct Story {
     keep: ProjectPage,
     page: Option<Parsed>,
     bytes: Bytes,
+    /// What happened last.
+    told: Vec<What>,
 }
 
 impl Story {
     fn of(name: &str) -> Self {
-        let keep =
-            ProjectPage { name: name.to_owned(), sources: vec![SOURCE.into()], flat: vec![false] };
-        Self { keep, page: None, bytes: Bytes::new() }
+        let keep = ProjectPage {
+            name: name.to_owned(),
+            sources: vec![SOURCE.into()],
+            flat: vec![false],
+            subject: format!("pypi:{name}"),
+        };
+        Self { keep, page: None, bytes: Bytes::new(), told: Vec::new() }
     }
 
     fn hears(&mut self, body: &str, now: Timestamp) -> Result<(), String> {
@@ -58,6 +65,7 @@ impl Story {
         let read = self.keep.read(&kept.bytes).expect("what was written can be read");
         assert_eq!(read.get::<Page>(), kept.parsed.get::<Page>());
         self.bytes = kept.bytes;
+        self.told = kept.events;
         self.page = Some(read);
         Ok(())
     }
@@ -166,6 +174,63 @@ fn bad_answers_leave_what_is_kept() {
         assert!(refused.contains(reason), "{reason}: {refused}");
     }
     assert_eq!(story.bytes, before);
+}
+
+#[test]
+fn what_happens_to_a_project_is_told() {
+    let mut story = Story::of("demo-project");
+    let mut day = 0;
+    let mut check = |body: &str, expected: &[&str]| {
+        day += 1;
+        story.hears(body, NOW.plus(day * DAY)).expect("a page");
+        let told: Vec<String> = story
+            .told
+            .iter()
+            .map(|what| {
+                let detail = what.detail.as_deref().unwrap_or_default();
+                let change = what.before.as_deref().zip(what.after.as_deref());
+                let change = change.map(|(from, to)| format!(" {} {}", short(from), short(to)));
+                format!("{} {}{} {detail}", what.kind, what.subject, change.unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(told, expected, "day {day}");
+    };
+    let file = |name: &str, digit: &str, rest: &str| {
+        let digest = digit.repeat(64);
+        format!(
+            "{{\"filename\": \"{name}\", \"url\": \"../../files/{digit}/{name}\", \"hashes\": {{\"sha256\": \"{digest}\"}}{rest}}}"
+        )
+    };
+    let page = |files: &[String], rest: &str| {
+        format!(
+            "{{\"meta\": {{\"api-version\": \"1.1\"}}, \"name\": \"demo-project\"{rest}, \"versions\": [], \"files\": [{}]}}",
+            files.join(",")
+        )
+    };
+    let (old, new) = (file(OLD, "a", ""), file(NEW, "b", ""));
+    let project = "pypi:demo-project";
+    check(&page(&[old.clone()], ""), &[]);
+    check(&page(&[old.clone()], ""), &[]);
+    check(&page(&[old.clone(), new.clone()], ""), &[&format!("appeared {project}==1.1 {NEW}")]);
+    let yanked = file(NEW, "b", ", \"yanked\": \"bad\"");
+    check(&page(&[old.clone(), yanked], ""), &[&format!("yanked {project}==1.1 {NEW}: bad")]);
+    check(&page(&[old.clone(), new.clone()], ""), &[&format!("unyanked {project}==1.1 {NEW}")]);
+    check(&page(&[old.clone()], ""), &[&format!("vanished {project}==1.1 {NEW}")]);
+    check(&page(&[old.clone(), new.clone()], ""), &[&format!("returned {project}==1.1 {NEW}")]);
+    let other = file(NEW, "c", "");
+    check(
+        &page(&[old.clone(), other], ""),
+        &[&format!("mutated {project}==1.1 sha256:b sha256:c {NEW}")],
+    );
+    let quarantined = ", \"project-status\": {\"status\": \"quarantined\", \"reason\": \"why\"}";
+    check(&page(&[], quarantined), &[&format!("quarantined {project} active quarantined why")]);
+    let archived = ", \"project-status\": {\"status\": \"archived\"}";
+    check(&page(&[old], archived), &[&format!("status-changed {project} quarantined archived ")]);
+}
+
+/// The beginning of a digest; other texts as they are.
+fn short(text: &str) -> &str {
+    if text.contains(':') { &text[..8] } else { text }
 }
 
 #[test]

@@ -139,6 +139,7 @@ impl Handler for Front {
                         cache: "larder; hit".into(),
                         mount: "generic/a".into(),
                         upstream_ms: Some(7),
+                        ended: None,
                     });
                     response
                 }

@@ -5,6 +5,7 @@ mod clients;
 mod fake;
 mod import;
 mod matrix;
+mod passports;
 mod process;
 mod replays_crowd;
 mod replays_faults;

@@ -122,10 +122,10 @@ fn described(repository: &Repository, commit: Option<&Commit>) -> Map<String, Va
         "disabled": repository.disabled,
         "lastModified": date(commit.map_or(0, |commit| commit.at)),
         "createdAt": date(1_780_000_000),
-        "tags": ["license:mit"],
+        "tags": [format!("license:{}", repository.card["license"].as_str().unwrap_or("unknown"))],
         "downloads": repository.downloads,
         "likes": 3,
-        "cardData": { "license": "mit" },
+        "cardData": repository.card,
         "usedStorage": commit.map_or(0, |commit| commit.files.values().map(|file| file.size).sum()),
     });
     let Value::Object(mut told) = told else { unreachable!("it is an object") };

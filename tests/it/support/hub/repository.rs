@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 
@@ -201,6 +202,8 @@ pub struct Repository {
     /// Users who were let through the gate.
     pub gated_to: Option<BTreeSet<String>>,
     pub disabled: bool,
+    /// The head of its card, as the hub reads it.
+    pub card: Value,
     /// What changes all the time and means nothing.
     pub downloads: u64,
     /// What its description says beside the usual, or instead of it.
@@ -219,6 +222,7 @@ impl Repository {
             private_to: None,
             gated_to: None,
             disabled: false,
+            card: json!({ "license": "mit" }),
             downloads: 7,
             more: serde_json::Map::new(),
             identity: hex::encode(Sha256::digest(id))[..24].to_owned(),

@@ -1,0 +1,145 @@
+//! `larder bom`: a bill of materials, of models, of what a lock names, or of both.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::reach::Reach;
+use super::{Outcome, Overrides, passport};
+use crate::bom::{self, Item, ItemFile};
+use crate::clock::Clock;
+use crate::passport::Passport;
+
+/// Write a bill of materials in CycloneDX 1.6: models, packages and images with their digests and licences.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Bom {
+    /// Models, such as hf:org/model@main
+    models: Vec<String>,
+    /// Everything that a lock of `larder lock` names
+    #[arg(long, value_name = "FILE")]
+    lock: Vec<PathBuf>,
+    /// Where to write it; standard output by default
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The time that the bill bears, in RFC 3339, for bills that are the same whenever they are made; now by default
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// Ask the hub for what is small and not kept
+    #[arg(long)]
+    fetch: bool,
+    /// The bill is JSON in any case
+    #[arg(long, hide = true)]
+    json: bool,
+    #[command(flatten)]
+    pub(super) overrides: Overrides,
+}
+
+const EXAMPLES: &str = "Examples:
+  larder bom hf:org/model@main
+  larder bom --lock larder.lock -o bom.json
+  larder bom --at 2026-11-23T00:00:00Z hf:org/model@main hf:org/other@v1
+
+Of models that a lock names, and of which something is kept, the bill has all that `larder show` has; of the rest, names and digests.
+The same models give the same bill, but for its time.
+
+Exit codes: 0 it was written, 1 something could not be had, 2 wrong arguments or configuration.";
+
+/// What cannot be made a bill of.
+#[derive(Debug, thiserror::Error)]
+enum BomError {
+    #[error("name a model, such as hf:org/model@main, or a lock with --lock")]
+    Nothing,
+    #[error("{0:?} is no time: write one as 2026-11-23T00:00:00Z")]
+    Time(String),
+    #[error("{0:?} is no model: a bill is made of hf:ORG/NAME@REVISION, or of a lock (--lock)")]
+    NoModel(String),
+    #[error("{} cannot be used", .0.display())]
+    File(PathBuf, #[source] std::io::Error),
+    #[error("{} is no lock of `larder lock`", .0.display())]
+    Lock(PathBuf, #[source] toml::de::Error),
+}
+
+/// As much of a lock as a bill needs.
+#[derive(Debug, Deserialize)]
+struct Lock {
+    #[serde(default)]
+    locked: Vec<Locked>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Locked {
+    exact: String,
+    #[serde(default)]
+    files: Vec<LockedFile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LockedFile {
+    name: String,
+    digest: String,
+    size: Option<u64>,
+}
+
+impl Bom {
+    pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
+        async move |reach: &Reach| {
+            if self.models.is_empty() && self.lock.is_empty() {
+                return Err(BomError::Nothing.into());
+            }
+            let now = match &self.at {
+                None => Clock::system().now(),
+                Some(text) => crate::types::Timestamp::from_text(text)
+                    .ok_or_else(|| BomError::Time(text.clone()))?,
+            };
+            let mut passports: Vec<Passport> = Vec::new();
+            for what in &self.models {
+                if !what.starts_with("hf:") {
+                    return Err(BomError::NoModel(what.clone()).into());
+                }
+                passports.push(passport::get(reach, what, self.fetch).await?);
+            }
+            let mut items: Vec<Item> = Vec::new();
+            for path in &self.lock {
+                for item in read(path)? {
+                    let known = match item.model() {
+                        Some((id, commit)) => {
+                            let what = format!("{id}@{commit}");
+                            passport::get(reach, &what, self.fetch).await.ok()
+                        }
+                        None => None,
+                    };
+                    match known {
+                        Some(passport) => passports.push(passport),
+                        None => items.push(item),
+                    }
+                }
+            }
+            let bill = serde_json::to_string_pretty(&bom::bill(&passports, &items, now))? + "\n";
+            match &self.output {
+                Some(path) => {
+                    fs::write(path, bill).map_err(|error| BomError::File(path.clone(), error))?
+                }
+                None => std::io::stdout().write_all(bill.as_bytes())?,
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Item>, Box<dyn std::error::Error>> {
+    let text = fs::read_to_string(path).map_err(|error| BomError::File(path.to_owned(), error))?;
+    let lock: Lock =
+        toml::from_str(&text).map_err(|error| BomError::Lock(path.to_owned(), error))?;
+    let item = |locked: Locked| {
+        let files = locked.files.into_iter();
+        let file =
+            |file: LockedFile| ItemFile { name: file.name, digest: file.digest, size: file.size };
+        Item::read(&locked.exact, files.map(file).collect())
+    };
+    Ok(lock.locked.into_iter().map(item).collect::<Result<_, _>>()?)
+}

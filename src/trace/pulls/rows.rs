@@ -1,0 +1,247 @@
+//! Pulls as they are written down: one row for each thing, digest and client, in a space of the store's index.
+//!
+//! A row's key is the thing's name, its digest and its client, with a tab between; its body is JSON. Rows are bounded: those not pulled for long go, and of too many
+//! those that were pulled longest ago.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::tally::Counted;
+use crate::store::{Change, Entry, Store, StoreError, Stored};
+use crate::trace::record::written;
+use crate::types::{Audience, CacheKey, Head, Presence, Timestamp};
+
+/// The space of the keys of rows.
+pub const SPACE: &str = "larder/pulls";
+
+/// Parts the fields of a key.
+const TAB: char = '\t';
+
+/// Keys that are looked at together, and changes that are committed together.
+const RUN: usize = 512;
+
+/// Time between two looks at whether there are too many rows.
+const BOUNDED_EVERY: Duration = Duration::from_secs(3600);
+
+/// Of the rows that may be there, how many are left when there are too many.
+const LEFT_PERCENT: usize = 90;
+
+/// What is known of the pulls of one thing by one client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    pub mount: String,
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub digest: Option<String>,
+    /// Empty: nobody in particular.
+    pub client: String,
+    /// RFC 3339.
+    pub first: String,
+    pub last: String,
+    /// Answers that began at the first byte and were sent to their end.
+    pub pulls: u64,
+    pub bytes: u64,
+}
+
+/// Which rows somebody wants to see.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Names that this says yes to.
+    pub name: Option<fn(&str, &str) -> bool>,
+    /// What the names are compared with.
+    pub named: String,
+    pub digest: Option<String>,
+    pub client: Option<String>,
+    /// Pulled since then, and first pulled before that.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub limit: usize,
+}
+
+/// What there is to write down.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    changes: Vec<(Counted, Change)>,
+    /// Things that have no row yet.
+    pub(super) first_served: Vec<Counted>,
+    removals: Vec<Change>,
+}
+
+#[derive(Debug)]
+pub(super) struct Rows {
+    store: Arc<dyn Store>,
+    most: usize,
+    kept_for: Duration,
+    /// When rows were last bounded.
+    bounded: AtomicU64,
+}
+
+impl Rows {
+    pub(super) fn new(store: Arc<dyn Store>, most: usize, kept_for: Duration) -> Self {
+        Self { store, most, kept_for, bounded: AtomicU64::new(0) }
+    }
+
+    /// Adds what was counted to what is known. Blocking.
+    pub(super) fn prepare(&self, counted: Vec<Counted>, now: Timestamp) -> Prepared {
+        let mut prepared = Prepared::default();
+        let mut new: Vec<(String, Option<String>)> = Vec::new();
+        for one in counted {
+            let tally = &one.tally;
+            let key = key(&tally.name, tally.digest.as_deref(), &tally.client);
+            let known = self.store.get(&key).ok().flatten();
+            let known = known.and_then(|entry| Some((read(&entry)?, entry.first_kept)));
+            if known.is_none() {
+                let thing = (tally.name.clone(), tally.digest.clone());
+                if !new.contains(&thing) && self.is_unheard_of(&thing.0, thing.1.as_deref()) {
+                    prepared.first_served.push(one.clone());
+                    new.push(thing);
+                }
+            }
+            let first = known.as_ref().map_or(now, |(_, first)| *first);
+            let mut row = known.map(|(row, _)| row).unwrap_or_else(|| Row {
+                mount: tally.mount.clone(),
+                name: tally.name.clone(),
+                digest: tally.digest.clone(),
+                client: tally.client.clone(),
+                first: written(now),
+                last: String::new(),
+                pulls: 0,
+                bytes: 0,
+            });
+            row.last = written(now);
+            row.pulls += one.pulls;
+            row.bytes += one.bytes;
+            let change = Change::Put { key, entry: Arc::new(entry(&row, first, now)) };
+            prepared.changes.push((one, change));
+        }
+        let bounded = Timestamp(self.bounded.load(Ordering::Relaxed));
+        if now.since(bounded) >= BOUNDED_EVERY {
+            self.bounded.store(now.0, Ordering::Relaxed);
+            // What was pulled just now is old only as it stands there yet.
+            let renewed: HashSet<&str> =
+                prepared.changes.iter().map(|(_, change)| named(change)).collect();
+            let mut excess = self.excess(now).unwrap_or_default();
+            excess.retain(|change| !renewed.contains(named(change)));
+            prepared.removals = excess;
+        }
+        prepared
+    }
+
+    /// Writes it all down. What cannot be is counted again next time.
+    pub(super) async fn commit(&self, prepared: Prepared) {
+        let Prepared { changes, removals, .. } = prepared;
+        for part in changes.chunks(RUN) {
+            let list = part.iter().map(|(_, change)| change.clone()).collect();
+            if let Err(error) = self.store.commit(list).await {
+                tracing::warn!(%error, "pulls could not be written down; they are counted on");
+                part.iter().for_each(|(one, _)| one.tally.restore(one.pulls, one.bytes));
+            }
+        }
+        for part in removals.chunks(RUN) {
+            if let Err(error) = self.store.commit(part.to_vec()).await {
+                tracing::warn!(%error, "old pulls could not be removed");
+            }
+        }
+    }
+
+    /// Rows that somebody wants to see, those pulled last first.
+    pub(super) fn look(&self, wanted: &Wanted) -> Result<Vec<Row>, StoreError> {
+        let mut found: Vec<(Timestamp, Row)> = Vec::new();
+        self.each(|_, entry| {
+            let Some(row) = read(entry) else { return };
+            if wanted.fits(&row, entry) {
+                found.push((entry.validated, row));
+            }
+        })?;
+        found.sort_by(|(at, row), (other, other_row)| {
+            other.cmp(at).then_with(|| row.name.cmp(&other_row.name))
+        });
+        Ok(found.into_iter().take(wanted.limit).map(|(_, row)| row).collect())
+    }
+
+    /// Whether no client has pulled a thing yet.
+    fn is_unheard_of(&self, name: &str, digest: Option<&str>) -> bool {
+        let start = key(name, digest, "");
+        self.store.scan(start.as_str(), None, 1).is_ok_and(|keys| keys.is_empty())
+    }
+
+    /// Rows that are too old or too many.
+    fn excess(&self, now: Timestamp) -> Result<Vec<Change>, StoreError> {
+        let oldest = now.minus(self.kept_for);
+        let (mut gone, mut left) = (Vec::new(), Vec::new());
+        self.each(|key, entry| match entry.validated < oldest {
+            true => gone.push(key.clone()),
+            false => left.push((entry.validated, key.clone())),
+        })?;
+        if left.len() > self.most {
+            left.sort();
+            let excess = left.len() - self.most * LEFT_PERCENT / 100;
+            gone.extend(left.drain(..excess).map(|(_, key)| key));
+        }
+        Ok(gone.into_iter().map(|key| Change::Remove { key }).collect())
+    }
+
+    fn each(&self, mut visit: impl FnMut(&CacheKey, &Entry)) -> Result<(), StoreError> {
+        let start = CacheKey::start_of_space(SPACE);
+        let mut after: Option<CacheKey> = None;
+        loop {
+            let keys = self.store.scan(&start, after.as_ref(), RUN)?;
+            let Some(last) = keys.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for key in &keys {
+                if let Some(entry) = self.store.get(key)? {
+                    visit(key, &entry);
+                }
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn fits(&self, row: &Row, entry: &Entry) -> bool {
+        self.name.is_none_or(|fits| fits(&row.name, &self.named))
+            && self.digest.as_ref().is_none_or(|digest| row.digest.as_ref() == Some(digest))
+            && self.client.as_ref().is_none_or(|client| row.client == *client)
+            && self.since.is_none_or(|since| entry.validated >= since)
+            && self.until.is_none_or(|until| entry.first_kept < until)
+    }
+}
+
+fn key(name: &str, digest: Option<&str>, client: &str) -> CacheKey {
+    let plain = |text: &str| text.replace(TAB, " ");
+    let digest = digest.unwrap_or("-");
+    let name = format!("{}{TAB}{}{TAB}{}", plain(name), plain(digest), plain(client));
+    CacheKey::new(SPACE, &Audience::Public, &name)
+}
+
+fn named(change: &Change) -> &str {
+    let (Change::Put { key, .. } | Change::Remove { key } | Change::Pin { key, .. }) = change;
+    key.as_str()
+}
+
+fn read(entry: &Entry) -> Option<Row> {
+    match &entry.body {
+        Stored::Inline(body) => serde_json::from_slice(body).ok(),
+        Stored::None | Stored::Blob { .. } => None,
+    }
+}
+
+fn entry(row: &Row, first: Timestamp, now: Timestamp) -> Entry {
+    let body = serde_json::to_vec(row).expect("plain values have a form in JSON");
+    Entry {
+        head: Head::new(StatusCode::OK),
+        body: Stored::Inline(body.into()),
+        origin: None,
+        first_kept: first,
+        validated: now,
+        fresh_until: Timestamp::NEVER,
+        presence: Presence::Present,
+        digests: Vec::new(),
+        note: bytes::Bytes::new(),
+    }
+}

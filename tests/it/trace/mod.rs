@@ -1,0 +1,3 @@
+//! What Larder records: events in the ledger, and who pulled what.
+
+mod ledger;
