@@ -22,6 +22,7 @@ use crate::admin::api::pulls::Pulled;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
+use crate::bundle::key::SigningKey;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -53,9 +54,9 @@ mod inside;
 mod mounts;
 mod tasks;
 
-use data::{open_recording, open_store, secret};
+use data::{BUNDLE_KEY_FILE, key_of, open_recording, open_store, secret};
 pub use inside::Inside;
-use inside::offline;
+use inside::{forgetting, offline};
 use mounts::{hub_routes, read_secret, routes};
 use tasks::{Tasks, fold_samples};
 
@@ -154,7 +155,8 @@ impl Wired {
         rulings.tend(&tasks.upkeep, &tasks.stop_upkeep);
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
-        let words = routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
+        let words: Vec<_> =
+            routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
@@ -172,7 +174,10 @@ impl Wired {
         .inspecting(inspection_rules(&config)?);
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
-        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
+        rulings.advise(feed.advisories());
+        let advised = rulings.clone();
+        let advise = move |advisories| advised.advise(advisories);
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop, advise));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
         let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
@@ -181,7 +186,7 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
-        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
+        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
             Arc::new(Models { known_hub: known_hub(), clock: clock.clone() }),
             Arc::new(Entries(keeper.clone())),
@@ -192,7 +197,12 @@ impl Wired {
             Arc::new(Pulled::new(pulls.clone(), clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
-                build: offline(&config, &clock, secret, tasks),
+                build: offline(&config, &clock, secret, &rulings, tasks),
+                clock: clock.clone(),
+                key: Arc::new(SigningKey::new(&key_of(&config.data_dir, BUNDLE_KEY_FILE)?)),
+                trusted: config.bundle.trusted().map_err(AppError::settings)?,
+                namings: words,
+                forget: forgetting(&cache),
             }),
             Arc::new(Policy(rulings.clone())),
             Arc::new(feed::Known(Arc::clone(&feed))),

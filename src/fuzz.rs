@@ -4,9 +4,14 @@
 //! libFuzzer; the test below tries the committed corpora and mutations of them, the same ones in every run. Built for tests alone.
 
 use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::Url;
 
+use crate::bundle::archive;
+use crate::bundle::record::Record;
+use crate::collect::lists::List;
+use crate::collect::rewrite::{self, Direction};
 use crate::config::Loaded;
 use crate::ecosystem::huggingface::xet::chunks;
 use crate::ecosystem::huggingface::{links, route, tree};
@@ -48,6 +53,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", run: config },
     Target { name: "record", run: record },
     Target { name: "head", run: head },
+    Target { name: "lists", run: lists },
+    Target { name: "bundle", run: bundle },
     Target { name: "safetensors", run: safetensors },
     Target { name: "gguf", run: gguf },
 ];
@@ -225,6 +232,41 @@ fn head(bytes: &[u8]) {
 }
 
 /// As the beginning of a file of any size, and as a whole file.
+/// Every kind of list; and where it has addresses, they go to Larder and come back as they were.
+fn lists(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let map = rewrite::Map {
+        larder: "http://larder.example".to_owned(),
+        indexes: vec![("default".to_owned(), "https://index.example/simple/".to_owned())],
+    };
+    for name in
+        ["requirements.txt", "uv.lock", "poetry.lock", "pylock.toml", "larder.toml", "larder.lock"]
+    {
+        let mut load = |_: &str| Err("there is nothing beside it".to_owned());
+        if let Err(fault) = List::read(name, text, &mut load) {
+            assert!(!fault.to_string().is_empty(), "a fault without a word");
+        }
+        if let Ok(there) = rewrite::rewrite(&map, Direction::ToLarder, name, text) {
+            let again = rewrite::rewrite(&map, Direction::ToLarder, name, &there.text);
+            assert_eq!(again.map(|again| again.replaced), Ok(0), "{name}");
+        }
+    }
+}
+
+/// A bundle's members, as far as they can be read.
+fn bundle(bytes: &[u8]) {
+    let source = stream::iter([Ok(Bytes::copy_from_slice(bytes))]).boxed();
+    let mut reader = archive::Reader::new(source);
+    while let Some(Ok(Some(member))) = reader.next().now_or_never() {
+        if let Some(Ok(content)) = reader.whole(1 << 20).now_or_never() {
+            assert_eq!(content.len() as u64, member.bytes);
+        }
+    }
+    if let Ok(record) = serde_json::from_slice::<Record>(bytes) {
+        let _ = record.read();
+    }
+}
+
 fn safetensors(bytes: &[u8]) {
     let size = bytes.len() as u64;
     match formats::safetensors::read(bytes, None) {

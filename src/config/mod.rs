@@ -16,7 +16,7 @@ use crate::ecosystem::{generic, huggingface, oci, pypi};
 use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
-use crate::{cache, feed, inspect, policy, telemetry, trace, upstream};
+use crate::{bundle, cache, feed, inspect, policy, telemetry, trace, upstream};
 
 mod extract;
 mod fault;
@@ -60,6 +60,7 @@ pub struct Config {
     pub policy: policy::Config,
     pub advisories: feed::Config,
     pub inspect: inspect::Config,
+    pub bundle: bundle::Config,
     pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
     pub oci: oci::Config,
@@ -84,6 +85,7 @@ impl Default for Config {
             policy: policy::Config::default(),
             advisories: feed::Config::default(),
             inspect: inspect::Config::default(),
+            bundle: bundle::Config::default(),
             huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),
             oci: oci::Config::default(),

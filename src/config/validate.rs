@@ -113,7 +113,9 @@ fn mounts(config: &Config) -> Vec<Conflict> {
     let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(|_| unread()).err());
     let hub = hub.flatten().into_iter().flatten();
     let hub = hub.map(|fault| Conflict::new(&["huggingface"], fault.detail));
-    hub.chain(indexes).chain(origins).chain(registries).collect()
+    let keys = config.bundle.trusted().err().into_iter().flatten();
+    let keys = keys.map(|fault| Conflict::new(&["bundle", "trust"], fault.to_string()));
+    hub.chain(indexes).chain(origins).chain(registries).chain(keys).collect()
 }
 
 /// A host name leads to one mount.

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -25,11 +28,20 @@ pub struct RequestBody {
 enum Source {
     Network(Incoming),
     Memory(Full<Bytes>),
+    /// Never locked: the one who polls it has it to himself, and the lock lets others hold it by reference.
+    Stream(Mutex<BoxStream<'static, Result<Bytes, BodyError>>>),
 }
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, patience: Duration) -> Self {
         Self { source: Source::Network(incoming), patience, pause: None }
+    }
+}
+
+impl RequestBody {
+    /// A body that comes from within this process, for whoever calls a handler without a server.
+    pub fn stream(source: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {
+        Self { source: Source::Stream(Mutex::new(source)), patience: Duration::ZERO, pause: None }
     }
 }
 
@@ -64,6 +76,10 @@ impl HttpBody for RequestBody {
             Source::Memory(full) => {
                 return Pin::new(full).poll_frame(cx).map_err(|never| match never {});
             }
+            Source::Stream(stream) => {
+                let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+                return stream.poll_next_unpin(cx).map_ok(Frame::data);
+            }
             Source::Network(incoming) => incoming,
         };
         if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
@@ -82,6 +98,7 @@ impl HttpBody for RequestBody {
         match &self.source {
             Source::Network(incoming) => incoming.is_end_stream(),
             Source::Memory(full) => full.is_end_stream(),
+            Source::Stream(_) => false,
         }
     }
 
@@ -89,6 +106,7 @@ impl HttpBody for RequestBody {
         match &self.source {
             Source::Network(incoming) => incoming.size_hint(),
             Source::Memory(full) => full.size_hint(),
+            Source::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
 
+mod advisories;
 mod attack;
+mod bundle;
 mod cache;
 mod crash;
 mod fakes;

@@ -33,7 +33,6 @@ pub struct Pull {
     pub identity: Option<[u8; 16]>,
 }
 
-
 impl Pull {
     /// Plans what `what` asks for.
     pub fn plan(self, what: What) -> Step {

@@ -1,7 +1,7 @@
 //! The model hub: that the fake is one, and what clients get of it through Larder.
 
 mod adapter;
-mod clients;
+pub mod clients;
 mod fake;
 mod import;
 mod matrix;
@@ -14,5 +14,5 @@ mod replays_privacy;
 mod replays_rights;
 mod replays_vast;
 mod sparse;
-mod stock;
+pub mod stock;
 mod xet;
