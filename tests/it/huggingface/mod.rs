@@ -4,6 +4,7 @@ mod adapter;
 mod clients;
 mod fake;
 mod import;
+mod inspected;
 mod matrix;
 mod process;
 mod replays_crowd;
