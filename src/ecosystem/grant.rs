@@ -93,6 +93,7 @@ mod tests {
                 address: address.parse().expect("an address"),
                 now: Timestamp(0),
                 as_of: None,
+                rules: std::sync::Arc::default(),
             };
             assert_eq!(grant.holds(&ask), expected, "{grant:?} {client:?} {address}");
         };

@@ -22,6 +22,7 @@ pub mod entries;
 pub mod fills;
 pub mod log;
 pub mod policy;
+pub mod provenance;
 pub mod pulls;
 mod snapshots;
 mod template;
