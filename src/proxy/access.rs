@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::ecosystem::Reply;
+use crate::proxy::forwarded::is_forwarded;
 use crate::server::Body;
 use crate::types::Network;
 
@@ -356,17 +357,6 @@ impl Access {
 /// Whether a name is that of a client certificate.
 pub fn is_certificate(name: &str) -> bool {
     name.starts_with(CERTIFICATE)
-}
-
-/// Whether a proxy says that it passes on somebody else's request.
-fn is_forwarded(headers: &HeaderMap) -> bool {
-    let fields = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST];
-    // Believed by nobody here, and a sign all the same.
-    let others = ["x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"];
-    fields.iter().any(|name| headers.contains_key(name))
-        || others.iter().any(|name| headers.contains_key(*name))
-        || headers.contains_key(header::FORWARDED)
-        || headers.contains_key(header::VIA)
 }
 
 impl fmt::Debug for Access {

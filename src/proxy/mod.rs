@@ -46,6 +46,7 @@ use crate::types::{ByteSize, CacheKey};
 
 pub mod access;
 pub mod deliver;
+mod forwarded;
 mod identity;
 mod judge;
 mod multipart;

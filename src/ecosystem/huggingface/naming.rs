@@ -253,9 +253,6 @@ fn shelved(text: &str) -> Option<(&str, &str)> {
 fn commits(shelf: &Shelf<'_>, repository: &Repository) -> Result<Vec<Thing>, Unreadable> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let main = shelf.read(&format!("repo/{repository}"), Info::read)?;
-    if let Some(commit) = main.and_then(|info| info.commit) {
-        found.entry(commit.to_string()).or_default().insert(MAIN.to_owned());
-    }
     let under = format!("rev/{repository}/");
     for key in shelf.keys(&under)? {
         let revision = &key.name()[under.len()..];
@@ -282,6 +279,12 @@ fn commits(shelf: &Shelf<'_>, repository: &Repository) -> Result<Vec<Thing>, Unr
                 _ => Ok(Onward::Next),
             }
         })?;
+    }
+    // That the repository's description names it makes nothing of a commit kept.
+    if let Some(commit) = main.and_then(|info| info.commit)
+        && let Some(names) = found.get_mut(commit.as_str())
+    {
+        names.insert(MAIN.to_owned());
     }
     let thing = |(commit, names): (String, BTreeSet<String>)| {
         let mut versions: Vec<String> = names.into_iter().collect();

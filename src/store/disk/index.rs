@@ -10,7 +10,7 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::device::{Device, remove_if_there, sync_directory};
 use super::record::{self, ALIASES, Access, ENTRIES, KEYS, Links, META, REFS, VERSION};
-use crate::store::StoreError;
+use crate::store::{Change, INLINE_LIMIT_BYTES, StoreError};
 use crate::types::{BlobId, CacheKey, Timestamp};
 
 /// Name of the index in the data directory.
@@ -133,6 +133,26 @@ pub(super) enum Step {
     Put { key: CacheKey, record: Vec<u8>, links: Links },
     Remove { key: CacheKey },
     Pin { key: CacheKey, pinned: bool },
+}
+
+/// Encodes a change here, on its caller's thread, so that the writer's does as little as it can.
+pub(super) fn step(change: Change) -> Step {
+    match change {
+        Change::Put { key, entry } => {
+            debug_assert!(
+                entry.body.blob().is_some() || entry.body.len() <= INLINE_LIMIT_BYTES as u64,
+                "the inline body of {key} is too long"
+            );
+            let links = Links {
+                blob: entry.body.blob().map(|blob| (blob, entry.body.len())),
+                digests: entry.digests.clone(),
+                pinned: false,
+            };
+            Step::Put { key, record: record::encode(&entry), links }
+        }
+        Change::Remove { key } => Step::Remove { key },
+        Change::Pin { key, pinned } => Step::Pin { key, pinned },
+    }
 }
 
 /// Why the rows of a blob go.

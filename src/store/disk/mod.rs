@@ -28,21 +28,17 @@ use tokio_util::task::TaskTracker;
 use self::blobs::Blobs;
 use self::device::{Device, Machine};
 use self::evict::Evictor;
-use self::index::{Counters, Step};
+use self::index::Counters;
 use self::meters::Meters;
 use self::partials::Partials;
 use self::read::Buffers;
-use self::record::Links;
 use self::room::Room;
 use self::scrub::{Scrubber, Suspects};
 use self::sweep::Sweeper;
 use self::tidy::Broom;
 use self::view::{Found, View};
 use self::writer::{Job, Writer};
-use crate::store::{
-    Change, Entry, Freed, INLINE_LIMIT_BYTES, Partial, ReadAt, Store, StoreError, Tidied, Tidy,
-    Usage,
-};
+use crate::store::{Change, Entry, Freed, Partial, ReadAt, Store, StoreError, Tidied, Tidy, Usage};
 use crate::types::{BlobId, ByteSize, CacheKey, Digest, Timestamp};
 
 mod blobs;
@@ -306,7 +302,7 @@ impl Store for DiskStore {
         if changes.is_empty() {
             return ready(Ok(())).boxed();
         }
-        let steps = changes.into_iter().map(step).collect();
+        let steps = changes.into_iter().map(index::step).collect();
         let jobs = self.jobs.clone();
         async move {
             let (done, answer) = oneshot::channel();
@@ -384,26 +380,6 @@ impl Store for DiskStore {
             damaged_blobs: self.shared.suspects.damaged.load(Ordering::Relaxed),
             writable: self.shared.is_writable(),
         }
-    }
-}
-
-/// Encodes a change here, on its caller's thread, so that the writer's does as little as it can.
-fn step(change: Change) -> Step {
-    match change {
-        Change::Put { key, entry } => {
-            debug_assert!(
-                entry.body.blob().is_some() || entry.body.len() <= INLINE_LIMIT_BYTES as u64,
-                "the inline body of {key} is too long"
-            );
-            let links = Links {
-                blob: entry.body.blob().map(|blob| (blob, entry.body.len())),
-                digests: entry.digests.clone(),
-                pinned: false,
-            };
-            Step::Put { key, record: record::encode(&entry), links }
-        }
-        Change::Remove { key } => Step::Remove { key },
-        Change::Pin { key, pinned } => Step::Pin { key, pinned },
     }
 }
 
