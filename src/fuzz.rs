@@ -8,6 +8,8 @@ use futures_util::{FutureExt, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::Url;
 
+use crate::advisory::question::Query;
+use crate::advisory::{Builder, Place};
 use crate::bundle::archive;
 use crate::bundle::record::Record;
 use crate::collect::lists::List;
@@ -22,6 +24,7 @@ use crate::proxy::target;
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::semantics::range;
 use crate::server::strict::{HeadLimits, HeadScan};
+use crate::signature;
 use crate::store::disk::{head, record};
 use crate::types::Timestamp;
 use crate::upstream::auth::challenge;
@@ -57,7 +60,31 @@ pub const TARGETS: &[Target] = &[
     Target { name: "bundle", run: bundle },
     Target { name: "safetensors", run: safetensors },
     Target { name: "gguf", run: gguf },
+    Target { name: "advisory", run: advisory },
+    Target { name: "attestation", run: attestation },
 ];
+
+/// A record, what it says of a few versions, and the same bytes as a question.
+fn advisory(bytes: &[u8]) {
+    let mut builder = Builder::new(&[]);
+    if builder.add(bytes, Place::default()).is_ok() {
+        let advisories = builder.finish();
+        for version in ["0", "1.0", "1.0+local", "2!3.0rc1.post2", "nonsense"] {
+            let found = advisories.of("PyPI", "demo", version);
+            assert!(found.len() <= advisories.len());
+        }
+    }
+    if let Ok(query) = serde_json::from_slice::<Query>(bytes) {
+        let _ = query.read();
+    }
+}
+
+/// A provenance object, for the file that the one in the corpus is of and for another.
+fn attestation(bytes: &[u8]) {
+    let digest = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3";
+    let _ = signature::verify(bytes, "pypi_attestations-0.0.19.tar.gz", digest);
+    assert!(signature::verify(bytes, "demo-1.0.tar.gz", digest).is_err());
+}
 
 fn address() -> Url {
     Url::parse("https://index.example/simple/six/").expect("an address")

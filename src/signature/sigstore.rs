@@ -18,7 +18,7 @@ mod real {
     fn verifier() -> Result<&'static Verifier, String> {
         static MADE: OnceLock<Result<Verifier, String>> = OnceLock::new();
         let make = || {
-            let root = TrustedRoot::from_embedded(SigstoreInstance::Production)
+            let root = TrustedRoot::from_embedded(SigstoreInstance::PublicGood)
                 .map_err(|error| error.to_string())?;
             Verifier::new(&root).map_err(|error| error.to_string())
         };

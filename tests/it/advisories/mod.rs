@@ -8,7 +8,7 @@ use std::path::Path;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::index::FakeIndex;
+use crate::support::index::{FakeIndex, Style, Upload};
 use crate::support::larder::{Larder, over};
 use crate::support::wait::eventually;
 
@@ -37,9 +37,13 @@ fn put(folder: &Path, record: &Value) {
 
 /// A Larder over an index, with these records.
 async fn start(index: &FakeIndex, folder: &Path, records: &[Value]) -> Larder {
+    start_with(index, folder, records, "").await
+}
+
+async fn start_with(index: &FakeIndex, folder: &Path, records: &[Value], more: &str) -> Larder {
     records.iter().for_each(|record| put(folder, record));
     let settings = format!(
-        "{}[advisories]\nfolder = {:?}\nreload = \"20ms\"\n",
+        "{}[advisories]\nfolder = {:?}\nreload = \"20ms\"\n{more}",
         over(index),
         folder.display().to_string()
     );
@@ -55,7 +59,7 @@ async fn query(larder: &Larder, name: &str, version: &str) -> (StatusCode, Value
 
 #[tokio::test]
 async fn without_a_folder_the_api_says_so() {
-    let index = FakeIndex::start(crate::support::index::Style::Full).await;
+    let index = FakeIndex::start(Style::Full).await;
     let larder = Larder::over(&index).await;
     let (status, told) = query(&larder, "six", "1").await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{told}");
@@ -64,7 +68,7 @@ async fn without_a_folder_the_api_says_so() {
 
 #[tokio::test]
 async fn what_changes_in_the_folder_is_known_soon() {
-    let index = FakeIndex::start(crate::support::index::Style::Full).await;
+    let index = FakeIndex::start(Style::Full).await;
     let folder = tempfile::TempDir::new().expect("a folder");
     let known = flaw("X-1", "leaf", "1.5");
     let larder = start(&index, folder.path(), std::slice::from_ref(&known)).await;
@@ -86,4 +90,61 @@ async fn what_changes_in_the_folder_is_known_soon() {
     })
     .await;
     assert_eq!(query(&larder, "leaf", "2.0").await.1["vulns"][0]["id"], "MAL-1", "it stays");
+}
+
+/// The versions that a project's page lists.
+async fn versions(larder: &Larder, project: &str) -> Vec<String> {
+    let page = larder.page(project).await.json();
+    let files = page["files"].as_array().into_iter().flatten();
+    files.filter_map(|file| file["filename"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn what_turns_out_to_be_malicious_is_refused_also_where_it_is_kept() {
+    let index = FakeIndex::start(Style::Full).await;
+    index.publish("leaf", [Upload::wheel("leaf", "1.0"), Upload::wheel("leaf", "2.0")]);
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let larder = start(&index, folder.path(), &[]).await;
+    let (good, bad) = ("leaf-1.0-py3-none-any.whl", "leaf-2.0-py3-none-any.whl");
+    let link = larder.link("leaf", bad).await;
+    assert_eq!(larder.file("leaf", bad).await.status, StatusCode::OK);
+    assert_eq!(versions(&larder, "leaf").await, [good, bad]);
+    let mut record = malware("MAL-1", "leaf");
+    record["affected"][0]["ranges"] = json!([]);
+    record["affected"][0]["versions"] = json!(["2.0"]);
+    put(folder.path(), &record);
+    eventually("the file is refused", async || {
+        larder.client.get(&link).send().await.status == StatusCode::FORBIDDEN
+    })
+    .await;
+    assert_eq!(versions(&larder, "leaf").await, [good]);
+    assert_eq!(larder.file("leaf", good).await.status, StatusCode::OK);
+    let refusal = larder.client.get(&link).send().await.text();
+    assert!(refusal.contains("known to be malicious"), "{refusal}");
+    fs::remove_file(folder.path().join("MAL-1.json")).expect("it is there");
+    eventually("the record was taken back", async || {
+        larder.client.get(&link).send().await.status == StatusCode::OK
+    })
+    .await;
+    assert_eq!(versions(&larder, "leaf").await, [good, bad]);
+}
+
+#[tokio::test]
+async fn rules_look_at_what_advisories_say() {
+    let index = FakeIndex::start(Style::Full).await;
+    index.publish("leaf", [Upload::wheel("leaf", "1.0"), Upload::wheel("leaf", "2.0")]);
+    let place = tempfile::TempDir::new().expect("a folder");
+    let (folder, rules) = (place.path().join("advisories"), place.path().join("policy.toml"));
+    fs::create_dir(&folder).expect("the folder can be written");
+    let text = "[[rule]]\nid = \"severe\"\ndeny_if = { cvss_gte = 9.0, fix_available = true }\n\
+                [[rule]]\nid = \"by-name\"\nwarn_if = { vulnerability_in = [\"CVE-X-*\"] }\n";
+    fs::write(&rules, text).expect("the folder can be written");
+    let more = format!("[policy]\nfile = {:?}\n", rules.display().to_string());
+    let larder = start_with(&index, &folder, &[flaw("X-1", "leaf", "1.5")], &more).await;
+    let mended = larder.file("leaf", "leaf-2.0-py3-none-any.whl").await;
+    assert_eq!((mended.status, mended.header("warning")), (StatusCode::OK, ""));
+    let link = larder.link("leaf", "leaf-1.0-py3-none-any.whl").await;
+    let refused = larder.client.get(&link).send().await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.text().contains("cvss 9.8 is at least 9.0"), "{}", refused.text());
 }
