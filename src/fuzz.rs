@@ -3,6 +3,8 @@
 //! A target must not panic, hang or grow beyond its input, whatever the bytes, and asserts what holds for all of them. `tests/fuzz` gives these targets to
 //! libFuzzer; the test below tries the committed corpora and mutations of them, the same ones in every run. Built for tests alone.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -20,13 +22,15 @@ use crate::ecosystem::huggingface::{links, route, tree};
 use crate::ecosystem::oci::{manifest, name as image};
 use crate::ecosystem::pypi::{name as project, parse_html, parse_json};
 use crate::formats::{self, Reading};
+use crate::inspect::{self, Inspection, Mode, Nature, Report, Rules};
+use crate::licence::{self, Licence};
 use crate::proxy::target;
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::semantics::range;
 use crate::server::strict::{HeadLimits, HeadScan};
 use crate::signature;
 use crate::store::disk::{head, record};
-use crate::types::Timestamp;
+use crate::types::{ByteSize, Timestamp};
 use crate::upstream::auth::challenge;
 
 /// A parser to be fuzzed.
@@ -58,8 +62,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "head", run: head },
     Target { name: "lists", run: lists },
     Target { name: "bundle", run: bundle },
+    Target { name: "inspect", run: inspect },
+    Target { name: "chat_template", run: chat_template },
     Target { name: "safetensors", run: safetensors },
     Target { name: "gguf", run: gguf },
+    Target { name: "licence", run: licence },
     Target { name: "advisory", run: advisory },
     Target { name: "attestation", run: attestation },
 ];
@@ -318,6 +325,71 @@ fn gguf(bytes: &[u8]) {
         Reading::Read(header) => assert!(header.tensors.is_empty() || header.data_at <= size),
         Reading::Broken(_) => {}
     }
+}
+
+/// As an expression, as what a card says, and as the text of a licence.
+fn licence(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for read in [
+        Licence::parse(&text).ok(),
+        Licence::of_card(&text, Some("x")),
+        Licence::of_card("other", Some(&text)),
+    ] {
+        let Some(read) = read else { continue };
+        let again = Licence::parse(read.as_str()).expect("what is written can be read");
+        assert_eq!(again, read);
+        assert_eq!(read.and(&read), read.and(&again));
+        read.tags();
+    }
+    licence::detect(&text);
+}
+
+fn inspect(bytes: &[u8]) {
+    let whole = inspected(Nature::Data, bytes, bytes.len().max(1), Skips::Read);
+    assert_eq!(inspected(Nature::Data, bytes, 7, Skips::Read), whole, "how it arrives matters");
+    assert_eq!(inspected(Nature::Data, bytes, 64, Skips::Pass), whole, "what is skipped matters");
+    inspected(Nature::Layer, bytes, 4096, Skips::Read);
+}
+
+fn chat_template(bytes: &[u8]) {
+    let report = inspected(Nature::Template, bytes, 100, Skips::Read);
+    assert!(report.globals.is_empty(), "a template imports nothing");
+}
+
+/// What becomes of bytes that nobody needs to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skips {
+    Read,
+    Pass,
+}
+
+/// Looks into a file that comes in pieces of this size. The bounds are low, so that what runs into one is seen, too.
+fn inspected(nature: Nature, bytes: &[u8], piece: usize, skips: Skips) -> Report {
+    static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
+    let rules = RULES.get_or_init(|| {
+        let config = inspect::Config {
+            mode: Mode::Warn,
+            most_instructions: 10_000,
+            most_inflated: ByteSize::mib(1),
+            ..inspect::Config::default()
+        };
+        Arc::new(Rules::new(&config).expect("good settings").expect("it is on"))
+    });
+    let total = Some(bytes.len() as u64);
+    let mut inspection = Inspection::new(rules, nature, total).expect("looked into");
+    let mut at = 0;
+    while at < bytes.len() {
+        let skip = usize::try_from(inspection.skips()).unwrap_or(usize::MAX).min(bytes.len() - at);
+        if skips == Skips::Pass && skip > 0 {
+            inspection.pass(skip as u64);
+            at += skip;
+            continue;
+        }
+        let end = (at + piece).min(bytes.len());
+        inspection.feed(&bytes[at..end]);
+        at = end;
+    }
+    inspection.finish()
 }
 
 #[cfg(test)]
