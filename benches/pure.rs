@@ -22,11 +22,16 @@ use larder::ecosystem::oci::Registries;
 use larder::ecosystem::origin::SecretSource;
 use larder::ecosystem::pypi::Index;
 use larder::ecosystem::{Ask, Ecosystem, Held, Plan, Serve, Standing, Step, View};
+use larder::inspect::{self, Inspection, Nature, Rules};
 use larder::policy::{self, Fact, Facts, Point, Ruleset};
 use larder::semantics::conditional::{self, Validators};
 use larder::semantics::range;
 use larder::types::{Algorithm, Digest, Head, Presence, Secret, Signer, Timestamp};
 use serde_json::{Value, json};
+
+#[expect(dead_code, reason = "the samples are for tests, too")]
+#[path = "../src/inspect/samples.rs"]
+mod samples;
 
 /// 23 November 2026.
 const NOW: Timestamp = Timestamp::from_secs(1_795_392_000);
@@ -34,7 +39,16 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const SIMPLE_JSON: &str = "application/vnd.pypi.simple.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-criterion_group!(benches, pages, manifests, trees, requests, reconstructions, policies);
+criterion_group!(
+    benches,
+    pages,
+    manifests,
+    trees,
+    requests,
+    reconstructions,
+    inspections,
+    policies
+);
 criterion_main!(benches);
 
 /// An upstream that answers every request alike, but for the tree of a commit.
@@ -373,6 +387,43 @@ fn policies(criterion: &mut Criterion) {
     for (name, facts) in [("package", package), ("model", model)] {
         group.bench_function(format!("judge/{name}"), |bencher| {
             bencher.iter(|| rules.judge(black_box(&facts), Point::Content, NOW));
+        });
+    }
+    group.finish();
+}
+
+/// Looking into files as they come, in the pieces that transfers have.
+fn inspections(criterion: &mut Criterion) {
+    const PIECE: usize = 256 << 10;
+    let rules = Rules::new(&inspect::Config::default()).expect("good settings").expect("on");
+    let rules = Arc::new(rules);
+    let tensors = 64 << 20;
+    let dense = samples::pickle(&[b"](", &b"K\x01K\x02\x86q\x05".repeat(1 << 20), b"e"]);
+    let files = [
+        ("torch, 64 MiB of tensors", samples::torch(&samples::state_dict(16), 16, tensors / 16)),
+        ("safetensors, 64 MiB", samples::safetensors(tensors)),
+        (
+            "GGUF, 64 MiB",
+            [samples::gguf(samples::GOOD_TEMPLATE), samples::noise(tensors, 1)].concat(),
+        ),
+        ("data.pkl of 2000 tensors", samples::state_dict(2000)),
+        ("pickle of 4 million instructions", dense),
+        ("noise, 64 MiB", samples::noise(tensors, 3)),
+    ];
+    let mut group = criterion.benchmark_group("inspect");
+    for (name, file) in files {
+        group.throughput(Throughput::Bytes(file.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let total = Some(file.len() as u64);
+                let mut inspection =
+                    Inspection::new(&rules, Nature::Data, total).expect("looked into");
+                for piece in black_box(&file).chunks(PIECE) {
+                    inspection.feed(piece);
+                }
+                let report = inspection.finish();
+                assert!(report.findings.is_empty(), "{report:?}");
+            });
         });
     }
     group.finish();

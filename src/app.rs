@@ -18,6 +18,7 @@ use crate::admin::api::entries::Entries;
 use crate::admin::api::fills::Fills;
 use crate::admin::api::log::Log;
 use crate::admin::api::policy::Policy;
+use crate::admin::api::provenance::Provenance;
 use crate::admin::api::pulls::Pulled;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
@@ -149,6 +150,7 @@ impl Wired {
         tasks: &Tasks,
     ) -> Result<Self, AppError> {
         let access = Access::new(&config.access).map_err(AppError::settings)?;
+        let access = access.among(config.granted_networks(), config.public_url.as_deref());
         let store = open_store(&config, &clock, tasks)?;
         let rulings = Rulings::open(config.policy.clone(), &config.data_dir, clock.clone())
             .map_err(|error| AppError::settings(vec![error]))?;
@@ -161,7 +163,7 @@ impl Wired {
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
         let recording = open_recording(&config, &store, &clock, tasks)?;
-        let Recording { ledger, witness, pulls } = recording;
+        let Recording { ledger, witness, pulls } = recording.clone();
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
@@ -190,10 +192,11 @@ impl Wired {
         let resources: Vec<Arc<dyn Resource>> = vec![
             Arc::new(Models::new(known_hub(), clock.clone())),
             Arc::new(Entries(keeper.clone())),
-            Arc::new(Fills(keeper)),
+            Arc::new(Fills(keeper.clone())),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
             Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),
+            Arc::new(Provenance { keeper: keeper.clone(), recording }),
             Arc::new(Pulled::new(pulls.clone(), clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),

@@ -3,6 +3,8 @@
 //! A target must not panic, hang or grow beyond its input, whatever the bytes, and asserts what holds for all of them. `tests/fuzz` gives these targets to
 //! libFuzzer; the test below tries the committed corpora and mutations of them, the same ones in every run. Built for tests alone.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -20,6 +22,7 @@ use crate::ecosystem::huggingface::{links, route, tree};
 use crate::ecosystem::oci::{manifest, name as image};
 use crate::ecosystem::pypi::{name as project, parse_html, parse_json};
 use crate::formats::{self, Reading};
+use crate::inspect::{self, Inspection, Mode, Nature, Report, Rules};
 use crate::licence::{self, Licence};
 use crate::proxy::target;
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives};
@@ -27,7 +30,7 @@ use crate::semantics::range;
 use crate::server::strict::{HeadLimits, HeadScan};
 use crate::signature;
 use crate::store::disk::{head, record};
-use crate::types::Timestamp;
+use crate::types::{ByteSize, Timestamp};
 use crate::upstream::auth::challenge;
 
 /// A parser to be fuzzed.
@@ -59,6 +62,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "head", run: head },
     Target { name: "lists", run: lists },
     Target { name: "bundle", run: bundle },
+    Target { name: "inspect", run: inspect },
+    Target { name: "chat_template", run: chat_template },
     Target { name: "safetensors", run: safetensors },
     Target { name: "gguf", run: gguf },
     Target { name: "licence", run: licence },
@@ -337,6 +342,54 @@ fn licence(bytes: &[u8]) {
         read.tags();
     }
     licence::detect(&text);
+}
+
+fn inspect(bytes: &[u8]) {
+    let whole = inspected(Nature::Data, bytes, bytes.len().max(1), Skips::Read);
+    assert_eq!(inspected(Nature::Data, bytes, 7, Skips::Read), whole, "how it arrives matters");
+    assert_eq!(inspected(Nature::Data, bytes, 64, Skips::Pass), whole, "what is skipped matters");
+    inspected(Nature::Layer, bytes, 4096, Skips::Read);
+}
+
+fn chat_template(bytes: &[u8]) {
+    let report = inspected(Nature::Template, bytes, 100, Skips::Read);
+    assert!(report.globals.is_empty(), "a template imports nothing");
+}
+
+/// What becomes of bytes that nobody needs to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skips {
+    Read,
+    Pass,
+}
+
+/// Looks into a file that comes in pieces of this size. The bounds are low, so that what runs into one is seen, too.
+fn inspected(nature: Nature, bytes: &[u8], piece: usize, skips: Skips) -> Report {
+    static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
+    let rules = RULES.get_or_init(|| {
+        let config = inspect::Config {
+            mode: Mode::Warn,
+            most_instructions: 10_000,
+            most_inflated: ByteSize::mib(1),
+            ..inspect::Config::default()
+        };
+        Arc::new(Rules::new(&config).expect("good settings").expect("it is on"))
+    });
+    let total = Some(bytes.len() as u64);
+    let mut inspection = Inspection::new(rules, nature, total).expect("looked into");
+    let mut at = 0;
+    while at < bytes.len() {
+        let skip = usize::try_from(inspection.skips()).unwrap_or(usize::MAX).min(bytes.len() - at);
+        if skips == Skips::Pass && skip > 0 {
+            inspection.pass(skip as u64);
+            at += skip;
+            continue;
+        }
+        let end = (at + piece).min(bytes.len());
+        inspection.feed(&bytes[at..end]);
+        at = end;
+    }
+    inspection.finish()
 }
 
 #[cfg(test)]

@@ -173,6 +173,10 @@ const COUNTERS: &[Described] = &[
     ("larder_fill_resumed_total", "Transfers that went on where an earlier one had stopped."),
     ("larder_http_bytes_sent_total", "Bytes of bodies sent to clients."),
     ("larder_http_requests_total", "Requests answered, by class of status."),
+    (
+        "larder_pulls_unrecorded_total",
+        "Pulls that were not recorded, since too many things were pulled at once.",
+    ),
     ("larder_ledger_failures_total", "Times that the ledger could not be written."),
     ("larder_ledger_lost_total", "Events that the ledger had no room for; a gap is recorded."),
     ("larder_past_requests_total", "Requests to be answered as of an instant of the past."),

@@ -51,7 +51,9 @@ impl Inside {
     /// Answers as if `request` had come from this machine.
     pub async fn ask(&self, request: Request<RequestBody>) -> Response<Body> {
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.handler.handle(request, Peer { address: here, local: here, tls: false }).await
+        self.handler
+            .handle(request, Peer { address: here, local: here, tls: false, certificate: None })
+            .await
     }
 
     /// Waits until everything that was fetched is kept, and closes the data directory.

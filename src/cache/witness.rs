@@ -11,7 +11,7 @@ use crate::types::Event;
 /// Takes note of events. [`Witness::witness`] itself never blocks and never fails: what cannot be taken is counted and told of by the witness, so that
 /// nobody who serves clients has to care.
 pub trait Witness: Send + Sync + fmt::Debug + 'static {
-    /// Takes note, in order. What it gives back is ready when the events are durable, or given up; dropping it changes nothing.
+    /// Takes note, in order. What it gives back is ready when the events are durable, or cannot be made so for now; dropping it changes nothing.
     fn witness(&self, events: Vec<Event>) -> BoxFuture<'static, ()>;
 }
 

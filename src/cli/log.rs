@@ -279,7 +279,7 @@ impl List {
 }
 
 /// A record as a line for people.
-fn told(record: &Record) -> String {
+pub(super) fn told(record: &Record) -> String {
     let Record { after, at, before, detail, index, kind, mount: _, subject } = record;
     let at = at.get(..19).unwrap_or(at).replace('T', " ");
     let mut line = format!("{index:>6}  {at}  {:<16}  {}", kind.name(), plain(subject));

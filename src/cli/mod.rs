@@ -28,6 +28,7 @@ mod overrides;
 mod passport;
 mod pin;
 mod policy;
+mod provenance;
 mod pull;
 mod pulls;
 pub mod reach;
@@ -76,6 +77,7 @@ enum Command {
     Verify(verify::Verify),
     Log(log::Log),
     Pulls(pulls::Pulls),
+    Provenance(provenance::Provenance),
     Snapshot(snapshot::Snapshot),
     Identity(identity::Identity),
     Diff(diff::Diff),
@@ -135,6 +137,7 @@ pub fn run() -> ExitCode {
         Command::Pin(pin) => asking(pin.overrides.clone(), pin.run()),
         Command::Pull(pull) => asking(pull.overrides.clone(), pull.run()),
         Command::Rm(rm) => asking(rm.overrides.clone(), rm.run()),
+        Command::Provenance(provenance) => asking(provenance.overrides.clone(), provenance.run()),
         Command::Pulls(pulls) => asking(pulls.overrides.clone(), pulls.run()),
         Command::Show(show) => asking(show.overrides.clone(), show.run()),
         Command::Snapshot(snapshot) => asking(snapshot.overrides.clone(), snapshot.run()),

@@ -58,10 +58,7 @@ impl Pulls {
 
     fn address(&self) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let algorithm = self.what.as_deref().and_then(|what| what.split_once(':'));
-        let is_digest = algorithm.is_some_and(|(algorithm, hex)| {
-            algorithm.starts_with("sha") && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-        });
+        let is_digest = self.what.as_deref().is_some_and(is_digest);
         let given = [
             (if is_digest { "digest" } else { "name" }, &self.what),
             ("client", &self.client),
@@ -78,7 +75,15 @@ impl Pulls {
     }
 }
 
-fn told(row: &Row) -> String {
+/// Whether a text is a digest, and no name.
+pub(super) fn is_digest(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(algorithm, hex)| {
+        algorithm.starts_with("sha") && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+/// A row as a line for people.
+pub(super) fn told(row: &Row) -> String {
     let Row { name, digest, client, first: _, last, pulls, bytes, .. } = row;
     let last = last.get(..19).unwrap_or(last).replace('T', " ");
     let client = if client.is_empty() { "-" } else { client };

@@ -10,7 +10,7 @@ use super::Config;
 use super::fault::{Fault, key_of};
 use super::layers::Settings;
 use crate::inspect::Rules;
-use crate::proxy::access::guard_listen;
+use crate::proxy::access::{guard_listen, is_certificate};
 use crate::types::Secret;
 
 /// Adds what is wrong between settings. A section that has a fault already is left alone: its values here are not what was written.
@@ -143,8 +143,9 @@ fn access(config: &Config) -> Vec<Conflict> {
     let listener = guard_listen(&config.listen, &config.access).err();
     let mut found: Vec<Conflict> =
         listener.map(|error| Conflict::new(&["listen"], error.to_string())).into_iter().collect();
-    let is_known =
-        |name: &String| name == "*" || config.access.tokens.iter().any(|token| token.name == *name);
+    let is_known = |name: &&str| {
+        is_certificate(name) || config.access.tokens.iter().any(|token| token.name == **name)
+    };
     let indexes = config
         .pypi
         .indexes
@@ -159,7 +160,7 @@ fn access(config: &Config) -> Vec<Conflict> {
         .map(|(name, registry)| (vec!["oci", "registries", name, "grant"], &registry.grant));
     let hub = (vec!["huggingface", "grant"], &config.huggingface.grant);
     for (path, grant) in indexes.chain(origins).chain(registries).chain([hub]) {
-        let unknown = grant.iter().filter(|name| !is_known(name));
+        let unknown = grant.clients().filter(|name| !is_known(name));
         found.extend(unknown.map(|name| {
             Conflict::new(&path, format!("{name:?} is the name of no token in `access.tokens`"))
         }));

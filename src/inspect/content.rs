@@ -196,7 +196,7 @@ impl Content {
                 notes.format(Format::Safetensors);
                 Reader::Header(Header::safetensors(self.total))
             }
-            [0x80, 2..=5, ..] if self.trust == Trust::Full => {
+            [0x80, 0..=5, ..] if self.trust == Trust::Full => {
                 notes.format(Format::Pickle);
                 pickle(Stance::Sure)
             }

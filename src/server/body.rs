@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::BodyError;
+use super::memory::Memory;
 
 /// The body of a request. A pause longer than `body_timeout` while it is awaited is an error, and then nothing more comes. Dropping it before its
 /// end closes an HTTP/1 connection after the answer, unless the little that was missing had arrived already.
@@ -23,6 +24,9 @@ pub struct RequestBody {
     patience: Duration,
     /// Set while the client is awaited.
     pause: Option<Pin<Box<Sleep>>>,
+    /// What the body is gathered in, if it is.
+    gathered: Option<Arc<Memory>>,
+    memory: Option<Arc<Memory>>,
 }
 
 enum Source {
@@ -33,22 +37,32 @@ enum Source {
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, patience: Duration) -> Self {
-        Self { source: Source::Network(incoming), patience, pause: None }
+    pub(crate) fn new(incoming: Incoming, patience: Duration, memory: Arc<Memory>) -> Self {
+        let source = Source::Network(incoming);
+        Self { source, patience, pause: None, gathered: None, memory: Some(memory) }
+    }
+
+    /// The same for who gathers all of it in memory: it ends with [`Crowded`] where there is none left for that.
+    #[must_use]
+    pub fn to_be_gathered(mut self) -> Self {
+        self.gathered = self.memory.take();
+        self
     }
 }
 
 impl RequestBody {
     /// A body that comes from within this process, for whoever calls a handler without a server.
     pub fn stream(source: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {
-        Self { source: Source::Stream(Mutex::new(source)), patience: Duration::ZERO, pause: None }
+        let source = Source::Stream(Mutex::new(source));
+        Self { source, patience: Duration::ZERO, pause: None, gathered: None, memory: None }
     }
 }
 
 /// A body that is there already, for whoever calls a handler without a server.
 impl From<Bytes> for RequestBody {
     fn from(bytes: Bytes) -> Self {
-        Self { source: Source::Memory(Full::new(bytes)), patience: Duration::ZERO, pause: None }
+        let source = Source::Memory(Full::new(bytes));
+        Self { source, patience: Duration::ZERO, pause: None, gathered: None, memory: None }
     }
 }
 
@@ -57,6 +71,11 @@ impl fmt::Debug for RequestBody {
         write!(f, "RequestBody({:?})", self.size_hint())
     }
 }
+
+/// There is no memory left to gather a body in: 503.
+#[derive(Debug, thiserror::Error)]
+#[error("memory is short; try again in a few seconds")]
+pub struct Crowded;
 
 /// The client paused for longer than it may in the middle of a body.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +103,9 @@ impl HttpBody for RequestBody {
         };
         if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
             this.pause = None;
+            if this.gathered.as_ref().is_some_and(|memory| memory.is_crowded()) {
+                return Poll::Ready(Some(Err(Crowded.into())));
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
         let deadline = || Box::pin(tokio::time::sleep_until(Instant::now() + this.patience));

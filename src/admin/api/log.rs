@@ -228,6 +228,25 @@ impl Wanted {
     }
 }
 
+/// The last records that fit, oldest first.
+pub(super) fn last(
+    view: &View,
+    limit: usize,
+    fits: impl Fn(&Record) -> bool,
+) -> std::io::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    view.lines_backwards(&mut |_, line| {
+        if let Ok(record) = serde_json::from_slice::<Record>(line)
+            && fits(&record)
+        {
+            records.push(record);
+        }
+        if records.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    records.reverse();
+    Ok(records)
+}
+
 /// Whether something is what a text names, or a part or version of it. A `*` stands for anything.
 pub(super) fn is_about(subject: &str, text: &str) -> bool {
     let Some((first, rest)) = text.split_once('*') else {

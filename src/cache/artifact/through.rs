@@ -22,6 +22,9 @@ use crate::semantics::cache_status::{CacheStatus, Forward};
 use crate::types::{Digest, Hasher, Head};
 use crate::upstream::{OriginBody, OriginRequest, OriginResponse, UpstreamError};
 
+/// So much of a file is fetched to find out what it is, where only parts of it will be.
+const BEGINNING_BYTES: u64 = 1 << 20;
+
 /// Completes a request whose answer will not be stored.
 pub(super) fn prepare(request: &mut OriginRequest) {
     request.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -66,10 +69,7 @@ pub(super) async fn pass_part(
         let reason = "there is no room to keep it, and a part of it cannot be verified".to_owned();
         return Err(Failure::Store(reason));
     }
-    if !parts.is_cleared(artifact) {
-        let reason = "there is no room to keep it, and a part of it cannot be looked into";
-        return Err(Failure::Store(reason.to_owned()));
-    }
+    judge_beginning(parts, artifact).await?;
     let (first, length) = (window.start, window.end.saturating_sub(window.start));
     let part = format!("{first}-{}", (first + length).saturating_sub(1));
     let range = HeaderValue::try_from(format!("bytes={part}")).expect("digits are a field value");
@@ -90,6 +90,45 @@ pub(super) async fn pass_part(
     trace.upstream_ms = u64::try_from(elapsed.as_millis()).ok();
     let head = Head { status: StatusCode::OK, headers: accepted.headers };
     Ok(Found { head, source: Source::stream(body, Some(length)), trace })
+}
+
+/// Looks into the beginning of what will only be seen in parts, unless that was done: where it tells what the file is, parts may pass.
+async fn judge_beginning(parts: &Arc<Parts>, artifact: &Artifact) -> Result<(), Failure> {
+    let Some(rules) = parts.verdicts.rules(artifact.nature) else { return Ok(()) };
+    if parts.is_cleared(artifact) {
+        return Ok(());
+    }
+    let Some(mut inspection) = Inspection::new(rules, artifact.nature, artifact.size) else {
+        return Ok(());
+    };
+    let part = HeaderValue::try_from(format!("bytes=0-{}", BEGINNING_BYTES - 1));
+    let part = part.expect("digits are a field value");
+    let asked = ask(parts, &artifact.lookup, |request| {
+        prepare(request);
+        request.headers.insert(header::RANGE, part.clone());
+    });
+    let mut body = asked.await?.response.body;
+    let mut standing = inspection.standing();
+    while standing == Standing::Looking
+        && inspection.read() < BEGINNING_BYTES
+        && let Some(chunk) = body.try_next().await?
+    {
+        standing = inspection.feed(&chunk);
+    }
+    let report = match standing {
+        Standing::Looking if artifact.size == Some(inspection.read()) => inspection.finish(),
+        Standing::Looking => {
+            let reason = "there is no room to keep it, and no part of it can be judged alone";
+            return Err(Failure::Store(reason.to_owned()));
+        }
+        Standing::Clear | Standing::Refused => inspection.so_far(),
+    };
+    let ruling = rules.ruling(&report);
+    parts.note_report(artifact.nature, &artifact.digests, &Arc::new(report), false);
+    match ruling {
+        Ruling::Refuse(reason) => Err(Failure::Unsafe { reason }),
+        Ruling::Pass | Ruling::Warn(_) => Ok(()),
+    }
 }
 
 async fn collect(mut body: OriginBody) -> Result<Bytes, Failure> {

@@ -24,6 +24,7 @@ use crate::upstream::Availability;
 mod amend;
 mod body;
 mod refresh;
+mod tell;
 #[cfg(test)]
 mod tests;
 

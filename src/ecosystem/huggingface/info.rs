@@ -164,7 +164,7 @@ pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
 
 /// The document of a repository as it is kept.
 pub fn kept_document(reach: &Reach, repository: &Repository) -> Document {
-    let name = format!("{REPOSITORY_NAME}{repository}");
+    let name = format!("repo/{repository}");
     let how = (reach.settings.ref_ttl, Demand::AnyAge);
     past::remembered(reach, described(reach, repository, &name, "", how, None))
 }

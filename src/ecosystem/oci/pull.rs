@@ -231,7 +231,7 @@ impl Pull {
     /// On whose behalf upstream is asked, in order. Larder's own account comes first where the client was granted it: what it opens counts
     /// on that account and not on this machine's address.
     fn readers(&self) -> Vec<Reader> {
-        let service = self.place.registry.service(self.ask.client.as_deref());
+        let service = self.place.registry.service(&self.ask);
         let client = self.identity.map(Reader::client);
         service.into_iter().chain([Reader::public()]).chain(client).collect()
     }

@@ -37,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Batch {
     events: Vec<Event>,
-    /// Dropped when they are durable, or given up.
+    /// Dropped when they are durable, or the disk takes nothing.
     done: oneshot::Sender<()>,
 }
 
@@ -99,7 +99,7 @@ impl Keeper {
         if let Some(Damage { told }) = damage {
             tracing::error!(ledger.fault = %told, "the ledger was not as it should be; a new one is begun");
             let gap = vec![self.gap(told)];
-            self.write(gap, &stop).await;
+            self.write(gap, Vec::new(), &stop).await;
         }
         while let Some(first) = self.next(&stop).await {
             let Batch { mut events, done } = first;
@@ -116,8 +116,7 @@ impl Keeper {
                     format!("{lost} events were lost: they came faster than the disk took them");
                 events.insert(0, self.gap(told));
             }
-            self.write(events, &stop).await;
-            drop(waiting);
+            self.write(events, waiting, &stop).await;
         }
     }
 
@@ -130,13 +129,20 @@ impl Keeper {
         }
     }
 
-    /// Writes events, as often as it takes; once we are to stop, one last time.
-    async fn write(&mut self, mut events: Vec<Event>, stop: &CancellationToken) {
+    /// Writes events, as often as it takes; once we are to stop, one last time. Who waits for them waits for the first attempt: a disk that takes nothing
+    /// must not hold up anybody.
+    async fn write(
+        &mut self,
+        mut events: Vec<Event>,
+        mut waiting: Vec<oneshot::Sender<()>>,
+        stop: &CancellationToken,
+    ) {
         let mut pause = FIRST_PAUSE;
         loop {
             let is_last = stop.is_cancelled();
             let (left, appended) = self.append(events).await;
             events = left;
+            waiting.clear();
             let Err(error) = appended else { return };
             metrics::counter!("larder_ledger_failures_total").increment(1);
             if is_last {

@@ -4,6 +4,7 @@ mod adapter;
 pub mod clients;
 mod fake;
 mod import;
+mod inspected;
 mod matrix;
 mod passports;
 mod process;

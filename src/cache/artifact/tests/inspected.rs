@@ -267,3 +267,32 @@ async fn the_size_that_is_held_is_a_setting() {
     let (bytes, fault) = drain(found.source.body(None)).await;
     assert!(fault.is_some() && bytes.len() < file.len());
 }
+
+/// Room for nothing, and a client that reads parts: the beginning tells whether they may be seen, once for all of them.
+#[tokio::test(start_paused = true)]
+async fn parts_without_room_pass_where_the_beginning_tells() {
+    let part =
+        Want { ranges: Some(Vec::new()), window: Some(3_000_000..3_000_100), ..Want::whole() };
+    for (file, passes) in [
+        (samples::safetensors(4 * MIB), true),
+        (samples::noise(4 * MIB, 5), true),
+        ([evil(), samples::noise(4 * MIB, 5)].concat(), false),
+        (samples::torch(&samples::state_dict(1), 2, 2 * MIB), false),
+    ] {
+        let bench = watchful();
+        bench.store.suffer(Fault::Full);
+        let file = Bytes::from(file);
+        bench.upstream.always(FILE, Reply::file(file.clone(), "\"v1\"").chunks_of(50_000));
+        let asked = promised(&file);
+        for _ in 0..2 {
+            match bench.cache.artifact(&asked, part.clone()).await {
+                Ok(found) => {
+                    assert!(passes, "{} bytes pass", file.len());
+                    let bytes = whole(found.source.body(None)).await;
+                    assert_eq!(bytes, file[3_000_000..3_000_100]);
+                }
+                Err(failure) => assert!(!passes, "{failure}"),
+            }
+        }
+    }
+}
