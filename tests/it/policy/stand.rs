@@ -63,7 +63,8 @@ impl Stand {
         let get = || self.larder.client.get(self.larder.url(address));
         let reply = get().send().await;
         assert_eq!(reply.status, 200, "{address}: {reply:?}");
-        let kept = async || get().with("cache-control", "only-if-cached").send().await.status == 200;
+        let kept =
+            async || get().with("cache-control", "only-if-cached").send().await.status == 200;
         eventually(&format!("{address} is kept"), kept).await;
     }
 
