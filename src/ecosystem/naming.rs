@@ -30,6 +30,12 @@ pub trait Naming: Send + Sync + fmt::Debug + 'static {
     /// Reads a name without its scheme. `Ok(None)`: it is well-formed, and of another mount of the same scheme.
     fn read(&self, text: &str) -> Result<Option<Wanted>, Misnamed>;
 
+    /// Whether the name of a group may be told to every client. One that a client wrote a secret into may not.
+    fn is_told(&self, group: &str) -> bool {
+        let _ = group;
+        true
+    }
+
     /// The groups of which something is kept on a shelf, in order, as far as they come after `after`; at most `limit`.
     fn groups(
         &self,

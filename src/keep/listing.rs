@@ -127,7 +127,9 @@ impl Parts {
                     return Ok(ControlFlow::Break(()));
                 }
                 let shelf = aisle.shelf(&kept);
-                for thing in aisle.words.things(&shelf, group)? {
+                let is_told = query.sight == Sight::Everything || aisle.words.is_told(group);
+                let things = is_told.then(|| aisle.words.things(&shelf, group)).transpose()?;
+                for thing in things.into_iter().flatten() {
                     if fits(&thing, &query.prefix) {
                         page.entries.push(self.item(&aisle, &shelf, &thing, &mut |_, _| ())?);
                     }

@@ -119,6 +119,9 @@ impl Parts {
             };
             is_read = true;
             named.version = wanted.version;
+            if sight == Sight::Public && !words.is_told(&wanted.group) {
+                continue;
+            }
             for audience in self.audiences(words.space(), sight)? {
                 let aisle = Aisle { words: &**words, audience };
                 let kept = self.kept();

@@ -52,6 +52,11 @@ impl Naming for Words {
         Ok((mount == self.mount()).then_some(wanted))
     }
 
+    /// Some clients put tokens into queries.
+    fn is_told(&self, group: &str) -> bool {
+        !group.contains('?')
+    }
+
     fn groups(
         &self,
         shelf: &Shelf<'_>,
@@ -136,5 +141,6 @@ mod tests {
         assert_eq!(words.read("files/a/b?x=1"), Ok(Some(wanted)));
         assert_eq!(words.read("others/a"), Ok(None));
         assert!(words.read("files").is_err());
+        assert!(words.is_told("/a") && !words.is_told("/a?token=x"));
     }
 }

@@ -12,11 +12,14 @@
 //! | requests forged by redirects, `ns`, realms, links, CAS addresses | the victim hears nothing | [`forgery`], `oci::tokens`, `oci::bad_input`, `pypi::bad_input`, `upstream::redirects` |
 //! | DNS rebinding | no connection | [`forgery`] |
 //! | credentials to other hosts | dropped | `pypi::routing`, `huggingface::replays_privacy`, `oci::tokens`, `upstream::redirects` |
+//! | tricks to become an administrator: forwarded, `Host`, `Origin`, methods in fields, half a token | 403, nothing changes | [`administrators`] |
+//! | what a network was granted, from another one | 403 | [`administrators`] |
 //! | replayed tokens | opened what they were made for, where, and as long | [`rights`], `oci::leaks`, `huggingface::replays_privacy` |
 //! | timing of existence | what is private costs upstream what is absent costs | [`rights`] |
 //! | decompression bombs | 502, bounded memory | `faults`, `src/ecosystem/huggingface/xet/chunks.rs` |
 //! | symbolic and hard links in the data directory | nothing outside is read, written or removed | [`disk`] |
 //! | rapid reset, floods of CONTINUATION, SETTINGS, PING, empty frames | the connection ends, others are served | [`http2`] |
+//! | bodies by the hundred, all at once | 503, bounded memory | `server::memory` |
 //! | slow heads and bodies, clients that do not read | cut in time | `src/server/tests/limits.rs`, `src/server/tests/http2.rs` |
 //! | more connections than places | 503, and the places come back | `src/server/tests/limits.rs`, [`crowds`] |
 //! | 10,000 idle connections | a few KiB each, others are served | [`crowds`] |

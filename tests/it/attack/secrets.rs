@@ -152,12 +152,18 @@ async fn traffic(larder: &Process, world: &World) -> String {
         "/generic/theirs/refused",
         "/-/metrics",
         "/-/api/v1/status",
+        "/-/api/v1/entries?prefix=hf:",
+        "/-/api/v1/entries?prefix=pypi:",
+        "/-/api/v1/entries?prefix=oci:",
+        "/-/api/v1/fills",
+        "/-/api/v1/pins",
         "/-/",
         "/nowhere",
     ];
     for round in 0..2 {
         for path in paths {
-            let query = format!("{path}?token={QUERY}");
+            let mark = if path.contains('?') { '&' } else { '?' };
+            let query = format!("{path}{mark}token={QUERY}");
             let by_path = format!("/-/t/{ACCESS_TOKEN}{path}");
             let by_wrong = format!("/-/t/{CLIENT_PASSWORD}{path}");
             for (target, authorization) in [
