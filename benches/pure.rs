@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,10 +22,16 @@ use larder::ecosystem::oci::Registries;
 use larder::ecosystem::origin::SecretSource;
 use larder::ecosystem::pypi::Index;
 use larder::ecosystem::{Ask, Ecosystem, Held, Plan, Serve, Standing, Step, View};
+use larder::inspect::{self, Inspection, Nature, Rules};
+use larder::policy::{self, Fact, Facts, Point, Ruleset};
 use larder::semantics::conditional::{self, Validators};
 use larder::semantics::range;
 use larder::types::{Algorithm, Digest, Head, Presence, Secret, Signer, Timestamp};
 use serde_json::{Value, json};
+
+#[expect(dead_code, reason = "the samples are for tests, too")]
+#[path = "../src/inspect/samples.rs"]
+mod samples;
 
 /// 23 November 2026.
 const NOW: Timestamp = Timestamp::from_secs(1_795_392_000);
@@ -32,7 +39,16 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const SIMPLE_JSON: &str = "application/vnd.pypi.simple.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-criterion_group!(benches, pages, manifests, trees, requests, reconstructions);
+criterion_group!(
+    benches,
+    pages,
+    manifests,
+    trees,
+    requests,
+    reconstructions,
+    inspections,
+    policies
+);
 criterion_main!(benches);
 
 /// An upstream that answers every request alike, but for the tree of a commit.
@@ -329,4 +345,86 @@ fn reconstructions(criterion: &mut Criterion) {
             bencher.iter(|| reconstruction::json(Version::V2, black_box(file), 0..size, address));
         });
     }
+}
+
+/// Judging with 200 rules, none of which refuses: what every request costs that is planned anew.
+fn policies(criterion: &mut Criterion) {
+    let conditions = [
+        "release_age_lt = \"7 days\", downloads_lt = 1000",
+        "name_in = [\"bad-*\", \"worse*\", \"evil\"]",
+        "license_not_in = [\"MIT\", \"Apache-2.0\", \"BSD-*\", \"ISC\", \"MPL-2.0\"]",
+        "yanked = true, newer_version = true",
+        "format_in = \"pickle\", publisher_not_in = [\"org\", \"other\"]",
+        "size_gte = \"50 GB\"",
+        "file_in = [\"*.exe\", \"*setup*.py\", \"*.msi\"]",
+        "base_model_in = \"base/*\", dataset_in = \"data/*\"",
+    ];
+    let rule = |number: usize| {
+        let condition = conditions[number % conditions.len()];
+        format!("[[rule]]\nid = \"rule-{number}\"\ndeny_if = {{ {condition} }}\n")
+    };
+    let text: String = (0..200).map(rule).collect();
+    let file = policy::file::read(&text).expect("good rules");
+    let rules = Ruleset::new(policy::Config::default(), file, Vec::new(), [&text, ""]);
+    let package = Facts::of(policy::Ecosystem::PyPi, "six")
+        .with(Fact::Version, "1.17.0")
+        .with(Fact::File, "six-1.17.0-py2.py3-none-any.whl")
+        .with(Fact::Size, 11_050)
+        .with(Fact::Format, "wheel")
+        .with(Fact::Yanked, false)
+        .with(Fact::Licence, "MIT OR Apache-2.0")
+        .with(Fact::Release, NOW.minus(Duration::from_secs(400 * 86_400)));
+    let model = Facts::of(policy::Ecosystem::Hf, "org/model")
+        .with(Fact::Version, COMMIT)
+        .with(Fact::File, "model-00001-of-00030.safetensors")
+        .with(Fact::Publisher, "org")
+        .with(Fact::Size, 5_000_000_000)
+        .with(Fact::Format, "safetensors")
+        .with(Fact::Licence, "Apache-2.0")
+        .with(Fact::Downloads, 70_000)
+        .with(Fact::Release, NOW.minus(Duration::from_secs(400 * 86_400)));
+    let mut group = criterion.benchmark_group("policy, 200 rules");
+    for (name, facts) in [("package", package), ("model", model)] {
+        group.bench_function(format!("judge/{name}"), |bencher| {
+            bencher.iter(|| rules.judge(black_box(&facts), Point::Content, NOW));
+        });
+    }
+    group.finish();
+}
+
+/// Looking into files as they come, in the pieces that transfers have.
+fn inspections(criterion: &mut Criterion) {
+    const PIECE: usize = 256 << 10;
+    let rules = Rules::new(&inspect::Config::default()).expect("good settings").expect("on");
+    let rules = Arc::new(rules);
+    let tensors = 64 << 20;
+    let dense = samples::pickle(&[b"](", &b"K\x01K\x02\x86q\x05".repeat(1 << 20), b"e"]);
+    let files = [
+        ("torch, 64 MiB of tensors", samples::torch(&samples::state_dict(16), 16, tensors / 16)),
+        ("safetensors, 64 MiB", samples::safetensors(tensors)),
+        (
+            "GGUF, 64 MiB",
+            [samples::gguf(samples::GOOD_TEMPLATE), samples::noise(tensors, 1)].concat(),
+        ),
+        ("data.pkl of 2000 tensors", samples::state_dict(2000)),
+        ("pickle of 4 million instructions", dense),
+        ("noise, 64 MiB", samples::noise(tensors, 3)),
+    ];
+    let mut group = criterion.benchmark_group("inspect");
+    for (name, file) in files {
+        group.throughput(Throughput::Bytes(file.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let total = Some(file.len() as u64);
+                let mut inspection =
+                    Inspection::new(&rules, Nature::Data, total).expect("looked into");
+                for piece in black_box(&file).chunks(PIECE) {
+                    inspection.feed(piece);
+                }
+                let report = inspection.finish();
+                assert!(report.findings.is_empty(), "{report:?}");
+            });
+        });
+    }
+    group.finish();
 }

@@ -23,6 +23,7 @@ use crate::admin::api::pulls::Pulled;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Phase, Right};
 use crate::banner;
+use crate::bundle::key::SigningKey;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -33,6 +34,7 @@ use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
+use crate::inspect::Rules;
 use crate::keep::Keeper;
 use crate::models::Models;
 use crate::proxy::access::{self, Access};
@@ -53,9 +55,9 @@ mod inside;
 mod mounts;
 mod tasks;
 
-use data::{open_recording, open_store, secret};
+use data::{BUNDLE_KEY_FILE, key_of, open_recording, open_store, secret};
 pub use inside::Inside;
-use inside::offline;
+use inside::{forgetting, offline};
 use mounts::{hub_routes, read_secret, routes};
 use tasks::{Tasks, fold_samples};
 
@@ -148,13 +150,15 @@ impl Wired {
         tasks: &Tasks,
     ) -> Result<Self, AppError> {
         let access = Access::new(&config.access).map_err(AppError::settings)?;
+        let access = access.among(config.granted_networks(), config.public_url.as_deref());
         let store = open_store(&config, &clock, tasks)?;
         let rulings = Rulings::open(config.policy.clone(), &config.data_dir, clock.clone())
             .map_err(|error| AppError::settings(vec![error]))?;
         rulings.tend(&tasks.upkeep, &tasks.stop_upkeep);
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
-        let words = routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
+        let words: Vec<_> =
+            routes.mounts().into_iter().filter_map(|mount| mount.naming()).collect();
         let upstream: Arc<dyn Upstream> = Arc::new(
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
@@ -168,10 +172,14 @@ impl Wired {
             witness,
             tasks.transfers.clone(),
             tasks.stop_transfers.clone(),
-        );
+        )
+        .inspecting(inspection_rules(&config)?);
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
-        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop));
+        rulings.advise(feed.advisories());
+        let advised = rulings.clone();
+        let advise = move |advisories| advised.advise(advisories);
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop, advise));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
         let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
@@ -180,9 +188,9 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
-        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words, clock.clone());
+        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), clock.clone());
         let resources: Vec<Arc<dyn Resource>> = vec![
-            Arc::new(Models { known_hub: known_hub(), clock: clock.clone() }),
+            Arc::new(Models::new(known_hub(), clock.clone())),
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper.clone())),
             Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
@@ -192,7 +200,12 @@ impl Wired {
             Arc::new(Pulled::new(pulls.clone(), clock.clone())),
             Arc::new(Bundles {
                 store: Arc::clone(&store),
-                build: offline(&config, &clock, secret, tasks),
+                build: offline(&config, &clock, secret, &rulings, tasks),
+                clock: clock.clone(),
+                key: Arc::new(SigningKey::new(&key_of(&config.data_dir, BUNDLE_KEY_FILE)?)),
+                trusted: config.bundle.trusted().map_err(AppError::settings)?,
+                namings: words,
+                forget: forgetting(&cache),
             }),
             Arc::new(Policy(rulings.clone())),
             Arc::new(feed::Known(Arc::clone(&feed))),
@@ -284,7 +297,8 @@ pub async fn import(
         recording.witness,
         tasks.transfers.clone(),
         tasks.stop_transfers.clone(),
-    );
+    )
+    .inspecting(inspection_rules(&config)?);
     let handler = Proxy::new(proxy::Parts {
         memory: ByteSize(config.cache.memory.bytes() / 4),
         secret: secret(&config.data_dir)?,
@@ -314,6 +328,12 @@ impl AppError {
     fn settings<E: fmt::Display>(errors: Vec<E>) -> Self {
         Self::Settings(errors.iter().map(ToString::to_string).collect())
     }
+}
+
+/// What may be in files, where they are looked into.
+fn inspection_rules(config: &Config) -> Result<Option<Arc<Rules>>, AppError> {
+    let rules = Rules::new(&config.inspect).map_err(AppError::settings)?;
+    Ok(rules.map(Arc::new))
 }
 
 /// Whether a path is one of Larder's own pages, and not one that a mount hands out to its clients.

@@ -3,22 +3,34 @@
 //! A target must not panic, hang or grow beyond its input, whatever the bytes, and asserts what holds for all of them. `tests/fuzz` gives these targets to
 //! libFuzzer; the test below tries the committed corpora and mutations of them, the same ones in every run. Built for tests alone.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::Url;
 
+use crate::advisory::question::Query;
+use crate::advisory::{Builder, Place};
+use crate::bundle::archive;
+use crate::bundle::record::Record;
+use crate::collect::lists::List;
+use crate::collect::rewrite::{self, Direction};
 use crate::config::Loaded;
 use crate::ecosystem::huggingface::xet::chunks;
 use crate::ecosystem::huggingface::{links, route, tree};
 use crate::ecosystem::oci::{manifest, name as image};
 use crate::ecosystem::pypi::{name as project, parse_html, parse_json};
 use crate::formats::{self, Reading};
+use crate::inspect::{self, Inspection, Mode, Nature, Report, Rules};
+use crate::licence::{self, Licence};
 use crate::proxy::target;
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::semantics::range;
 use crate::server::strict::{HeadLimits, HeadScan};
+use crate::signature;
 use crate::store::disk::{head, record};
-use crate::types::Timestamp;
+use crate::types::{ByteSize, Timestamp};
 use crate::upstream::auth::challenge;
 
 /// A parser to be fuzzed.
@@ -48,9 +60,38 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", run: config },
     Target { name: "record", run: record },
     Target { name: "head", run: head },
+    Target { name: "lists", run: lists },
+    Target { name: "bundle", run: bundle },
+    Target { name: "inspect", run: inspect },
+    Target { name: "chat_template", run: chat_template },
     Target { name: "safetensors", run: safetensors },
     Target { name: "gguf", run: gguf },
+    Target { name: "licence", run: licence },
+    Target { name: "advisory", run: advisory },
+    Target { name: "attestation", run: attestation },
 ];
+
+/// A record, what it says of a few versions, and the same bytes as a question.
+fn advisory(bytes: &[u8]) {
+    let mut builder = Builder::new(&[]);
+    if builder.add(bytes, Place::default()).is_ok() {
+        let advisories = builder.finish();
+        for version in ["0", "1.0", "1.0+local", "2!3.0rc1.post2", "nonsense"] {
+            let found = advisories.of("PyPI", "demo", version);
+            assert!(found.len() <= advisories.len());
+        }
+    }
+    if let Ok(query) = serde_json::from_slice::<Query>(bytes) {
+        let _ = query.read();
+    }
+}
+
+/// A provenance object, for the file that the one in the corpus is of and for another.
+fn attestation(bytes: &[u8]) {
+    let digest = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3";
+    let _ = signature::verify(bytes, "pypi_attestations-0.0.19.tar.gz", digest);
+    assert!(signature::verify(bytes, "demo-1.0.tar.gz", digest).is_err());
+}
 
 fn address() -> Url {
     Url::parse("https://index.example/simple/six/").expect("an address")
@@ -225,6 +266,41 @@ fn head(bytes: &[u8]) {
 }
 
 /// As the beginning of a file of any size, and as a whole file.
+/// Every kind of list; and where it has addresses, they go to Larder and come back as they were.
+fn lists(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let map = rewrite::Map {
+        larder: "http://larder.example".to_owned(),
+        indexes: vec![("default".to_owned(), "https://index.example/simple/".to_owned())],
+    };
+    for name in
+        ["requirements.txt", "uv.lock", "poetry.lock", "pylock.toml", "larder.toml", "larder.lock"]
+    {
+        let mut load = |_: &str| Err("there is nothing beside it".to_owned());
+        if let Err(fault) = List::read(name, text, &mut load) {
+            assert!(!fault.to_string().is_empty(), "a fault without a word");
+        }
+        if let Ok(there) = rewrite::rewrite(&map, Direction::ToLarder, name, text) {
+            let again = rewrite::rewrite(&map, Direction::ToLarder, name, &there.text);
+            assert_eq!(again.map(|again| again.replaced), Ok(0), "{name}");
+        }
+    }
+}
+
+/// A bundle's members, as far as they can be read.
+fn bundle(bytes: &[u8]) {
+    let source = stream::iter([Ok(Bytes::copy_from_slice(bytes))]).boxed();
+    let mut reader = archive::Reader::new(source);
+    while let Some(Ok(Some(member))) = reader.next().now_or_never() {
+        if let Some(Ok(content)) = reader.whole(1 << 20).now_or_never() {
+            assert_eq!(content.len() as u64, member.bytes);
+        }
+    }
+    if let Ok(record) = serde_json::from_slice::<Record>(bytes) {
+        let _ = record.read();
+    }
+}
+
 fn safetensors(bytes: &[u8]) {
     let size = bytes.len() as u64;
     match formats::safetensors::read(bytes, None) {
@@ -249,6 +325,71 @@ fn gguf(bytes: &[u8]) {
         Reading::Read(header) => assert!(header.tensors.is_empty() || header.data_at <= size),
         Reading::Broken(_) => {}
     }
+}
+
+/// As an expression, as what a card says, and as the text of a licence.
+fn licence(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for read in [
+        Licence::parse(&text).ok(),
+        Licence::of_card(&text, Some("x")),
+        Licence::of_card("other", Some(&text)),
+    ] {
+        let Some(read) = read else { continue };
+        let again = Licence::parse(read.as_str()).expect("what is written can be read");
+        assert_eq!(again, read);
+        assert_eq!(read.and(&read), read.and(&again));
+        read.tags();
+    }
+    licence::detect(&text);
+}
+
+fn inspect(bytes: &[u8]) {
+    let whole = inspected(Nature::Data, bytes, bytes.len().max(1), Skips::Read);
+    assert_eq!(inspected(Nature::Data, bytes, 7, Skips::Read), whole, "how it arrives matters");
+    assert_eq!(inspected(Nature::Data, bytes, 64, Skips::Pass), whole, "what is skipped matters");
+    inspected(Nature::Layer, bytes, 4096, Skips::Read);
+}
+
+fn chat_template(bytes: &[u8]) {
+    let report = inspected(Nature::Template, bytes, 100, Skips::Read);
+    assert!(report.globals.is_empty(), "a template imports nothing");
+}
+
+/// What becomes of bytes that nobody needs to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skips {
+    Read,
+    Pass,
+}
+
+/// Looks into a file that comes in pieces of this size. The bounds are low, so that what runs into one is seen, too.
+fn inspected(nature: Nature, bytes: &[u8], piece: usize, skips: Skips) -> Report {
+    static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
+    let rules = RULES.get_or_init(|| {
+        let config = inspect::Config {
+            mode: Mode::Warn,
+            most_instructions: 10_000,
+            most_inflated: ByteSize::mib(1),
+            ..inspect::Config::default()
+        };
+        Arc::new(Rules::new(&config).expect("good settings").expect("it is on"))
+    });
+    let total = Some(bytes.len() as u64);
+    let mut inspection = Inspection::new(rules, nature, total).expect("looked into");
+    let mut at = 0;
+    while at < bytes.len() {
+        let skip = usize::try_from(inspection.skips()).unwrap_or(usize::MAX).min(bytes.len() - at);
+        if skips == Skips::Pass && skip > 0 {
+            inspection.pass(skip as u64);
+            at += skip;
+            continue;
+        }
+        let end = (at + piece).min(bytes.len());
+        inspection.feed(&bytes[at..end]);
+        at = end;
+    }
+    inspection.finish()
 }
 
 #[cfg(test)]

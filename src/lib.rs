@@ -22,14 +22,16 @@
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
+//! | [`inspect`] | what is in a file, read and never run: imports of pickles, archives, templates; pure | types, formats |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
-//! | [`policy`] | facts, rules and time in, decision out; pure | types, licence |
-//! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, policy |
+//! | [`signature`] | who vouches for a file: attestations, verified without network; pure | nothing of ours |
+//! | [`policy`] | facts, rules and time in, decision out; pure | types, licence, advisory |
+//! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, advisory, policy |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
-//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
+//! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, advisory, signature, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it; who pulled what | types, clock, store, cache, `server::Ended` |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
@@ -86,7 +88,7 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `licence`, `advisory`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `inspect`, `licence`, `advisory`, `signature`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].
@@ -110,6 +112,7 @@ pub mod formats;
 pub mod fuzz;
 pub mod identity;
 pub mod import;
+pub mod inspect;
 pub mod keep;
 pub mod licence;
 pub mod models;
@@ -119,6 +122,7 @@ pub mod proxy;
 pub mod rulings;
 pub mod semantics;
 pub mod server;
+pub mod signature;
 pub mod snapshots;
 pub mod store;
 pub mod telemetry;

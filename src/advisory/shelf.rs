@@ -35,7 +35,7 @@ struct Row {
     id: Span,
     aliases: Span,
     modified: Timestamp,
-    withdrawn: Timestamp,
+    is_withdrawn: bool,
     score: Option<Score>,
     place: Place,
 }
@@ -98,7 +98,7 @@ impl Builder {
             id: self.write(&record.id)?,
             aliases: self.write(&record.aliases.join(&BETWEEN.to_string()))?,
             modified,
-            withdrawn: record.withdrawn.unwrap_or(Timestamp::NEVER),
+            is_withdrawn: record.withdrawn.is_some(),
             score: record.score(),
             place,
         };
@@ -184,7 +184,7 @@ fn lend_scores(rows: &mut [Row], text: &str) {
 fn epoch(rows: &[Row], text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     for row in rows {
-        (row.id.of(text), row.modified, row.withdrawn).hash(&mut hasher);
+        (row.id.of(text), row.modified, row.is_withdrawn).hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -253,14 +253,8 @@ impl Advisories {
     }
 
     /// What is known of one version.
-    pub fn of(
-        &self,
-        ecosystem: &str,
-        name: &str,
-        version: &str,
-        now: Timestamp,
-    ) -> Vec<Finding<'_>> {
-        self.package(ecosystem, name).at(version, now)
+    pub fn of(&self, ecosystem: &str, name: &str, version: &str) -> Vec<Finding<'_>> {
+        self.package(ecosystem, name).at(version)
     }
 }
 
@@ -277,15 +271,15 @@ impl<'a> Package<'a> {
         self.touches.is_empty()
     }
 
-    /// What concerns a version, and was not withdrawn by `now`. In the order of the records' names.
-    pub fn at(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
+    /// What concerns a version and was not withdrawn. In the order of the records' names.
+    pub fn at(&self, version: &str) -> Vec<Finding<'a>> {
         if self.is_empty() {
             return Vec::new();
         }
         let version = self.scheme.version(version);
         let spellings = [version.spelling(), version.public().spelling()];
         let text = &self.shelf.text;
-        self.collect(now, Some(&version), |touch| {
+        self.collect(Some(&version), |touch| {
             let Some(ranges) = &touch.ranges else { return true };
             let mut named = touch.versions.list(text);
             named.any(|named| spellings.iter().any(|spelling| spelling == named))
@@ -294,20 +288,19 @@ impl<'a> Package<'a> {
     }
 
     /// What concerns any of its versions.
-    pub fn all(&self, now: Timestamp) -> Vec<Finding<'a>> {
-        self.collect(now, None, |_| true)
+    pub fn all(&self) -> Vec<Finding<'a>> {
+        self.collect(None, |_| true)
     }
 
     fn collect(
         &self,
-        now: Timestamp,
         version: Option<&Version>,
         concerns: impl Fn(&Touch) -> bool,
     ) -> Vec<Finding<'a>> {
         let mut found = Vec::new();
         for of_record in self.touches.chunk_by(|one, other| one.row == other.row) {
             let row = &self.shelf.rows[of_record[0].row as usize];
-            if now < row.withdrawn && of_record.iter().any(&concerns) {
+            if !row.is_withdrawn && of_record.iter().any(&concerns) {
                 found.push(self.finding(row, of_record, version));
             }
         }
@@ -364,8 +357,6 @@ mod tests {
     use super::*;
     use crate::advisory::Summary;
 
-    const NOW: Timestamp = Timestamp::from_secs(1_795_392_000);
-
     fn shelf(records: &[Value]) -> Advisories {
         let mut builder = Builder::new(&["PyPI".to_owned()]);
         for (source, record) in (0..).zip(records) {
@@ -376,7 +367,7 @@ mod tests {
     }
 
     fn ids(shelf: &Advisories, name: &str, version: &str) -> Vec<String> {
-        let found = shelf.of("PyPI", name, version, NOW);
+        let found = shelf.of("PyPI", name, version);
         found.iter().map(|one| one.id.to_owned()).collect()
     }
 
@@ -401,8 +392,6 @@ mod tests {
         let shelf = shelf(&[record]);
         assert_eq!(ids(&shelf, "six", "1"), [""; 0]);
         assert!(shelf.record("X-1").is_some() && shelf.record("X-2").is_none());
-        let before = Timestamp::from_secs(1_767_225_600);
-        assert_eq!(shelf.of("PyPI", "six", "1", before).len(), 1);
     }
 
     #[test]
@@ -439,7 +428,7 @@ mod tests {
         ] {
             assert_eq!(ids(&shelf, "zope_interface", version).len() == 1, expected, "{version}");
         }
-        assert_eq!(shelf.package("PyPI", "zope-interface").all(NOW).len(), 1);
+        assert_eq!(shelf.package("PyPI", "zope-interface").all().len(), 1);
         assert!(shelf.package("PyPI", "zope").is_empty());
     }
 
@@ -451,7 +440,7 @@ mod tests {
         theirs["database_specific"] = json!({"severity": "HIGH"});
         let mal = flaw("MAL-1", "sixx", &json!([{"introduced": "0"}]));
         let shelf = shelf(&[ours, theirs, mal]);
-        let found = shelf.of("PyPI", "six", "1.1", NOW);
+        let found = shelf.of("PyPI", "six", "1.1");
         let told: Vec<_> = found
             .iter()
             .map(|one| (one.id, one.fix.as_deref(), one.severity.map(Score::tenths)))
@@ -464,7 +453,7 @@ mod tests {
         let summary = Summary::of(&found);
         assert_eq!(summary.ids, ["CVE-1", "GHSA-1", "PYSEC-1"]);
         assert_eq!((summary.fixed, summary.malicious), (Some(true), false));
-        let summary = Summary::of(&shelf.of("PyPI", "sixx", "0.1", NOW));
+        let summary = Summary::of(&shelf.of("PyPI", "sixx", "0.1"));
         assert_eq!((summary.fixed, summary.malicious), (Some(false), true));
         assert_eq!(Summary::of(&[]), Summary::default());
         assert_eq!((shelf.len(), shelf.malicious()), (3, 1));
@@ -478,7 +467,7 @@ mod tests {
         let shelf = shelf(&[record]);
         assert_eq!(ids(&shelf, "six", "0.1"), ["X-1"]);
         assert_eq!(ids(&shelf, "six", "1.5"), [""; 0]);
-        assert_eq!(shelf.of("PyPI", "six", "2.2", NOW)[0].fix.as_deref(), Some("3"));
+        assert_eq!(shelf.of("PyPI", "six", "2.2")[0].fix.as_deref(), Some("3"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is in the data directory: the store, the ledger, and the key of everything that is signed.
+//! What is in the data directory: the store, the ledger, and the keys of what is signed.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,6 +16,9 @@ use crate::trace::Recording;
 
 /// The key of everything that is signed or named by a keyed hash; made once for a data directory.
 const SECRET_FILE: &str = "secret";
+
+/// The key that vouches for bundles; made once for a data directory.
+pub(super) const BUNDLE_KEY_FILE: &str = "bundle-key";
 
 pub(super) fn open_store(
     config: &Config,
@@ -54,7 +57,12 @@ pub(super) fn open_recording(
 
 /// Reads the data directory's key, or makes it.
 pub(super) fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
-    let path = data_dir.join(SECRET_FILE);
+    key_of(data_dir, SECRET_FILE)
+}
+
+/// Reads one of the data directory's keys, or makes it.
+pub(super) fn key_of(data_dir: &Path, name: &str) -> Result<[u8; 32], AppError> {
+    let path = data_dir.join(name);
     let fault = |source| AppError::Io {
         action: format!("{} cannot be read or made", path.display()),
         source,
@@ -63,7 +71,7 @@ pub(super) fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
     match fs::File::open(&path) {
         Ok(mut file) => file.read_exact(&mut key).map_err(fault)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            random(&mut key).and_then(|()| write_secret(data_dir, &key)).map_err(fault)?;
+            random(&mut key).and_then(|()| write_key(data_dir, name, &key)).map_err(fault)?;
         }
         Err(error) => return Err(fault(error)),
     }
@@ -71,13 +79,13 @@ pub(super) fn secret(data_dir: &Path) -> Result<[u8; 32], AppError> {
 }
 
 /// Writes the key so that it is there as a whole or not at all, whenever the machine stops. The data directory's lock is held, so nobody else does.
-fn write_secret(data_dir: &Path, key: &[u8; 32]) -> io::Result<()> {
-    let fresh = data_dir.join(format!("{SECRET_FILE}.fresh"));
+fn write_key(data_dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<()> {
+    let fresh = data_dir.join(format!("{name}.fresh"));
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(key)?;
     file.sync_all()?;
-    fs::rename(&fresh, data_dir.join(SECRET_FILE))?;
+    fs::rename(&fresh, data_dir.join(name))?;
     fs::File::open(data_dir)?.sync_all()
 }
 

@@ -9,6 +9,7 @@ use super::mounts::routes;
 use super::tasks::Tasks;
 use super::{AppError, Wired};
 use crate::admin::Phase;
+use crate::bundle::import::Forget;
 use crate::bundle::offline::Build;
 use crate::cache::Cache;
 use crate::cache::witness::Notebook;
@@ -50,7 +51,9 @@ impl Inside {
     /// Answers as if `request` had come from this machine.
     pub async fn ask(&self, request: Request<RequestBody>) -> Response<Body> {
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.handler.handle(request, Peer { address: here, local: here, tls: false }).await
+        self.handler
+            .handle(request, Peer { address: here, local: here, tls: false, certificate: None })
+            .await
     }
 
     /// Waits until everything that was fetched is kept, and closes the data directory.
@@ -63,8 +66,14 @@ impl Inside {
 
 /// Makes Larders like this one that have no way out, for whoever wants to know what can be answered without: only what is public, or granted to
 /// everybody, since nobody shows them a credential.
-pub(super) fn offline(config: &Config, clock: &Clock, secret: [u8; 32], tasks: &Tasks) -> Build {
-    let (config, clock) = (config.clone(), clock.clone());
+pub(super) fn offline(
+    config: &Config,
+    clock: &Clock,
+    secret: [u8; 32],
+    rulings: &Rulings,
+    tasks: &Tasks,
+) -> Build {
+    let (config, clock, rulings) = (config.clone(), clock.clone(), rulings.clone());
     let (transfers, stop) = (tasks.transfers.clone(), tasks.stop_transfers.clone());
     Arc::new(move |store, upstream| {
         let nothing = trace::Config { pulls: 0, ..trace::Config::default() };
@@ -94,9 +103,15 @@ pub(super) fn offline(config: &Config, clock: &Clock, secret: [u8; 32], tasks: &
                 claims: |_| false,
                 answer: Box::new(|_| unreachable!("nothing is claimed")),
             },
-            rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),
+            rulings: rulings.clone(),
             pulls,
             snapshots: Arc::new(|_| None),
         }))
     })
+}
+
+/// Makes `cache` forget what somebody else has written into its store.
+pub(super) fn forgetting(cache: &Cache) -> Forget {
+    let cache = cache.clone();
+    Arc::new(move |keys| cache.forget(keys))
 }

@@ -62,7 +62,7 @@ impl Door for Offline {
         let request = request(&self.base, method, &address, headers);
         async move {
             let here = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-            let peer = Peer { address: here, local: here, tls: false };
+            let peer = Peer { address: here, local: here, tls: false, certificate: None };
             Ok(self.handler.handle(request?, peer).await)
         }
         .boxed()

@@ -1,23 +1,31 @@
 //! What of all this the API offers: the check of a list, and bundles out and in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, StreamExt};
-use http::{Method, Response, StatusCode};
+use futures_util::{FutureExt, TryStreamExt};
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::BodyStream;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::admin::Right;
 use crate::admin::api::{Call, Operation, Problem, Resource, json};
 use crate::bundle::Door;
+use crate::bundle::export::{Audiences, Contained, Export};
+use crate::bundle::import::{Forget, Import, ImportError, Report};
+use crate::bundle::key::{PublicKey, SigningKey};
 use crate::bundle::offline::{Build, Offline};
 use crate::bundle::take::probe;
 use crate::bundle::walk::{Miss, Plan};
+use crate::clock::Clock;
 use crate::collect::Want;
+use crate::ecosystem::naming::Naming;
 use crate::server::Body;
-use crate::store::Store;
+use crate::store::{Entry, Store, StoreError};
+use crate::types::CacheKey;
 
 /// The largest list.
 const LIST_LIMIT_BYTES: usize = 64 << 20;
@@ -29,6 +37,13 @@ const AT_ONCE: usize = 16;
 pub struct Bundles {
     pub store: Arc<dyn Store>,
     pub build: Build,
+    pub clock: Clock,
+    /// Vouches for the bundles that are made here.
+    pub key: Arc<SigningKey>,
+    /// Whose bundles are believed, beside its own.
+    pub trusted: Vec<PublicKey>,
+    pub namings: Vec<Arc<dyn Naming>>,
+    pub forget: Forget,
 }
 
 /// What is to be looked at.
@@ -36,6 +51,27 @@ pub struct Bundles {
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     pub wants: Vec<Want>,
+}
+
+/// What goes into a bundle.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Empty: everything that is kept.
+    #[serde(default)]
+    pub wants: Vec<Want>,
+    /// Whether what Larder's own credentials opened goes along.
+    #[serde(default)]
+    pub service: bool,
+    /// Whether to go on without what is not kept.
+    #[serde(default)]
+    pub partial: bool,
+}
+
+/// The key that vouches for the bundles made here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Signer {
+    pub key: String,
 }
 
 /// Whether everything of a list could be had if every upstream vanished now.
@@ -58,18 +94,132 @@ pub struct Missing {
 
 impl Resource for Bundles {
     fn operations(&self) -> Vec<Operation> {
-        vec![Operation::new("check", Method::POST, "check", Right::Client)]
+        vec![
+            Operation::new("check", Method::POST, "check", Right::Client),
+            Operation::new("bundle-key", Method::GET, "bundle/key", Right::Client),
+            Operation::new("bundle-export", Method::POST, "bundle/export", Right::Administrator),
+            Operation::new("bundle-import", Method::POST, "bundle/import", Right::Administrator),
+        ]
     }
 
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
-        let (store, build) = (Arc::clone(&self.store), Arc::clone(&self.build));
+        match call.operation {
+            "check" => {
+                let offline = root(&call.base).map(|root| self.offline(root));
+                async move {
+                    let wanted: Wanted = Call::json(call.body, LIST_LIMIT_BYTES).await?;
+                    Ok(json(&check(&offline?, wanted.wants).await))
+                }
+                .boxed()
+            }
+            "bundle-key" => {
+                let key = self.key.public().to_string();
+                ready(Ok(json(&Signer { key }))).boxed()
+            }
+            "bundle-export" => self.export(call),
+            _ => self.import(call),
+        }
+    }
+}
+
+impl Bundles {
+    fn offline(&self, root: Url) -> Offline {
+        Offline::new(&self.build, Arc::clone(&self.store), root)
+    }
+
+    fn export(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
+        let offline = root(&call.base).map(|root| self.offline(root));
+        let (store, key, now) = (Arc::clone(&self.store), Arc::clone(&self.key), self.clock.now());
+        let namings = self.namings.clone();
         async move {
-            let offline = Offline::new(&build, store, root(&call.base)?);
-            let wanted: Wanted = Call::json(call.body, LIST_LIMIT_BYTES).await?;
-            Ok(json(&check(&offline, wanted.wants).await))
+            let order: Order = Call::json(call.body, LIST_LIMIT_BYTES).await?;
+            let audiences = if order.service { Audiences::Service } else { Audiences::Public };
+            let what = order.wants.iter().map(|want| want.what.to_string()).collect();
+            let contained = match order.wants.is_empty() {
+                true => Contained::All(namings),
+                false => Contained::These(gather(&offline?, order, audiences).await?),
+            };
+            let export = Export { store, key, now, what, contained, audiences };
+            let mut response = Response::new(export.body());
+            let kind = HeaderValue::from_static("application/x-tar");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            Ok(response)
         }
         .boxed()
     }
+
+    fn import(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
+        let named = call.query.get("trust").map_or("", String::as_str);
+        let named = PublicKey::read_all(&named.replace(',', "\n"));
+        let mut trusted = self.trusted.clone();
+        trusted.push(self.key.public());
+        let is_service = call.query.get("audience").is_some_and(|audience| audience == "service");
+        let audiences = if is_service { Audiences::Service } else { Audiences::Public };
+        let (store, forget) = (Arc::clone(&self.store), Arc::clone(&self.forget));
+        let spaces = self.namings.iter().map(|naming| naming.space().to_owned()).collect();
+        async move {
+            trusted.extend(named.map_err(|fault| Problem::bad(fault.to_string()))?);
+            let frames = BodyStream::new(call.body).map_err(|error| error.to_string());
+            let source = frames.try_filter_map(async |frame| Ok(frame.into_data().ok())).boxed();
+            let import = Import { store, trusted, audiences, spaces, forget };
+            import
+                .run(source)
+                .await
+                .map(|report| json(&report))
+                .map_err(|(error, report)| told(&error, &report))
+        }
+        .boxed()
+    }
+}
+
+/// What has to be kept to answer for everything that is wanted.
+async fn gather(
+    offline: &Offline,
+    order: Order,
+    audiences: Audiences,
+) -> Result<BTreeMap<CacheKey, Arc<Entry>>, Problem> {
+    let is_partial = order.partial;
+    let readiness = check(offline, order.wants).await;
+    if let (Some(first), false) = (readiness.missing.first(), is_partial) {
+        let more = match readiness.missing.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        let detail = format!(
+            "{} is not kept: {}{more}; pull it first, or export without what is missing (--partial)",
+            first.what, first.reason
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let entries = offline.read();
+    match entries.keys().find(|key| !audiences.covers(key)) {
+        Some(key) => {
+            let detail = format!(
+                "{key} is not open to everybody; say so (--audience service) if it may be taken along"
+            );
+            Err(Problem::new(StatusCode::CONFLICT, detail))
+        }
+        None => Ok(entries),
+    }
+}
+
+/// Why a bundle was not taken in, and how much of it was.
+fn told(error: &ImportError, report: &Report) -> Problem {
+    let status = match error {
+        ImportError::Untrusted(_) => StatusCode::FORBIDDEN,
+        ImportError::Store(StoreError::Full) => StatusCode::INSUFFICIENT_STORAGE,
+        ImportError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ImportError::Archive(_) | ImportError::Forged(_) | ImportError::Unusable(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+    };
+    let cause = std::error::Error::source(error).filter(|_| matches!(error, ImportError::Store(_)));
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    let kept = match report.new {
+        0 => String::new(),
+        count => format!(" ({count} entries were filed before, and stay)"),
+    };
+    Problem::new(status, format!("{error}{cause}{kept}"))
 }
 
 impl std::fmt::Debug for Bundles {

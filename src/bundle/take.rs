@@ -57,8 +57,15 @@ pub enum Fared {
 }
 
 impl Fared {
-    pub const fn is_good(&self) -> bool {
-        matches!(self, Self::New { .. } | Self::Kept)
+    /// Why it was not had; empty if it was.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::New { .. } | Self::Kept => "",
+            Self::Refused { reason }
+            | Self::Missing { reason }
+            | Self::Failed { reason }
+            | Self::Mismatch { reason } => reason,
+        }
     }
 }
 

@@ -21,6 +21,9 @@ pub enum Failure {
     /// Upstream answered with something that must not be passed on: wrong digest, error page, too large: 502.
     #[error("upstream's answer cannot be used: {0}")]
     BadAnswer(String),
+    /// It is there, and what is in it may not pass: 403. The text says what that is.
+    #[error("it may not pass: {reason}")]
+    Unsafe { reason: String },
     /// Only what is kept was allowed (`only-if-cached`, no origins), and nothing is: 504.
     #[error("nothing is kept and upstream may not be asked")]
     NotKept,

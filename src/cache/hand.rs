@@ -1,4 +1,4 @@
-//! What people do to the cache by hand: removing entries, looking at transfers, ending them.
+//! What people do to the cache by hand: removing entries, forgetting them, looking at transfers, ending them.
 //!
 //! Left out: which entries make up what a person names (`keep`), and transfers of exchanges, which end with the last of their clients.
 
@@ -27,6 +27,15 @@ impl Cache {
             removed?;
         }
         Ok(())
+    }
+
+    /// Lets go of what is in memory of these: somebody has written their entries into the store itself.
+    pub fn forget(&self, keys: &[CacheKey]) {
+        for key in keys {
+            self.parts.documents.forget(key);
+            self.parts.artifacts.forget(key);
+        }
+        self.parts.edition.turn();
     }
 
     /// The transfers under way, the oldest first.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
+pub use crate::inspect::Nature;
 use crate::types::{Audience, CacheKey, Digest, Head, Timestamp, What};
 use crate::upstream::{Hop, OriginRequest};
 
@@ -118,6 +119,8 @@ pub struct Artifact {
     pub digests: Vec<Digest>,
     /// Its size where the index names it.
     pub size: Option<u64>,
+    /// What it is to those who look into what passes.
+    pub nature: Nature,
 }
 
 /// Bytes before each chunk of a chunked view.

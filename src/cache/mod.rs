@@ -23,11 +23,13 @@ use crate::cache::edition::Edition;
 use crate::cache::exchange::Exchanges;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fills;
+use crate::cache::verdicts::Verdicts;
 use crate::cache::witness::Witness;
 use crate::clock::Clock;
+use crate::inspect::{Nature, Report, Rules};
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::{Store, StoreError};
-use crate::types::{BlobId, ByteSize, CacheKey};
+use crate::types::{BlobId, ByteSize, CacheKey, Digest};
 use crate::upstream::Upstream;
 
 pub mod artifact;
@@ -45,6 +47,7 @@ mod follow;
 pub mod found;
 mod hand;
 pub mod lookup;
+pub(crate) mod verdicts;
 pub mod witness;
 
 /// Settings of the cache, `[cache]`.
@@ -138,6 +141,7 @@ pub(crate) struct Parts {
     pub(crate) artifacts: Artifacts,
     pub(crate) exchanges: Exchanges,
     pub(crate) fills: Fills,
+    pub(crate) verdicts: Verdicts,
     pub(crate) edition: Edition,
     /// Bounds what is fetched because something kept refers to it.
     pub(crate) follow_ups: Semaphore,
@@ -172,11 +176,29 @@ impl Cache {
             artifacts,
             exchanges: Exchanges::new(edition.clone()),
             fills,
+            verdicts: Verdicts::new(None),
             edition,
             follow_ups,
             counters,
         };
         Self { parts: Arc::new(parts) }
+    }
+
+    /// The same, with rules on what may be in artifacts. To be called before it is shared with anybody.
+    #[must_use]
+    pub fn inspecting(mut self, rules: Option<Arc<Rules>>) -> Self {
+        let parts =
+            Arc::get_mut(&mut self.parts).expect("nobody shares a cache that was just made");
+        parts.verdicts = Verdicts::new(rules);
+        self
+    }
+}
+
+/// What is known of content.
+impl Cache {
+    /// What was found in the bytes of a digest, as far as anybody has looked, now or before a restart.
+    pub fn report(&self, nature: Nature, digest: &Digest) -> Option<Arc<Report>> {
+        self.parts.report(nature, digest)
     }
 }
 

@@ -15,26 +15,32 @@ mod advisories;
 mod bom;
 mod check;
 mod diff;
+mod export;
 mod fills;
 mod gc;
 mod identity;
 mod import;
 mod lines;
+mod lock;
 mod log;
 mod ls;
 mod overrides;
 mod passport;
 mod pin;
+mod policy;
 mod provenance;
 mod pull;
 mod pulls;
 pub mod reach;
+mod rewrite_lock;
 mod rm;
 mod serve;
 mod show;
 mod snapshot;
 mod verify;
+mod waive;
 mod wanted;
+mod why;
 
 use overrides::Overrides;
 
@@ -52,29 +58,34 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
-    Bom(bom::Bom),
-    Diff(diff::Diff),
     /// Print the effective configuration, and where each value came from.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Overrides),
-    Advisories(advisories::Show),
-    Check(check::Check),
-    Fills(fills::Fills),
-    Gc(gc::Gc),
-    Identity(identity::Identity),
-    #[command(subcommand)]
-    Import(import::Import),
-    Log(log::Log),
-    Ls(ls::Ls),
-    Pin(pin::Pin),
     Pull(pull::Pull),
-    Rm(rm::Rm),
-    Provenance(provenance::Provenance),
-    Pulls(pulls::Pulls),
+    Check(check::Check),
+    Lock(lock::LockFiles),
+    RewriteLock(rewrite_lock::RewriteLock),
+    Export(export::Export),
+    Import(import::Import),
+    Ls(ls::Ls),
     Show(show::Show),
-    Snapshot(snapshot::Snapshot),
+    Pin(pin::Pin),
     Unpin(pin::Unpin),
+    Rm(rm::Rm),
+    Gc(gc::Gc),
+    Fills(fills::Fills),
     Verify(verify::Verify),
+    Log(log::Log),
+    Pulls(pulls::Pulls),
+    Provenance(provenance::Provenance),
+    Snapshot(snapshot::Snapshot),
+    Identity(identity::Identity),
+    Diff(diff::Diff),
+    Bom(bom::Bom),
+    Policy(policy::Policy),
+    Why(why::Why),
+    Waive(waive::Waive),
+    Advisories(advisories::Show),
     /// Print the version.
     Version,
 }
@@ -101,13 +112,24 @@ pub fn run() -> ExitCode {
         }),
         Command::Check(check) => asking(check.overrides.clone(), check.run()),
         Command::Advisories(show) => asking(show.overrides.clone(), show.run()),
-        Command::Import(import::Import::HfCache(import)) => {
-            let overrides = import.overrides.clone();
-            on_loaded(overrides, |loaded| import.run(loaded.config))
-        }
         Command::Bom(bom) => asking(bom.overrides.clone(), bom.run()),
         Command::Diff(diff) => asking(diff.overrides.clone(), diff.run()),
         Command::Identity(identity) => asking(identity.overrides.clone(), identity.run()),
+        Command::Export(export) => asking(export.overrides.clone(), export.run()),
+        Command::Import(import::Import {
+            source: Some(import::Source::HfCache(import)), ..
+        }) => {
+            let overrides = import.overrides.clone();
+            on_loaded(overrides, |loaded| import.run(loaded.config))
+        }
+        Command::Import(import::Import { source: None, bundle }) => {
+            asking(bundle.overrides.clone(), bundle.run())
+        }
+        Command::Lock(lock) => asking(lock.overrides.clone(), lock.run()),
+        Command::RewriteLock(rewrite) => {
+            let overrides = rewrite.overrides.clone();
+            on_loaded(overrides, |loaded| rewrite.run(&loaded.config))
+        }
         Command::Log(log) => log.run(),
         Command::Fills(fills) => asking(fills.overrides.clone(), fills.run()),
         Command::Gc(gc) => asking(gc.overrides.clone(), gc.run()),
@@ -124,6 +146,9 @@ pub fn run() -> ExitCode {
             let overrides = verify.overrides.clone();
             on_loaded(overrides, |loaded| verify.run(&loaded.config))
         }
+        Command::Policy(policy) => policy.run(),
+        Command::Waive(waive) => waive.run(),
+        Command::Why(why) => asking(why.overrides.clone(), why.run()),
         Command::Version => {
             println!("larder {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

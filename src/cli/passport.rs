@@ -79,6 +79,9 @@ impl Page<'_> {
         let Passport { identity, reference, lifecycle, .. } = self.passport;
         self.line("is", &identity.purl);
         self.maybe("hub's id", "identity.id", identity.id.clone());
+        if identity.namesake.is_some() {
+            self.line("", "another repository has the name now; it is not taken for this one");
+        }
         self.line("asked as", &format!("{} (commit {})", reference.asked, reference.commit));
         self.maybe("committed", "reference.committed_at", reference.committed_at.clone());
         if reference.history.len() > 1 {

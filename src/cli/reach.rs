@@ -3,7 +3,7 @@
 //! A command is written once, as requests; it does not notice who answers. Left out: what is asked.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,10 +23,10 @@ use crate::banner;
 use crate::bundle::{Door, DoorError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::server::Body;
+use crate::server::{Body, RequestBody};
 use crate::types::Secret;
 use crate::upstream;
-use crate::upstream::request::{Credentials, OutgoingBody, Retries};
+use crate::upstream::request::{Credentials, OutgoingBody, Retries, UploadStream};
 use crate::upstream::{
     Client, ConfigError, Origin, OriginRequest, Redirects, Upstream, UpstreamError,
 };
@@ -138,13 +138,35 @@ impl Reach {
         body: Bytes,
     ) -> Result<Response<Body>, ReachError> {
         let url = self.base.join(address).map_err(|_| ReachError::Address(address.to_owned()))?;
+        let body = if body.is_empty() { OutgoingBody::Empty } else { OutgoingBody::Bytes(body) };
+        self.carry(method, url, headers, body).await
+    }
+
+    /// Sends a request with a body that comes as it is read.
+    pub async fn upload(
+        &self,
+        method: Method,
+        address: &str,
+        body: UploadStream,
+    ) -> Result<Response<Body>, ReachError> {
+        let url = self.base.join(address).map_err(|_| ReachError::Address(address.to_owned()))?;
+        self.carry(method, url, HeaderMap::new(), OutgoingBody::stream(body)).await
+    }
+
+    async fn carry(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: OutgoingBody,
+    ) -> Result<Response<Body>, ReachError> {
+        let wrong = || ReachError::Address(url.to_string());
         match &self.larder {
             Larder::Own(inside) => {
-                let mut request = Request::new(body.into());
+                let mut request = Request::new(incoming(body));
                 *request.method_mut() = method;
                 let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-                *request.uri_mut() =
-                    target.parse().map_err(|_| ReachError::Address(address.to_owned()))?;
+                *request.uri_mut() = target.parse().map_err(|_| wrong())?;
                 *request.headers_mut() = headers;
                 let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
                 if let Ok(host) = authority.parse() {
@@ -158,9 +180,7 @@ impl Reach {
                 request.headers = headers;
                 request.redirects = Redirects::Pass;
                 request.retries = Retries::Never;
-                if !body.is_empty() {
-                    request.body = OutgoingBody::Bytes(body);
-                }
+                request.body = body;
                 let unreachable =
                     |source| ReachError::Unreachable { address: self.base.to_string(), source };
                 let answer = client.send(request).await.map_err(unreachable)?;
@@ -238,6 +258,21 @@ impl Reach {
     pub async fn close(self) {
         if let Larder::Own(inside) = self.larder {
             inside.close().await;
+        }
+    }
+}
+
+/// A request's body as a handler in this process reads it.
+fn incoming(body: OutgoingBody) -> RequestBody {
+    match body {
+        OutgoingBody::Empty => Bytes::new().into(),
+        OutgoingBody::Bytes(bytes) => bytes.into(),
+        OutgoingBody::Stream(stream) => {
+            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+            stream.map_or_else(
+                || Bytes::new().into(),
+                |stream| RequestBody::stream(Box::pin(stream.map_err(Into::into))),
+            )
         }
     }
 }

@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
+use crate::ecosystem::grant::Grant;
 use crate::ecosystem::{generic, huggingface, oci, pypi};
 use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
-use crate::{cache, feed, policy, telemetry, trace, upstream};
+use crate::types::Network;
+use crate::{bundle, cache, feed, inspect, policy, telemetry, trace, upstream};
 
 mod extract;
 mod fault;
@@ -59,11 +61,24 @@ pub struct Config {
     pub trace: trace::Config,
     pub policy: policy::Config,
     pub advisories: feed::Config,
+    pub inspect: inspect::Config,
+    pub bundle: bundle::Config,
     pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
     pub oci: oci::Config,
     /// Any HTTP origins, by name.
     pub generic: BTreeMap<String, generic::Config>,
+}
+
+impl Config {
+    /// Networks that the grants of mounts name.
+    pub fn granted_networks(&self) -> Vec<Network> {
+        let indexes = self.pypi.indexes.values().map(|index| &index.grant);
+        let origins = self.generic.values().map(|mount| &mount.grant);
+        let registries = self.oci.registries.values().map(|registry| &registry.grant);
+        let all = indexes.chain(origins).chain(registries).chain([&self.huggingface.grant]);
+        all.flat_map(Grant::networks).collect()
+    }
 }
 
 impl Default for Config {
@@ -82,6 +97,8 @@ impl Default for Config {
             trace: trace::Config::default(),
             policy: policy::Config::default(),
             advisories: feed::Config::default(),
+            inspect: inspect::Config::default(),
+            bundle: bundle::Config::default(),
             huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),
             oci: oci::Config::default(),

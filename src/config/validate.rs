@@ -9,13 +9,21 @@ use url::Url;
 use super::Config;
 use super::fault::{Fault, key_of};
 use super::layers::Settings;
-use crate::proxy::access::guard_listen;
+use crate::inspect::Rules;
+use crate::proxy::access::{guard_listen, is_certificate};
 use crate::types::Secret;
 
 /// Adds what is wrong between settings. A section that has a fault already is left alone: its values here are not what was written.
 pub(super) fn validate(config: &Config, settings: &Settings, faults: &mut Vec<Fault>) {
     let spoilt: Vec<String> = faults.iter().map(|fault| section(&fault.key)).collect();
-    let found = [basics(config), tls(config), mounts(config), hosts(config), access(config)];
+    let found = [
+        basics(config),
+        tls(config),
+        inspect(config),
+        mounts(config),
+        hosts(config),
+        access(config),
+    ];
     for Conflict { path, problem } in found.into_iter().flatten() {
         if !spoilt.contains(&path[0]) {
             faults.push(Fault::new(settings.source(&path), key_of(&path), problem));
@@ -76,6 +84,12 @@ fn tls(config: &Config) -> Vec<Conflict> {
     }
 }
 
+/// What pickles may import is named in full.
+fn inspect(config: &Config) -> Vec<Conflict> {
+    let faults = Rules::new(&config.inspect).err().unwrap_or_default();
+    faults.into_iter().map(|problem| Conflict::new(&["inspect", "allow"], problem)).collect()
+}
+
 /// The mounts' own checks.
 fn mounts(config: &Config) -> Vec<Conflict> {
     let unread = || Ok(Secret::new("unread"));
@@ -99,7 +113,9 @@ fn mounts(config: &Config) -> Vec<Conflict> {
     let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(|_| unread()).err());
     let hub = hub.flatten().into_iter().flatten();
     let hub = hub.map(|fault| Conflict::new(&["huggingface"], fault.detail));
-    hub.chain(indexes).chain(origins).chain(registries).collect()
+    let keys = config.bundle.trusted().err().into_iter().flatten();
+    let keys = keys.map(|fault| Conflict::new(&["bundle", "trust"], fault.to_string()));
+    hub.chain(indexes).chain(origins).chain(registries).chain(keys).collect()
 }
 
 /// A host name leads to one mount.
@@ -127,8 +143,9 @@ fn access(config: &Config) -> Vec<Conflict> {
     let listener = guard_listen(&config.listen, &config.access).err();
     let mut found: Vec<Conflict> =
         listener.map(|error| Conflict::new(&["listen"], error.to_string())).into_iter().collect();
-    let is_known =
-        |name: &String| name == "*" || config.access.tokens.iter().any(|token| token.name == *name);
+    let is_known = |name: &&str| {
+        is_certificate(name) || config.access.tokens.iter().any(|token| token.name == **name)
+    };
     let indexes = config
         .pypi
         .indexes
@@ -143,7 +160,7 @@ fn access(config: &Config) -> Vec<Conflict> {
         .map(|(name, registry)| (vec!["oci", "registries", name, "grant"], &registry.grant));
     let hub = (vec!["huggingface", "grant"], &config.huggingface.grant);
     for (path, grant) in indexes.chain(origins).chain(registries).chain([hub]) {
-        let unknown = grant.iter().filter(|name| !is_known(name));
+        let unknown = grant.clients().filter(|name| !is_known(name));
         found.extend(unknown.map(|name| {
             Conflict::new(&path, format!("{name:?} is the name of no token in `access.tokens`"))
         }));

@@ -3,6 +3,7 @@
 //! An adapter says what it needs ([`Step`]), the `proxy` gets it. Adding one is a folder here and two lines in `app`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,11 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed};
+use crate::ecosystem::grant::Grant;
 use crate::ecosystem::naming::Naming;
 use crate::policy::{Fact, Judged, Ruleset, Verdict};
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
+pub mod grant;
 pub mod huggingface;
 pub mod naming;
 pub mod oci;
@@ -78,6 +81,8 @@ pub struct Ask {
     pub credential: Option<ClientCredential>,
     /// What the configuration calls this client: the name of its access token, if it showed one.
     pub client: Option<String>,
+    /// Where the client is, behind trusted proxies too.
+    pub address: IpAddr,
     pub now: Timestamp,
     /// What is judged by.
     pub rules: Arc<Ruleset>,
@@ -165,8 +170,8 @@ pub struct Plan {
 pub enum Access {
     /// Whoever may use this server.
     Public,
-    /// Only clients with one of these token names; `*` is everybody who may use this server. For what a service credential opens.
-    Grant(Vec<String>),
+    /// Only those whom this names. For what a service credential opens.
+    Grant(Grant),
 }
 
 /// What is judged, and the verdict that the adapter's facts led to.

@@ -103,7 +103,7 @@ impl Known {
             return Err(Problem::bad(detail));
         }
         let edition = self.0.current();
-        let findings = edition.advisories.of(ecosystem, name, version, self.0.clock.now());
+        let findings = edition.advisories.of(ecosystem, name, version);
         let malicious = findings.iter().any(|one| one.malicious);
         Ok(api::json(&OfVersion { ecosystem, name, version, malicious, findings }))
     }

@@ -105,8 +105,13 @@ impl Feed {
         Arc::clone(&self.current().advisories)
     }
 
-    /// Looks at the folder now and then until `stop`, and takes what is new.
-    pub async fn watch(self: Arc<Self>, tasks: TaskTracker, stop: CancellationToken) {
+    /// Looks at the folder now and then until `stop`, and takes what is new; `tell` hears of it.
+    pub async fn watch(
+        self: Arc<Self>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        tell: impl Fn(Arc<Advisories>) + Send + Sync + 'static,
+    ) {
         if !self.is_on() || self.config.reload.is_zero() {
             return;
         }
@@ -114,11 +119,15 @@ impl Feed {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let feed = Arc::clone(&self);
-            if let Ok(Err(error)) = tasks.spawn_blocking(move || feed.look()).await {
-                metrics::counter!("larder_advisory_loads_total", "outcome" => "failed")
-                    .increment(1);
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "advisories were not read again; those before stay in force");
+            match tasks.spawn_blocking(move || feed.look()).await {
+                Ok(Ok(true)) => tell(self.advisories()),
+                Ok(Ok(false)) | Err(_) => {}
+                Ok(Err(error)) => {
+                    metrics::counter!("larder_advisory_loads_total", "outcome" => "failed")
+                        .increment(1);
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "advisories were not read again; those before stay in force");
+                }
             }
         }
     }

@@ -103,9 +103,8 @@ impl Osv {
         let query: Query = Call::json(call.body, BODY_LIMIT_BYTES).await.map_err(Refusal::of)?;
         let question = query.read().map_err(Refusal::bad)?;
         self.check(&question)?;
-        let now = self.0.clock.now();
         let told = blocking(move || {
-            let found = found(&edition, &question, now);
+            let found = found(&edition, &question);
             edition.told(&found, question.from)
         });
         Ok(api::answer(StatusCode::OK, serde_json::to_vec(&told.await??).map_err(Refusal::ours)?))
@@ -120,10 +119,8 @@ impl Osv {
         let read = batch.queries.into_iter().map(Query::read);
         let questions: Vec<Question> = read.collect::<Result<_, _>>().map_err(Refusal::bad)?;
         questions.iter().try_for_each(|question| self.check(question))?;
-        let now = self.0.clock.now();
         let text = blocking(move || {
-            let listed =
-                |question: &Question| listed(&found(&edition, question, now), question.from);
+            let listed = |question: &Question| listed(&found(&edition, question), question.from);
             let results: Vec<Listed<'_>> = questions.iter().map(listed).collect();
             serde_json::to_vec(&json!({ "results": results }))
         });
@@ -165,18 +162,14 @@ impl Osv {
     }
 }
 
-fn found<'a>(
-    edition: &'a Edition,
-    question: &Question,
-    now: crate::types::Timestamp,
-) -> Vec<Finding<'a>> {
+fn found<'a>(edition: &'a Edition, question: &Question) -> Vec<Finding<'a>> {
     match &question.about {
         About::Commit => Vec::new(),
         About::Package { ecosystem, name, version } => {
             let package = edition.advisories.package(ecosystem, name);
             match version {
-                Some(version) => package.at(version, now),
-                None => package.all(now),
+                Some(version) => package.at(version),
+                None => package.all(),
             }
         }
     }

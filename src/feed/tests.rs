@@ -53,7 +53,7 @@ fn open(folder: &Path) -> Feed {
 
 fn ids(feed: &Feed, name: &str) -> Vec<String> {
     let advisories = feed.advisories();
-    advisories.of("PyPI", name, "1.0", NOW).iter().map(|one| one.id.to_owned()).collect()
+    advisories.of("PyPI", name, "1.0").iter().map(|one| one.id.to_owned()).collect()
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Import {
         *request.method_mut() = Method::HEAD;
         *request.uri_mut() = address.parse().map_err(|error| format!("{address}: {error}"))?;
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let peer = Peer { address: nowhere, local: nowhere, tls: false };
+        let peer = Peer { address: nowhere, local: nowhere, tls: false, certificate: None };
         let response = self.handler.handle(request, peer).await;
         let told = response.headers().get("x-error-message");
         match (response.status(), told) {

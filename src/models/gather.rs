@@ -23,12 +23,12 @@ use crate::formats::Reading;
 use crate::passport::{Ancestor, Card, Kind, Sources, Text, Weights};
 use crate::server::Body;
 
-/// The longest record, and the longest header of weights.
-const MOST_RECORD_BYTES: usize = 256 << 20;
-const MOST_HEADER_BYTES: u64 = 128 << 20;
+/// The longest record, and the longest header of weights. Real ones have a few MiB.
+const MOST_RECORD_BYTES: usize = 64 << 20;
+const MOST_HEADER_BYTES: u64 = 32 << 20;
 
 /// The longest file that is read as a whole, how many of them, and how many bytes of them together.
-const MOST_TEXT_BYTES: u64 = 16 << 20;
+const MOST_TEXT_BYTES: u64 = 12 << 20;
 const MOST_TEXTS: usize = 256;
 const MOST_TEXTS_BYTES: u64 = 64 << 20;
 
@@ -39,7 +39,7 @@ const MOST_WEIGHTS: usize = 256;
 const FIRST_LOOK_BYTES: u64 = 64 << 10;
 
 /// Questions under way at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 
 /// Ancestors, and generations of them.
 const MOST_ANCESTORS: usize = 16;
@@ -51,6 +51,8 @@ pub(super) struct Gather {
     pub(super) visitor: Visitor,
     /// What is small and not kept may be asked for upstream.
     pub(super) may_fetch: bool,
+    /// The instant as of which the mount is asked: a date, a time or the name of a snapshot.
+    pub(super) at: Option<String>,
     /// The hub that package URLs mean when they name none.
     pub(super) known_hub: Option<String>,
 }
@@ -244,7 +246,8 @@ impl Gather {
         first_bytes: Option<u64>,
         ask: Ask,
     ) -> Result<Response<Body>, Refusal> {
-        let mut request = Request::get(path);
+        let past = self.at.as_ref().map(|at| format!("/@{}", encoded(at)));
+        let mut request = Request::get(format!("{}{path}", past.unwrap_or_default()));
         if ask == Ask::Never || !self.may_fetch {
             request = request.header(header::CACHE_CONTROL, "only-if-cached");
         }

@@ -3,9 +3,12 @@
 //! Everything is gathered by asking the hub's mount as the caller ([`gather`]), so that a passport says nothing to somebody that the mount would not tell him; nothing
 //! is asked upstream unless `fetch=true` is. Left out: what a passport is made of (`passport`, `bom`).
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use tokio::sync::Semaphore;
 
 use crate::admin::Right;
 use crate::admin::api::{Call, Operation, Problem, Resource, json};
@@ -23,8 +26,20 @@ use gather::Gather;
 #[derive(Debug)]
 pub struct Models {
     /// The hub that package URLs mean when they name none.
-    pub known_hub: Option<String>,
-    pub clock: Clock,
+    known_hub: Option<String>,
+    clock: Clock,
+    /// Passports take memory while they are gathered.
+    turns: Arc<Semaphore>,
+}
+
+/// Passports that are gathered at once; further ones wait.
+const AT_ONCE: usize = 4;
+
+impl Models {
+    /// `known_hub`: the hub that package URLs mean when they name none.
+    pub fn new(known_hub: Option<String>, clock: Clock) -> Self {
+        Self { known_hub, clock, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
 }
 
 /// A repository at a revision, as callers write it.
@@ -47,10 +62,14 @@ impl Resource for Models {
         let gather = Gather {
             visitor: call.visitor.clone(),
             may_fetch: matches!(call.query.get("fetch").map(String::as_str), Some("true" | "1")),
+            at: call.query.get("at").cloned(),
             known_hub: self.known_hub.clone(),
         };
+        let turns = Arc::clone(&self.turns);
         let now = self.clock.now();
         async move {
+            // The semaphore is never closed.
+            let _turn = turns.acquire_owned().await.ok();
             let wanted = Wanted::read(call.captures.first().map_or("", String::as_str))?;
             match call.operation {
                 "getModelChanges" => changes(&gather, &wanted, call.query.get("to")).await,

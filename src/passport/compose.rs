@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::content::{format_of, is_signature, manifest_root};
 use super::naming::{purl, version};
-use super::weights::{Kind, Weights};
+use super::weights::{Weights, parameters};
 use super::{
     Card, Content, DetectedText, FORM, File, Format, Identity, Lifecycle, Lineage, Passport,
     Precision, Quantization, Reference, Seen, Task, Training, Trust, lineage,
@@ -112,7 +112,8 @@ impl<'a> Maker<'a> {
             upstream: record.hub.clone(),
             kind: kind.to_owned(),
             repository: id.to_owned(),
-            id: text(self.of_repository("_id")),
+            id: record.identity.clone().or_else(|| text(self.of_repository("_id"))),
+            namesake: record.stranger.clone(),
             author: text(self.of_repository("author")),
             created_at: text(self.of_repository("createdAt")),
             aliases: called.into_iter().collect(),
@@ -210,7 +211,7 @@ impl<'a> Maker<'a> {
 
     /// How many parameters there are.
     fn count(&mut self) {
-        let stored = Count::of(self.sources, &self.passport.content.files);
+        let stored = parameters(&self.sources.weights, &self.passport.content.files);
         let told = ["safetensors", "gguf"]
             .iter()
             .find_map(|format| self.of_commit(format)?.get("total")?.as_u64());
@@ -475,47 +476,6 @@ fn context_length(config: &Value) -> Option<u64> {
         let inner = ["text_config", "llm_config", "language_config"];
         inner.iter().find_map(|inner| context_length(config.get(inner)?))
     })
-}
-
-/// How many numbers a model has.
-struct Count;
-
-impl Count {
-    /// `Err`: why that is not known.
-    fn of(sources: &Sources, files: &[File]) -> Result<u64, String> {
-        let mut sets: BTreeMap<(bool, String), u64> = BTreeMap::new();
-        for file in files {
-            let Some(kind) = Kind::of(&file.path) else { continue };
-            let read = sources.weights.iter().find(|(path, _)| *path == file.path);
-            let Some((_, Ok(weights))) = read else {
-                return Err(format!(
-                    "the beginning of {} is not kept, or cannot be read",
-                    file.path
-                ));
-            };
-            let set = (kind == Kind::Gguf, set_of(&file.path));
-            let sum = sets.entry(set).or_insert(0);
-            *sum = sum.saturating_add(weights.total());
-        }
-        let totals: BTreeSet<u64> = sets.values().copied().collect();
-        match (totals.len(), totals.first()) {
-            (1, Some(total)) => Ok(*total),
-            (0, _) | (_, None) => Err("there are no weights in a format that tells".to_owned()),
-            _ => Err("there are several sets of weights, of different sizes".to_owned()),
-        }
-    }
-}
-
-/// Files that are parts of one whole have the same name but for their numbers.
-fn set_of(path: &str) -> String {
-    let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let cut = stem.rsplit_once("-of-").filter(|(_, count)| digits(count));
-    let cut = cut.and_then(|(front, _)| front.rsplit_once('-'));
-    match cut {
-        Some((front, number)) if digits(number) => front.to_owned(),
-        _ => stem.to_owned(),
-    }
 }
 
 /// RFC 3339.

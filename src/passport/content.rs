@@ -101,17 +101,15 @@ fn is_pytorch(stem: &str) -> bool {
     .any(|known| stem.starts_with(known))
 }
 
-/// Whether a path is one that the specification leaves out of a model's manifest: git's own files, and signatures.
+/// Whether a path is one that the specification leaves out of a model's manifest: git's own files, and the signature.
 fn is_left_out(path: &str) -> bool {
     let first = path.split('/').next().unwrap_or(path);
-    matches!(first, ".git" | ".github" | ".gitattributes" | ".gitignore") || is_signature(path)
+    matches!(first, ".git" | ".github" | ".gitattributes" | ".gitignore") || path == "model.sig"
 }
 
-/// Whether a file is a signature of the model, by its name.
+/// Whether a file is a signature, by its name.
 pub(super) fn is_signature(path: &str) -> bool {
-    matches!(path, "model.sig" | "claims.jsonl")
-        || path.ends_with(".sigstore.json")
-        || path.ends_with(".sig")
+    [".sig", ".asc", ".sigstore", ".sigstore.json"].iter().any(|end| path.ends_with(end))
 }
 
 /// One digest of all files: the SHA-256 of their SHA-256 digests, in the order of their paths. `Err`: why there is none.

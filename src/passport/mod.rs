@@ -64,6 +64,8 @@ pub struct Identity {
     pub repository: String,
     /// The hub's own identifier of the repository: another one under the same name is another repository.
     pub id: Option<String>,
+    /// The identifier of another repository, which has the name now and is not taken for this one.
+    pub namesake: Option<String>,
     pub author: Option<String>,
     pub created_at: Option<String>,
     /// Other names that the hub gave it.

@@ -28,6 +28,8 @@ fn record(description: Option<Value>, files: Option<Vec<RecordFile>>) -> Record 
         is_gated: false,
         is_disabled: false,
         refusal: None,
+        identity: None,
+        stranger: None,
         description,
         latest: None,
         files,

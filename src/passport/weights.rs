@@ -1,7 +1,8 @@
 //! What the beginnings of weights say, summed up over all files of a model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::File;
 use crate::formats::{Reading, gguf, safetensors};
 
 /// What the beginning of a file of weights said.
@@ -91,5 +92,41 @@ impl Weights {
     /// All numbers of the file.
     pub fn total(&self) -> u64 {
         self.numbers.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+/// How many numbers a model has; `Err`: why that is not known.
+pub(super) fn parameters(
+    read: &[(String, Result<Weights, String>)],
+    files: &[File],
+) -> Result<u64, String> {
+    let mut sets: BTreeMap<(bool, String), u64> = BTreeMap::new();
+    for file in files {
+        let Some(kind) = Kind::of(&file.path) else { continue };
+        let own = read.iter().find(|(path, _)| *path == file.path);
+        let Some((_, Ok(weights))) = own else {
+            return Err(format!("the beginning of {} is not kept, or cannot be read", file.path));
+        };
+        let set = (kind == Kind::Gguf, set_of(&file.path));
+        let sum = sets.entry(set).or_insert(0);
+        *sum = sum.saturating_add(weights.total());
+    }
+    let totals: BTreeSet<u64> = sets.values().copied().collect();
+    match (totals.len(), totals.first()) {
+        (1, Some(total)) => Ok(*total),
+        (0, _) | (_, None) => Err("there are no weights in a format that tells".to_owned()),
+        _ => Err("there are several sets of weights, of different sizes".to_owned()),
+    }
+}
+
+/// Files that are parts of one whole have the same name but for their numbers.
+fn set_of(path: &str) -> String {
+    let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let cut = stem.rsplit_once("-of-").filter(|(_, count)| digits(count));
+    let cut = cut.and_then(|(front, _)| front.rsplit_once('-'));
+    match cut {
+        Some((front, number)) if digits(number) => front.to_owned(),
+        _ => stem.to_owned(),
     }
 }

@@ -76,6 +76,8 @@ pub enum Kind {
     Count,
     /// The same for `"5 GB"`.
     Bytes,
+    /// The same for `7.5`: a score from 0 to 10, held in tenths.
+    Score,
     /// `FACT_age_lt`, `FACT_age_gte`: how long ago, as `"7 days"`.
     Time,
     /// `FACT_in`, `FACT_not_in`: texts, with `*` for any run of characters.
@@ -126,14 +128,14 @@ facts! {
     /// The project, repository or image.
     Name = "name", Text, [ALL, ALL, ALL];
     /// The release, commit, tag or digest.
-    Version = "version", Text, [ALL, ALL, ALL];
+    Version = "version", Text, [ALL, M | C, ALL];
     /// The file's name or path.
     File = "file", Text, [ALL, ALL, NOT];
     /// The host that it is from.
     Upstream = "upstream", Text, [ALL, ALL, ALL];
     /// Who publishes it: the owner of a repository, the namespace of an image.
     Publisher = "publisher", Text, [NOT, ALL, ALL];
-    Size = "size", Bytes, [ALL, ALL, NOT];
+    Size = "size", Bytes, [ALL, M | C, NOT];
     /// What kind of file it is, by its name: `wheel`, `sdist`, `safetensors`, `pickle`, `gguf`, ….
     Format = "format", Text, [ALL, ALL, NOT];
     /// When it was published: a file's upload, a repository's last change, an image's creation.
@@ -148,6 +150,22 @@ facts! {
     Status = "project_status", Text, [ALL, NOT, NOT];
     /// Whether the index has a provenance object for it. What that says was not verified.
     Attested = "attested", Flag, [ALL, NOT, NOT];
+    /// Whether an advisory says that it is malicious. Of it and the three that follow nothing is known without advisories.
+    Malicious = "malicious", Flag, [ALL, NOT, NOT];
+    /// The advisories that concern it, by all their names.
+    Vulnerability = "vulnerability", Texts, [ALL, NOT, NOT];
+    /// The highest CVSS score among them; 0 where there is none.
+    Cvss = "cvss", Score, [ALL, NOT, NOT];
+    /// Whether there are some, and all of them are mended in a later version.
+    FixAvailable = "fix_available", Flag, [ALL, NOT, NOT];
+    /// Whether its attestations were verified: signatures, the log that they stand in, and that the publisher made them for this very file.
+    AttestationVerified = "attestation_verified", Flag, [M | C, NOT, NOT];
+    /// Why they were not.
+    AttestationFault = "attestation_fault", Text, [M | C, NOT, NOT];
+    /// Who published it by verified attestations: `GitHub:owner/name`.
+    AttestedPublisher = "attested_publisher", Text, [M | C, NOT, NOT];
+    /// The identity that verified attestations were signed with.
+    SignedBy = "signed_by", Text, [M | C, NOT, NOT];
     /// Its licence, as its metadata, card or label declares it.
     Licence = "license", Licence, [M | C, ALL, M];
     /// Whether it declares no licence, or one that means none.
@@ -174,7 +192,7 @@ facts! {
     RemoteCode = "remote_code", Flag, [NOT, ALL, NOT];
     Parameters = "parameters", Count, [NOT, ALL, NOT];
     /// The worst that the hub's scanners said: `safe`, `suspicious`, `unsafe`, ….
-    HubScan = "hub_scan", Text, [NOT, ALL, NOT];
+    HubScan = "hub_scan", Text, [NOT, M | C, NOT];
     /// The repository that its label names as its source.
     Source = "source", Text, [NOT, NOT, M];
     /// Whether it is one of the default registry's curated images.
@@ -236,6 +254,7 @@ impl Value<'_> {
             Value::Unknown => "unknown".to_owned(),
             Value::Flag(flag) => flag.to_string(),
             Value::Number(number) if kind == Kind::Bytes => ByteSize(*number).to_string(),
+            Value::Number(number) if kind == Kind::Score => super::words::score(*number),
             Value::Number(number) => number.to_string(),
             Value::Time { at } => {
                 format!("{} ago", super::words::span(now.since(Timestamp(*at))))
@@ -279,6 +298,12 @@ impl From<String> for Value<'_> {
 impl<'a> From<Cow<'a, str>> for Value<'a> {
     fn from(text: Cow<'a, str>) -> Self {
         Self::Text(text)
+    }
+}
+
+impl From<Vec<String>> for Value<'_> {
+    fn from(texts: Vec<String>) -> Self {
+        Self::Texts(texts.into_iter().map(Cow::Owned).collect())
     }
 }
 

@@ -298,6 +298,9 @@ impl<'t> RuleReader<'_, 't> {
     }
 
     fn number(&mut self, path: &str, fact: Fact, value: &Value<'t>) -> Option<u64> {
+        if fact.kind() == Kind::Score {
+            return self.score(path, value);
+        }
         let is_bytes = fact.kind() == Kind::Bytes;
         let read = match value.get_ref() {
             DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -309,6 +312,18 @@ impl<'t> RuleReader<'_, 't> {
             let example = if is_bytes { "\"5 GB\"" } else { "1000 or \"7B\"" };
             let problem = format!("expected a number, such as {example}");
             self.reader.fault(&value.span(), path, problem);
+        }
+        read
+    }
+
+    fn score(&mut self, path: &str, value: &Value<'t>) -> Option<u64> {
+        let read = match value.get_ref() {
+            DeValue::Integer(number) => words::parse_score(number.as_str()),
+            DeValue::Float(number) => words::parse_score(number.as_str()),
+            _ => None,
+        };
+        if read.is_none() {
+            self.reader.fault(&value.span(), path, "expected a score from 0 to 10, such as 7.5");
         }
         read
     }
@@ -353,7 +368,7 @@ enum Form {
 const fn forms(kind: Kind) -> &'static [(&'static str, Form)] {
     match kind {
         Kind::Flag => &[("", Form::Is)],
-        Kind::Count | Kind::Bytes => &[("_lt", Form::Below), ("_gte", Form::AtLeast)],
+        Kind::Count | Kind::Bytes | Kind::Score => &[("_lt", Form::Below), ("_gte", Form::AtLeast)],
         Kind::Time => &[("_age_lt", Form::Below), ("_age_gte", Form::AtLeast)],
         Kind::Text | Kind::Texts | Kind::Licence => &[("_in", Form::In), ("_not_in", Form::NotIn)],
     }
@@ -453,7 +468,7 @@ mod tests {
         for fact in Fact::ALL {
             let value = match fact.kind() {
                 Kind::Flag => "true",
-                Kind::Count | Kind::Bytes => "5",
+                Kind::Count | Kind::Bytes | Kind::Score => "5",
                 Kind::Time => "\"7 days\"",
                 Kind::Text | Kind::Texts | Kind::Licence => "[\"a\", \"@l\"]",
             };

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod fact;
 pub mod file;
+pub mod fixture;
 pub mod judged;
 pub mod licence;
 pub mod lifecycle;

@@ -171,6 +171,7 @@ impl Test {
         let (name, kind) = (self.fact.name(), self.fact.kind());
         let limit = |limit: u64| match kind {
             Kind::Bytes => ByteSize(limit).to_string(),
+            Kind::Score => words::score(limit),
             _ => limit.to_string(),
         };
         let value = match facts.get(self.fact) {

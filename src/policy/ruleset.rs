@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::advisory::Advisories;
 use crate::policy::fact::{Ecosystem, Fact, Facts, Point};
 use crate::policy::file::PolicyFile;
 use crate::policy::lifecycle;
@@ -22,6 +23,7 @@ pub struct Ruleset {
     plan: [[Vec<usize>; 3]; 3],
     /// The facts that are looked at, a bit for each, by ecosystem.
     needs: [u64; 3],
+    advisories: Arc<Advisories>,
     epoch: u64,
 }
 
@@ -85,7 +87,7 @@ impl Ruleset {
             of_it.flat_map(|rule| rule.facts()).fold(0, |bits, fact| bits | fact.bit())
         });
         let epoch = epoch(&lifecycle, texts);
-        Self { lifecycle, rules, waivers, plan, needs, epoch }
+        Self { lifecycle, rules, waivers, plan, needs, advisories: Arc::default(), epoch }
     }
 
     /// The settings of the lifecycle alone.
@@ -94,8 +96,19 @@ impl Ruleset {
     }
 
     /// Stands for all of it: changes whenever anything that is judged by does.
-    pub const fn epoch(&self) -> u64 {
-        self.epoch
+    pub fn epoch(&self) -> u64 {
+        self.epoch ^ self.advisories.epoch()
+    }
+
+    /// The same rules, with what is known of malicious and vulnerable packages.
+    #[must_use]
+    pub fn advised(self, advisories: Arc<Advisories>) -> Self {
+        Self { advisories, ..self }
+    }
+
+    /// What is known of malicious and vulnerable packages.
+    pub const fn advisories(&self) -> &Arc<Advisories> {
+        &self.advisories
     }
 
     pub fn rules(&self) -> &[Arc<Rule>] {

@@ -36,6 +36,18 @@ pub fn parse_count(text: &str) -> Option<u64> {
     (number.is_finite() && number >= 0.0).then_some((number * factor).round() as u64)
 }
 
+/// A score from 0 to 10 as people write it, in tenths.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 100")]
+pub fn parse_score(text: &str) -> Option<u64> {
+    let score: f64 = text.trim().replace('_', "").parse().ok()?;
+    (0.0..=10.0).contains(&score).then_some((score * 10.0).round() as u64)
+}
+
+/// A score from tenths: `9.8`.
+pub fn score(tenths: u64) -> String {
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +70,11 @@ mod tests {
         for text in ["", "B", "-1", "many"] {
             assert_eq!(parse_count(text), None, "{text}");
         }
+        for (text, expected) in
+            [("7", Some(70)), ("9.8", Some(98)), ("10", Some(100)), ("11", None), ("-1", None)]
+        {
+            assert_eq!(parse_score(text), expected, "{text}");
+        }
+        assert_eq!(score(98), "9.8");
     }
 }

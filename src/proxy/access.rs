@@ -12,7 +12,6 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -20,7 +19,6 @@ use bytes::Bytes;
 use http::header::{self, AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -28,9 +26,19 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::ecosystem::Reply;
 use crate::server::Body;
+use crate::types::Network;
 
 /// What stands before a token in a path.
 const PATH_PREFIX: &str = "/-/t/";
+
+/// What the name of a client begins with that proved by a certificate who it is: `cert:ci.example`.
+pub const CERTIFICATE: &str = "cert:";
+
+/// Networks of grants that are told apart when answers are given again.
+const MOST_GRANTED: usize = 13;
+
+/// The lower bits of a [`Access::class`]; those above are for whoever tells clients apart by more.
+pub const CLASS_BITS: u32 = 2 + MOST_GRANTED as u32;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -81,58 +89,14 @@ pub struct TokenConfig {
     pub env: Option<String>,
 }
 
-/// A network, `10.0.0.0/8`, or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Network(IpNet);
-
-impl Network {
-    fn contains(self, address: IpAddr) -> bool {
-        self.0.contains(&address)
-    }
-
-    fn is_loopback(self) -> bool {
-        self.0.network().is_loopback() && self.0.broadcast().is_loopback()
-    }
-}
-
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let single = || text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
-        let network = text.parse().or_else(|_| single());
-        network.map(Self).map_err(|_| NetworkError(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for Network {
-    type Error = NetworkError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
-        network.0.to_string()
-    }
-}
-
-/// A text that is no network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no network: write an address, or a network such as \"10.0.0.0/8\" or \"fd00::/8\""
-)]
-pub struct NetworkError(String);
-
 /// What is wrong with `[access]`.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     #[error("access.tokens: {name:?} is no name for a token, or not the only one of that name")]
     Name { name: String },
-    #[error("access.admins: {name:?} is the name of no token in access.tokens")]
+    #[error(
+        "access.admins: {name:?} is the name of no token in access.tokens; that of a certificate begins with \"cert:\""
+    )]
     Admin { name: String },
     #[error("access.tokens: {name:?} needs either `file` or `env`")]
     Source { name: String },
@@ -159,6 +123,12 @@ pub struct Access {
     open: bool,
     tokens: Vec<Token>,
     trusted_proxies: Vec<Network>,
+    /// Names of certificates whose holders are administrators.
+    certified_admins: Vec<String>,
+    /// Networks that grants name: their clients may get other answers than others.
+    granted: Vec<Network>,
+    /// The host of `public_url`.
+    own_host: Option<String>,
 }
 
 struct Token {
@@ -170,7 +140,7 @@ struct Token {
 /// A request that was let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admitted<'a> {
-    /// The name of the token that was shown.
+    /// The name of the token that was shown, else that of the client's certificate.
     pub client: Option<&'a str>,
     /// The request's path without the token's prefix.
     pub path: &'a str,
@@ -182,6 +152,8 @@ pub struct Admitted<'a> {
     pub authorization_used: bool,
     /// The client's address, behind trusted proxies too.
     pub address: IpAddr,
+    /// What that address has to do with the answer ([`Access::class`]).
+    pub class: Option<u64>,
     /// What trusted proxies say of the address that the client used.
     pub forwarded: Forwarded<'a>,
 }
@@ -213,8 +185,9 @@ impl Access {
         let mut errors = Vec::new();
         for token in &config.tokens {
             let is_known = tokens.iter().any(|other| other.name == token.name);
-            // `*` stands for everybody in grants.
-            if token.name.is_empty() || token.name == "*" || is_known {
+            // `*` stands for everybody in grants, and what reads as a network for that.
+            let is_taken = token.name == "*" || token.name.parse::<Network>().is_ok();
+            if token.name.is_empty() || is_taken || is_certificate(&token.name) || is_known {
                 errors.push(AccessError::Name { name: token.name.clone() });
                 continue;
             }
@@ -227,7 +200,9 @@ impl Access {
                 Err(error) => errors.push(error),
             }
         }
-        let is_token = |name: &String| config.tokens.iter().any(|token| token.name == *name);
+        let is_token = |name: &String| {
+            is_certificate(name) || config.tokens.iter().any(|token| token.name == *name)
+        };
         let nobody = config.admins.iter().filter(|name| !is_token(name));
         errors.extend(nobody.map(|name| AccessError::Admin { name: name.clone() }));
         if !errors.is_empty() {
@@ -238,13 +213,40 @@ impl Access {
             open: config.open,
             tokens,
             trusted_proxies: config.trusted_proxies.clone(),
+            certified_admins: config
+                .admins
+                .iter()
+                .filter(|name| is_certificate(name))
+                .cloned()
+                .collect(),
+            granted: Vec::new(),
+            own_host: None,
         })
+    }
+
+    /// The same where grants name these networks, and clients know this server by `public_url`.
+    #[must_use]
+    pub fn among(self, granted: Vec<Network>, public_url: Option<&str>) -> Self {
+        let url = public_url.and_then(|url| url::Url::parse(url).ok());
+        let own_host = url.and_then(|url| url.host_str().map(str::to_ascii_lowercase));
+        Self { granted, own_host, ..self }
     }
 
     /// Applies the rule to a request: who sent it, its fields, its path.
     pub fn admit<'a>(
         &'a self,
         peer: IpAddr,
+        headers: &'a HeaderMap,
+        path: &'a str,
+    ) -> Result<Admitted<'a>, Refused> {
+        self.admit_certified(peer, None, headers, path)
+    }
+
+    /// As [`Access::admit`], for a client that may have proved by a certificate who it is. That stands in for a token.
+    pub fn admit_certified<'a>(
+        &'a self,
+        peer: IpAddr,
+        certificate: Option<&'a str>,
         headers: &'a HeaderMap,
         path: &'a str,
     ) -> Result<Admitted<'a>, Refused> {
@@ -257,13 +259,17 @@ impl Access {
             true => forwarded(headers),
             false => Forwarded::default(),
         };
+        let is_here = peer.is_loopback() && address.is_loopback() && !is_forwarded(headers);
+        let is_certified_admin = |name| self.certified_admins.iter().any(|admin| admin == name);
         let mut admitted = Admitted {
-            client: None,
+            client: certificate,
             path,
             prefix: "",
-            is_admin: peer.is_loopback() && address.is_loopback() && !is_forwarded(headers),
+            is_admin: is_here && self.is_meant(headers)
+                || certificate.is_some_and(is_certified_admin),
             authorization_used: false,
             address,
+            class: self.class(address),
             forwarded,
         };
         if self.tokens.is_empty() {
@@ -279,17 +285,44 @@ impl Access {
                 self.token(&percent_decode_str(token).collect::<Vec<u8>>())
             }
         };
-        let token = shown.ok_or(Refused::Token)?;
+        let token = match shown {
+            Some(token) => token,
+            None if certificate.is_some() && admitted.prefix.is_empty() => return Ok(admitted),
+            None => return Err(Refused::Token),
+        };
         admitted.client = Some(&token.name);
         admitted.is_admin |= token.is_admin;
         Ok(admitted)
     }
 
     /// What a peer's address has to do with the answers that it gets: peers of the same class are admitted, and their words taken, alike.
-    pub fn class(&self, peer: IpAddr) -> u64 {
+    /// `None`: it has to be looked at each time.
+    pub fn class(&self, peer: IpAddr) -> Option<u64> {
         let peer = peer.to_canonical();
+        if self.granted.len() > MOST_GRANTED {
+            return None;
+        }
         let is_within = self.open || covers(&self.networks, peer);
-        u64::from(is_within) | u64::from(covers(&self.trusted_proxies, peer)) << 1
+        let granted = self.granted.iter().map(|network| network.contains(peer));
+        let all = [is_within, covers(&self.trusted_proxies, peer)].into_iter().chain(granted);
+        Some(all.fold(0, |class, is_so| class << 1 | u64::from(is_so)))
+    }
+
+    /// Whether a request on this machine was addressed to this machine. A page of another site can have its own name lead here, and then asks with the right
+    /// of whoever sits in front of the browser; it cannot have it lead here by an address.
+    fn is_meant(&self, headers: &HeaderMap) -> bool {
+        let Some(host) = headers.get(header::HOST) else { return true };
+        let Ok(host) = host.to_str() else { return false };
+        let host = host.to_ascii_lowercase();
+        if host.parse::<SocketAddr>().is_ok() {
+            return true;
+        }
+        let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+        let is_address = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        name == "localhost"
+            || is_address(&host)
+            || is_address(name)
+            || self.own_host.as_deref() == Some(name)
     }
 
     /// The last address on the way here that is not a trusted proxy's.
@@ -320,10 +353,18 @@ impl Access {
     }
 }
 
+/// Whether a name is that of a client certificate.
+pub fn is_certificate(name: &str) -> bool {
+    name.starts_with(CERTIFICATE)
+}
+
 /// Whether a proxy says that it passes on somebody else's request.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     let fields = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST];
+    // Believed by nobody here, and a sign all the same.
+    let others = ["x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"];
     fields.iter().any(|name| headers.contains_key(name))
+        || others.iter().any(|name| headers.contains_key(*name))
         || headers.contains_key(header::FORWARDED)
         || headers.contains_key(header::VIA)
 }
@@ -672,6 +713,8 @@ mod tests {
                 token("a", good.clone(), None),
                 token("", good.clone(), None),
                 token("*", good.clone(), None),
+                token("10.0.0.1", good.clone(), None),
+                token("cert:a", good.clone(), None),
                 token("b", None, None),
                 token("c", good, Some("HOME")),
                 token("d", file("empty", " \n"), None),
@@ -682,7 +725,7 @@ mod tests {
             admins: vec!["nobody".to_owned()],
             ..Config::default()
         };
-        let errors = Access::new(&config).expect_err("ten faults");
+        let errors = Access::new(&config).expect_err("twelve faults");
         let kinds: Vec<_> = errors
             .iter()
             .map(|error| match error {
@@ -696,8 +739,8 @@ mod tests {
             })
             .collect();
         let expected = [
-            "name", "name", "name", "source", "source", "token", "token", "file", "variable",
-            "admin",
+            "name", "name", "name", "name", "name", "source", "source", "token", "token", "file",
+            "variable", "admin",
         ];
         assert_eq!(kinds, expected);
     }
@@ -719,11 +762,86 @@ mod tests {
         check("::1", None, true);
         check("192.0.2.1", None, false);
         check("192.0.2.1", Some("x-forwarded-for"), false);
-        for field in
-            ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "via"]
-        {
+        for field in [
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "forwarded",
+            "via",
+            "x-real-ip",
+        ] {
             check("127.0.0.1", Some(field), false);
         }
+    }
+
+    /// A page of another site that has its own name lead to this machine is answered as anybody is, and not as an administrator.
+    #[test]
+    fn a_name_that_was_led_here_makes_no_administrator() {
+        let access = Access::new(&Config::default()).expect("no tokens");
+        let access = access.among(Vec::new(), Some("https://Cache.example:8443/x"));
+        let here = ip("127.0.0.1");
+        let check = |host: &'static str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            let admitted = access.admit(here, &headers, "/").expect("this machine");
+            assert_eq!(admitted.is_admin, expected, "{host}");
+        };
+        for host in
+            ["127.0.0.1", "127.0.0.1:8484", "[::1]:8484", "[::1]", "localhost:8484", "LOCALHOST"]
+        {
+            check(host, true);
+        }
+        check("cache.example:8443", true);
+        for host in [
+            "evil.example",
+            "evil.example:8484",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "cache.example.evil.example",
+            "",
+            "a@127.0.0.1",
+            "127.0.0.1:x:1",
+        ] {
+            check(host, false);
+        }
+        assert!(access.admit(here, &HeaderMap::new(), "/").expect("this machine").is_admin);
+    }
+
+    #[test]
+    fn a_certificate_stands_in_for_a_token_and_never_for_an_administrators_name() {
+        let access = with_tokens(|config| {
+            config.open = true;
+            config.admins = vec!["cert:boss.example".to_owned()];
+        });
+        let none = HeaderMap::new();
+        let far = ip("192.0.2.1");
+        let check = |certificate: Option<&'static str>,
+                     path: &'static str,
+                     expected: Option<(&str, bool)>| {
+            let admitted = access.admit_certified(far, certificate, &none, path);
+            let told = admitted.ok().map(|one| (one.client.unwrap_or(""), one.is_admin));
+            assert_eq!(told, expected, "{certificate:?} {path}");
+        };
+        check(None, "/a", None);
+        check(Some("cert:ci.example"), "/a", Some(("cert:ci.example", false)));
+        check(Some("cert:boss.example"), "/a", Some(("cert:boss.example", true)));
+        check(Some("cert:boss"), "/a", Some(("cert:boss", false)));
+        // Whoever shows a token that is none of ours meant something by it.
+        check(Some("cert:ci.example"), "/-/t/wrong/a", None);
+    }
+
+    #[test]
+    fn grants_by_network_part_those_who_may_get_each_others_answers() {
+        let network = |text: &str| text.parse::<Network>().expect("a network");
+        let access = Access::new(&Config { open: true, ..Config::default() }).expect("no tokens");
+        let access = access.among(vec![network("10.1.0.0/16"), network("10.1.2.0/24")], None);
+        let class = |address: &str| access.class(ip(address));
+        assert_eq!(class("10.1.0.1"), class("10.1.255.1"));
+        assert_eq!(class("10.2.0.1"), class("192.0.2.1"));
+        let all = [class("10.2.0.1"), class("10.1.0.1"), class("10.1.2.1")];
+        assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2], "{all:?}");
+        let many = (0..=MOST_GRANTED).map(|at| network(&format!("10.{at}.0.0/16"))).collect();
+        assert_eq!(access.among(many, None).class(ip("10.1.0.1")), None);
     }
 
     #[test]
@@ -746,24 +864,6 @@ mod tests {
         }
         check("[::1]:8484", |_| {}, false);
         check("127.0.0.2:8484", |config| config.networks.clear(), false);
-    }
-
-    #[test]
-    fn networks_are_read_and_shown_as_people_write_them() {
-        for (text, shown) in [
-            ("10.0.0.0/8", "10.0.0.0/8"),
-            ("192.0.2.1", "192.0.2.1/32"),
-            ("::ffff:192.0.2.1", "192.0.2.1/32"),
-            ("fd00::/8", "fd00::/8"),
-        ] {
-            assert_eq!(
-                text.parse().map(|network: Network| String::from(network)),
-                Ok(shown.into())
-            );
-        }
-        for text in ["", "localhost", "10.0.0.0/33", "10.0.0/8"] {
-            assert!(text.parse::<Network>().is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl Identity {
             base: self.base(request, arrival),
             credential: authorization.and_then(|value| self.credential(value)),
             client: arrival.admitted.client.map(str::to_owned),
+            address: arrival.admitted.address,
             now: arrival.now,
             rules,
             as_of: None,

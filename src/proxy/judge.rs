@@ -14,16 +14,15 @@ const MOST_CHARACTERS: usize = 600;
 
 /// Whether the client holds the grant that the plan asks for. Fails closed.
 pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
-    let Access::Grant(names) = access else { return Ok(()) };
-    let holds = |name: &String| name == "*" || ask.client.as_ref() == Some(name);
-    if names.iter().any(holds) {
+    let Access::Grant(grant) = access else { return Ok(()) };
+    if grant.holds(ask) {
         return Ok(());
     }
     Err(Reply::problem(
         StatusCode::FORBIDDEN,
         "No grant for this index",
         "Larder asks upstream with a credential of its own here, and its configuration grants that to nobody, or not to \
-         you. The setting is `grant` of this mount: a list of access token names, or [\"*\"] for every client.",
+         you. The setting is `grant` of this mount: a list of access token names and networks, or [\"*\"] for every client.",
     ))
 }
 

@@ -175,9 +175,13 @@ impl Handler for Proxy {
     }
 
     fn class(&self, peer: &Peer) -> Option<u64> {
+        if peer.certificate.is_some() {
+            // Whom it names is looked at each time.
+            return None;
+        }
         let address = peer.address.ip();
-        let class = self.pipeline.access.class(address);
-        Some(class | self.pipeline.pulls.network(address).map_or(0, bits) << 2)
+        let network = self.pipeline.pulls.network(address).map_or(0, bits);
+        Some(self.pipeline.access.class(address)? | network << access::CLASS_BITS)
     }
 
     fn note_repeat(&self) {
@@ -195,8 +199,11 @@ impl Pipeline {
         let uri = request.uri();
         let is_fit =
             request.body().is_end_stream() && target::check(uri.path(), uri.query()).is_ok();
-        let admitted = self.access.admit(peer.address.ip(), request.headers(), uri.path());
-        let Some(admitted) = admitted.ok().filter(|_| is_fit) else { return Err(None) };
+        let (address, headers) = (peer.address.ip(), request.headers());
+        let certificate = peer.certificate.as_deref();
+        let admitted = self.access.admit_certified(address, certificate, headers, uri.path());
+        let admitted = admitted.ok().filter(|admitted| is_fit && admitted.class.is_some());
+        let Some(admitted) = admitted else { return Err(None) };
         // Before anything is looked up: what is learnt from here on makes another answer.
         let moment = self.moment();
         let network = self.pulls.network(admitted.address);
@@ -225,7 +232,9 @@ impl Pipeline {
         if let Err(error) = target::check(path, request.uri().query()) {
             return refusal(StatusCode::BAD_REQUEST, &error.to_string());
         }
-        let admitted = match self.access.admit(peer.address.ip(), request.headers(), path) {
+        let (address, certificate) = (peer.address.ip(), peer.certificate.as_deref());
+        let admitted = self.access.admit_certified(address, certificate, request.headers(), path);
+        let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(refused) => {
                 record::not_admitted(&self.pulls, refused);

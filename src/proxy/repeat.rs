@@ -44,6 +44,7 @@ pub(crate) struct Question<'a> {
     target: &'a Uri,
     headers: &'a HeaderMap,
     client: Option<&'a str>,
+    class: Option<u64>,
     forwarded: Forwarded<'a>,
     local: SocketAddr,
     tls: bool,
@@ -59,9 +60,9 @@ impl<'a> Question<'a> {
         admitted: &Admitted<'a>,
         peer: &Peer,
     ) -> Self {
-        let Admitted { client, forwarded, .. } = *admitted;
+        let Admitted { client, class, forwarded, .. } = *admitted;
         let (local, tls) = (peer.local, peer.tls);
-        Self { method, target, headers, client, forwarded, local, tls, network: None }
+        Self { method, target, headers, client, class, forwarded, local, tls, network: None }
     }
 
     /// The same from a client of this network.
@@ -106,6 +107,7 @@ struct Asked {
     target: Uri,
     headers: HeaderMap,
     client: Option<String>,
+    class: Option<u64>,
     scheme: Option<&'static str>,
     host: Option<String>,
     local: SocketAddr,
@@ -229,6 +231,7 @@ impl Asked {
             target: question.target.clone(),
             headers: question.headers.clone(),
             client: question.client.map(str::to_owned),
+            class: question.class,
             scheme: question.forwarded.scheme,
             host: question.forwarded.host.map(str::to_owned),
             local: question.local,
@@ -242,7 +245,7 @@ impl Asked {
         self.method == *other.method
             && self.target.path_and_query() == other.target.path_and_query()
             && self.target.authority() == other.target.authority()
-            && self.client.as_deref() == other.client
+            && (self.client.as_deref(), self.class) == (other.client, other.class)
             && (self.scheme, self.host.as_deref()) == (other.forwarded.scheme, other.forwarded.host)
             && (self.local, self.tls, self.network) == (other.local, other.tls, other.network)
             && self.headers.len() == other.headers.len()
@@ -295,7 +298,8 @@ mod tests {
     ) -> Question<'a> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let forwarded = Forwarded::default();
-        Question { method, target, headers, client, forwarded, local, tls: false, network: None }
+        let (class, tls, network) = (Some(0), false, None);
+        Question { method, target, headers, client, class, forwarded, local, tls, network }
     }
 
     fn answer(body: Bytes) -> Response<Content> {

@@ -13,6 +13,7 @@ pub(super) fn explained(mount: &dyn Ecosystem, ask: &Ask, failure: &Failure) -> 
     let status = match failure {
         Failure::Absent => "larder; fwd=uri-miss; fwd-status=404",
         Failure::Refused { .. } => "larder; fwd=uri-miss; detail=refused",
+        Failure::Unsafe { .. } => "larder; detail=unsafe",
         Failure::NotKept => "larder; fwd=request; detail=not-kept",
         Failure::Unreachable(_) | Failure::Unavailable { .. } => {
             "larder; fwd=uri-miss; detail=upstream-unreachable"

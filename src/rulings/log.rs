@@ -79,7 +79,7 @@ impl Log {
         }
     }
 
-    fn append(&self, batch: &[Arc<Record>]) -> io::Result<()> {
+    pub(super) fn append(&self, batch: &[Arc<Record>]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let now = self.now();
         let length = fs::metadata(&now).map_or(0, |metadata| metadata.len());

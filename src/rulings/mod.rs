@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::advisory::Advisories;
 use crate::clock::Clock;
 use crate::policy::{self, Config, Fault, Judged, Ruleset};
 
@@ -126,6 +127,15 @@ impl Rulings {
         self.0.generation.load(Ordering::Acquire)
     }
 
+    /// Puts other advisories in force beside the same rules.
+    pub fn advise(&self, advisories: Arc<Advisories>) {
+        // Whoever takes up changed files meanwhile must not bring the old ones back.
+        let _watched = self.watched();
+        let rules = Ruleset::clone(&self.current()).advised(advisories);
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     pub fn standing(&self) -> Standing {
         let rules = self.current();
         let fault = self.watched().fault.as_ref().map(ToString::to_string);
@@ -149,6 +159,7 @@ impl Rulings {
         watched.fault = None;
         match read(&self.0.settings) {
             Ok(rules) => {
+                let rules = rules.advised(Arc::clone(self.current().advisories()));
                 let epoch = format!("{:016x}", rules.epoch());
                 tracing::info!(
                     policy.epoch = epoch,

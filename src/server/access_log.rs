@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::answer::Session;
 use super::inspect::is_stand_in;
+use super::memory::Right;
 use super::refusal::Refusal;
 use super::sendfile::Frames;
 use super::stream::Pace;
@@ -59,6 +60,7 @@ pub(crate) struct Exchange {
     note: Option<AccessNote>,
     sent: u64,
     ending: Ending,
+    right: Option<Right>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +86,17 @@ impl Exchange {
             note: None,
             sent: 0,
             ending: Ending::Unknown,
+            right: None,
         }
     }
 
     pub(crate) const fn target(&self) -> &Uri {
         &self.target
+    }
+
+    /// Holds on to the right to be under way until all of it is over.
+    pub(crate) fn hold(&mut self, right: Right) {
+        self.right = Some(right);
     }
 
     /// Notes that the server itself answers.

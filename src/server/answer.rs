@@ -19,6 +19,7 @@ use super::drain::Activity;
 use super::echo::{Audience, Echoes};
 use super::inspect::refusal_of;
 use super::limits::Admission;
+use super::memory::Memory;
 use super::refusal::Refusal;
 use super::sendfile::Outbox;
 use super::strict::check_request;
@@ -30,6 +31,7 @@ pub(crate) struct Session {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) peer: Peer,
     pub(crate) activity: Activity,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) admission: Admission,
     pub(crate) body_timeout: Duration,
     /// Where the kernel can send files by itself.
@@ -53,7 +55,13 @@ impl Session {
         let is_last = is_last_on_connection(&request);
         let answered = match self.refusal(&request) {
             Some(refusal) => Err(refusal),
-            None => self.hand_over(request, exchange.target()).await,
+            None => match self.memory.admit() {
+                Some(right) => {
+                    exchange.hold(right);
+                    self.hand_over(request, exchange.target()).await
+                }
+                None => Err(Refusal::OutOfMemory),
+            },
         };
         let mut response = answered.unwrap_or_else(|refusal| {
             exchange.refuse(refusal);
@@ -82,7 +90,8 @@ impl Session {
         request: Request<Incoming>,
         target: &Uri,
     ) -> Result<Response<Body>, Refusal> {
-        let request = in_origin_form(request).map(|body| RequestBody::new(body, self.body_timeout));
+        let body = |body| RequestBody::new(body, self.body_timeout, Arc::clone(&self.memory));
+        let request = in_origin_form(request).map(body);
         let handled = async { self.handler.handle(request, self.peer.clone()).await };
         AssertUnwindSafe(handled).catch_unwind().await.map_err(|panic| {
             let path = mask_token(target.path());

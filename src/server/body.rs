@@ -2,16 +2,20 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::BodyError;
+use super::memory::Memory;
 
 /// The body of a request. A pause longer than `body_timeout` while it is awaited is an error, and then nothing more comes. Dropping it before its
 /// end closes an HTTP/1 connection after the answer, unless the little that was missing had arrived already.
@@ -20,23 +24,45 @@ pub struct RequestBody {
     patience: Duration,
     /// Set while the client is awaited.
     pause: Option<Pin<Box<Sleep>>>,
+    /// What the body is gathered in, if it is.
+    gathered: Option<Arc<Memory>>,
+    memory: Option<Arc<Memory>>,
 }
 
 enum Source {
     Network(Incoming),
     Memory(Full<Bytes>),
+    /// Never locked: the one who polls it has it to himself, and the lock lets others hold it by reference.
+    Stream(Mutex<BoxStream<'static, Result<Bytes, BodyError>>>),
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, patience: Duration) -> Self {
-        Self { source: Source::Network(incoming), patience, pause: None }
+    pub(crate) fn new(incoming: Incoming, patience: Duration, memory: Arc<Memory>) -> Self {
+        let source = Source::Network(incoming);
+        Self { source, patience, pause: None, gathered: None, memory: Some(memory) }
+    }
+
+    /// The same for who gathers all of it in memory: it ends with [`Crowded`] where there is none left for that.
+    #[must_use]
+    pub fn to_be_gathered(mut self) -> Self {
+        self.gathered = self.memory.take();
+        self
+    }
+}
+
+impl RequestBody {
+    /// A body that comes from within this process, for whoever calls a handler without a server.
+    pub fn stream(source: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {
+        let source = Source::Stream(Mutex::new(source));
+        Self { source, patience: Duration::ZERO, pause: None, gathered: None, memory: None }
     }
 }
 
 /// A body that is there already, for whoever calls a handler without a server.
 impl From<Bytes> for RequestBody {
     fn from(bytes: Bytes) -> Self {
-        Self { source: Source::Memory(Full::new(bytes)), patience: Duration::ZERO, pause: None }
+        let source = Source::Memory(Full::new(bytes));
+        Self { source, patience: Duration::ZERO, pause: None, gathered: None, memory: None }
     }
 }
 
@@ -45,6 +71,11 @@ impl fmt::Debug for RequestBody {
         write!(f, "RequestBody({:?})", self.size_hint())
     }
 }
+
+/// There is no memory left to gather a body in: 503.
+#[derive(Debug, thiserror::Error)]
+#[error("memory is short; try again in a few seconds")]
+pub struct Crowded;
 
 /// The client paused for longer than it may in the middle of a body.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +95,17 @@ impl HttpBody for RequestBody {
             Source::Memory(full) => {
                 return Pin::new(full).poll_frame(cx).map_err(|never| match never {});
             }
+            Source::Stream(stream) => {
+                let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+                return stream.poll_next_unpin(cx).map_ok(Frame::data);
+            }
             Source::Network(incoming) => incoming,
         };
         if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
             this.pause = None;
+            if this.gathered.as_ref().is_some_and(|memory| memory.is_crowded()) {
+                return Poll::Ready(Some(Err(Crowded.into())));
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
         let deadline = || Box::pin(tokio::time::sleep_until(Instant::now() + this.patience));
@@ -82,6 +120,7 @@ impl HttpBody for RequestBody {
         match &self.source {
             Source::Network(incoming) => incoming.is_end_stream(),
             Source::Memory(full) => full.is_end_stream(),
+            Source::Stream(_) => false,
         }
     }
 
@@ -89,6 +128,7 @@ impl HttpBody for RequestBody {
         match &self.source {
             Source::Network(incoming) => incoming.size_hint(),
             Source::Memory(full) => full.size_hint(),
+            Source::Stream(_) => SizeHint::default(),
         }
     }
 }

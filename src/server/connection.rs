@@ -14,10 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use super::access_log::Metrics;
 use super::answer::Session;
+use super::certificate;
 use super::drain::{Activity, Spans, drive};
 use super::echo::{Audience, Echo, Echoes};
 use super::inspect::Inspected;
 use super::limits::{Admission, Place};
+use super::memory::Memory;
 use super::stream::StreamTasks;
 use super::strict::HeadLimits;
 use super::tls::Tls;
@@ -38,9 +40,18 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tls: Option<Tls>,
     pub(crate) stop: CancellationToken,
+    pub(crate) memory: Arc<Memory>,
     echoes: Arc<Echoes>,
     http1: http1::Builder,
     http2: http2::Builder<StreamTasks>,
+}
+
+/// A connection on which a request may come.
+struct Opened {
+    wire: Wire,
+    protocol: Protocol,
+    /// What the client's certificate calls it.
+    certificate: Option<Arc<str>>,
 }
 
 impl Shared {
@@ -56,6 +67,7 @@ impl Shared {
             http1: http1_settings(&config),
             http2: http2_settings(&config, streams),
             metrics: Arc::new(Metrics::new()),
+            memory: Arc::new(Memory::new(config.max_memory_bytes)),
             echoes: Arc::default(),
             config,
             handler,
@@ -73,17 +85,23 @@ impl Shared {
     ) {
         let Ok(local) = socket.local_addr() else { return };
         self.metrics.connections.increment(1.0);
-        let peer = Peer { address: client, local, tls: self.tls.is_some() };
+        let peer = Peer { address: client, local, tls: self.tls.is_some(), certificate: None };
         if let Err(error) = self.serve_socket(socket, peer, &place).await {
             tracing::debug!(client.address = %client.ip(), %error, "a connection ended early");
         }
         self.metrics.connections.decrement(1.0);
     }
 
-    async fn serve_socket(&self, socket: TcpStream, peer: Peer, place: &Place) -> io::Result<()> {
+    async fn serve_socket(
+        &self,
+        socket: TcpStream,
+        mut peer: Peer,
+        place: &Place,
+    ) -> io::Result<()> {
         wire::tune(&socket);
         let opened = timeout(self.config.header_timeout, self.open(socket)).await??;
-        let Some((mut wire, protocol)) = opened else { return Ok(()) };
+        let Some(Opened { mut wire, protocol, certificate }) = opened else { return Ok(()) };
+        peer.certificate = certificate;
         let outbox = match protocol {
             Protocol::Http1 => wire.take_files(),
             Protocol::Http2 => None,
@@ -98,6 +116,7 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             peer,
             activity: Activity::new(),
+            memory: Arc::clone(&self.memory),
             admission: place.admission,
             body_timeout: self.config.body_timeout,
             outbox,
@@ -113,15 +132,20 @@ impl Shared {
     }
 
     /// Finds out what the client speaks. `None`: it left without a word.
-    async fn open(&self, socket: TcpStream) -> io::Result<Option<(Wire, Protocol)>> {
-        let transport = match &self.tls {
-            None => Transport::Left(socket),
-            Some(tls) => Transport::Right(tls.acceptor.accept(socket).await?),
+    async fn open(&self, socket: TcpStream) -> io::Result<Option<Opened>> {
+        let (transport, certificate) = match &self.tls {
+            None => (Transport::Left(socket), None),
+            Some(tls) => {
+                let stream = tls.acceptor.accept(socket).await?;
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let certificate = shown.map(certificate::name_of);
+                (Transport::Right(stream), certificate)
+            }
         };
         let mut wire = Wire::new(transport, self.config.write_stall_timeout);
         // Whatever was agreed by ALPN: a client that then speaks the other protocol gets an answer, too.
         let protocol = wire.sniff().await?;
-        Ok(protocol.map(|protocol| (wire, protocol)))
+        Ok(protocol.map(|protocol| Opened { wire, protocol, certificate }))
     }
 
     async fn serve_http1(&self, wire: Wire, session: Arc<Session>) -> Result<(), hyper::Error> {

@@ -47,12 +47,18 @@ impl Places {
         Self { most, most_per_address, taken: Arc::default() }
     }
 
-    /// Finds a place for a connection. `None`: not even to be told that there is none.
-    pub(crate) fn take(&self, address: SocketAddr) -> Option<Place> {
+    /// Finds a place for a connection. `None`: not even to be told that there is none. `is_crowded`: whether there is no memory for one beside so many
+    /// others.
+    pub(crate) fn take(
+        &self,
+        address: SocketAddr,
+        is_crowded: impl FnOnce(usize) -> bool,
+    ) -> Option<Place> {
         let client = client(address.ip());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.by_address.get(&client).copied().unwrap_or_default();
-        let admission = if taken.admitted < self.most && own < self.most_per_address {
+        let has_place = taken.admitted < self.most && own < self.most_per_address;
+        let admission = if has_place && !is_crowded(taken.admitted) {
             taken.admitted += 1;
             *taken.by_address.entry(client).or_default() += 1;
             Admission::Admitted
@@ -140,7 +146,8 @@ mod tests {
     #[test]
     fn places_run_out_and_come_back() {
         let places = Places::new(3, 2);
-        let admission = |text| places.take(address(text)).map(|place| (place.admission, place));
+        let admission =
+            |text| places.take(address(text), |_| false).map(|place| (place.admission, place));
         let (first, _a) = admission("192.0.2.1").unwrap();
         let (second, b) = admission("::ffff:192.0.2.1").unwrap();
         let (third, _c) = admission("192.0.2.1").unwrap();
@@ -172,9 +179,9 @@ mod tests {
     #[test]
     fn a_network_of_ipv6_counts_as_one_client() {
         let places = Places::new(9, 1);
-        let _first = places.take(address("2001:db8::1"));
-        let second = places.take(address("2001:db8::2")).unwrap();
-        let other = places.take(address("2001:db8:0:1::1")).unwrap();
+        let _first = places.take(address("2001:db8::1"), |_| false);
+        let second = places.take(address("2001:db8::2"), |_| false).unwrap();
+        let other = places.take(address("2001:db8:0:1::1"), |_| false).unwrap();
         assert_eq!(second.admission, Admission::TurnedAway);
         assert_eq!(other.admission, Admission::Admitted);
     }
@@ -182,9 +189,10 @@ mod tests {
     #[test]
     fn who_cannot_be_told_is_not_kept() {
         let places = Places::new(0, 1);
-        let told: Vec<_> = (0..TURNED_AWAY_AT_ONCE).map(|_| places.take(address("::1"))).collect();
+        let told: Vec<_> =
+            (0..TURNED_AWAY_AT_ONCE).map(|_| places.take(address("::1"), |_| false)).collect();
         assert!(told.iter().all(Option::is_some));
-        assert!(places.take(address("::1")).is_none());
+        assert!(places.take(address("::1"), |_| false).is_none());
         drop(told);
         let taken = places.taken.lock().unwrap();
         assert_eq!((taken.admitted, taken.turned_away, taken.by_address.len()), (0, 0, 0));

@@ -78,6 +78,10 @@ impl Server {
         let places = Places::new(most, self.config.max_connections_per_address);
         let shared = Shared::new(self.config, handler, self.tls, tasks.clone(), stop.clone());
         let shared = Arc::new(shared);
+        tracing::debug!(
+            max_memory_bytes = shared.memory.limit(),
+            "memory that this process may have"
+        );
         // Every listener and connection holds a sender; when all are gone, so is the last connection.
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         for listener in self.listeners {
@@ -118,7 +122,9 @@ impl Accepting {
                     continue;
                 }
             };
-            let Some(place) = self.places.take(client) else { continue };
+            let memory = &self.shared.memory;
+            let place = self.places.take(client, |others| memory.is_crowded_by(others));
+            let Some(place) = place else { continue };
             let serving = Arc::clone(&self.shared).serve(socket, client, place);
             let alive = self.alive.clone();
             self.tasks.spawn(async move {

@@ -29,12 +29,14 @@ use serde::{Deserialize, Serialize};
 mod access_log;
 mod answer;
 mod body;
+mod certificate;
 mod connection;
 mod drain;
 mod echo;
 mod inspect;
 pub mod limits;
 mod listen;
+mod memory;
 mod refusal;
 mod sendfile;
 mod stream;
@@ -42,7 +44,8 @@ pub(crate) mod strict;
 pub mod tls;
 mod wire;
 
-pub use body::RequestBody;
+pub use body::{Crowded, RequestBody};
+pub use certificate::ClientAuth;
 pub use echo::{Moment, Repeatable};
 pub use listen::{Server, ServerError};
 pub use sendfile::{FileBody, OpenFile};
@@ -89,6 +92,8 @@ pub struct Peer {
     /// The listener's own address.
     pub local: SocketAddr,
     pub tls: bool,
+    /// What the certificate calls it that it showed: `cert:NAME`.
+    pub certificate: Option<Arc<str>>,
 }
 
 /// What a handler wants said of a response in the access log, and told of it; put into the response's extensions.
@@ -139,6 +144,9 @@ pub struct Config {
     pub max_headers: usize,
     /// HTTP/2 requests at once on one connection. Default 128.
     pub max_concurrent_streams: u32,
+    /// Memory of the process beyond which new requests get 503. Default: 85 % of what its control group allows, if that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_memory_bytes: Option<u64>,
 }
 
 impl Default for Config {
@@ -154,6 +162,7 @@ impl Default for Config {
             max_header_bytes: 65_536,
             max_headers: 100,
             max_concurrent_streams: 128,
+            max_memory_bytes: None,
         }
     }
 }

@@ -34,10 +34,11 @@ pub(crate) enum Refusal {
     ManyFields,
     Panicked,
     Full,
+    OutOfMemory,
 }
 
 impl Refusal {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::BareLineFeed,
         Self::MalformedRequestLine,
         Self::MalformedField,
@@ -63,6 +64,7 @@ impl Refusal {
         Self::ManyFields,
         Self::Panicked,
         Self::Full,
+        Self::OutOfMemory,
     ];
 
     /// A number for [`Refusal::from_number`].
@@ -81,7 +83,7 @@ impl Refusal {
             Self::LongTarget => StatusCode::URI_TOO_LONG,
             Self::LargeHead | Self::ManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::OutOfMemory => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -126,6 +128,7 @@ impl Refusal {
             Self::ManyFields => "the head has too many fields; send fewer",
             Self::Panicked => "an internal error; the server's log has the particulars",
             Self::Full => "too many connections; try again in a few seconds",
+            Self::OutOfMemory => "memory is short; try again in a few seconds",
         }
     }
 
@@ -142,7 +145,7 @@ impl Refusal {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         match self {
-            Self::Full => {
+            Self::Full | Self::OutOfMemory => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Self::UnservedMethod => {

@@ -1,7 +1,7 @@
 //! TLS for the listeners: one certificate, read again when its files change.
 //!
 //! Only the certificate is exchanged on a change, under a configuration that stays, so that clients resume sessions across it. Left out: several
-//! certificates by name, client certificates, ACME.
+//! certificates by name, ACME; and whom a client's certificate makes it (`certificate`).
 
 use std::fmt;
 use std::fs;
@@ -21,6 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::certificate::{self, ClientAuth};
+
 /// Settings of TLS, `[tls]`. With both files named, every listener speaks TLS; with none, none does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +31,10 @@ pub struct TlsConfig {
     pub certificate: Option<PathBuf>,
     /// PEM file: the certificate's private key (PKCS 8, PKCS 1 or SEC 1). Default: none.
     pub key: Option<PathBuf>,
+    /// PEM file: authorities whose certificates clients may show. Default: none, and clients are not asked for any.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client must show one. Default: `optional`.
+    pub client_auth: ClientAuth,
 }
 
 /// Why TLS cannot be offered.
@@ -42,6 +48,14 @@ pub enum TlsError {
     Pem { path: PathBuf, what: &'static str, source: pem::Error },
     #[error("{} and {} do not go together or cannot be used", .certificate.display(), .key.display())]
     Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    #[error("tls.client_ca is of no use without tls.certificate and tls.key: set them, too")]
+    NobodyToAsk,
+    #[error(
+        "tls.client_auth asks for certificates of clients, but tls.client_ca names no authority for them"
+    )]
+    NoAuthority,
+    #[error("tls.client_ca: {} cannot be used: {reason}", .path.display())]
+    Authorities { path: PathBuf, reason: String },
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
 }
@@ -61,15 +75,22 @@ impl Tls {
     pub(crate) fn load(config: &TlsConfig) -> Result<Option<Self>, TlsError> {
         let (certificate, key) = match (&config.certificate, &config.key) {
             (Some(certificate), Some(key)) => (certificate, key),
+            (None, None) if config.client_ca.is_some() => return Err(TlsError::NobodyToAsk),
             (None, None) => return Ok(None),
             _ => return Err(TlsError::HalfConfigured),
         };
         let pair = Arc::new(Pair::load(certificate.clone(), key.clone())?);
-        let mut server = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        let server = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Setup)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&pair) as _);
+            .map_err(TlsError::Setup)?;
+        let server = match (&config.client_ca, config.client_auth) {
+            (Some(authorities), auth) => {
+                server.with_client_cert_verifier(certificate::verifier(authorities, auth)?)
+            }
+            (None, ClientAuth::Optional) => server.with_no_client_auth(),
+            (None, ClientAuth::Required) => return Err(TlsError::NoAuthority),
+        };
+        let mut server = server.with_cert_resolver(Arc::clone(&pair) as _);
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         server.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Setup)?;
         Ok(Some(Self { acceptor: Arc::new(server).into(), pair }))
@@ -241,7 +262,8 @@ mod tests {
         files.put_pair();
         files.put("certificate", "");
         assert!(matches!(files.load(), Err(TlsError::Pem { what: "certificate", .. })));
-        let half = TlsConfig { certificate: Some(files.path("certificate")), key: None };
+        let certificate = Some(files.path("certificate"));
+        let half = TlsConfig { certificate, ..TlsConfig::default() };
         assert!(matches!(Tls::load(&half), Err(TlsError::HalfConfigured)));
         assert!(matches!(Tls::load(&TlsConfig::default()), Ok(None)));
     }

@@ -1,6 +1,8 @@
 //! Behaviour over loopback: one binary, folders that mirror the product.
 
+mod advisories;
 mod attack;
+mod bundle;
 mod cache;
 mod crash;
 mod fakes;
@@ -10,6 +12,7 @@ mod huggingface;
 mod keep;
 mod layers;
 mod oci;
+mod policy;
 mod pypi;
 mod server;
 mod soak;

@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::visit::{Right, Visit, Visitor};
-use crate::server::{Body, RequestBody};
+use crate::server::{Body, Crowded, RequestBody};
 
 pub mod entries;
 pub mod fills;
@@ -118,8 +118,11 @@ impl Call {
     /// The body, whole.
     pub async fn bytes(body: RequestBody, limit_bytes: usize) -> Result<Bytes, Problem> {
         #[expect(clippy::disallowed_methods, reason = "the body is limited")]
-        let whole = Limited::new(body, limit_bytes).collect().await;
+        let whole = Limited::new(body.to_be_gathered(), limit_bytes).collect().await;
         whole.map(http_body_util::Collected::to_bytes).map_err(|error| {
+            if error.is::<Crowded>() {
+                return Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+            }
             match error.is::<LengthLimitError>() {
                 true => Problem::new(
                     StatusCode::PAYLOAD_TOO_LARGE,

@@ -237,7 +237,8 @@ fn compare(walked: &mut Walked) -> Vec<Miss> {
                     &file.name,
                     DoorError::Mismatch(format!("its digest is {known}, and {digest} is locked")),
                 );
-                walked.items.remove(at);
+                let beside = format!("{}.metadata", file.name);
+                walked.items.retain(|item| item.name != file.name && item.name != beside);
             }
             None => item.locked = Some(digest),
         }

@@ -4,12 +4,15 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, header};
 
 use crate::cache::Parts;
 use crate::cache::artifact::trace;
+use crate::cache::failure::Failure;
 use crate::cache::fill::verify_at_rest;
 use crate::cache::found::{Found, Source};
-use crate::cache::lookup::Artifact;
+use crate::cache::lookup::{Artifact, Nature};
+use crate::cache::verdicts::{AtRest, Effort};
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::{Change, Entry, ReadAt, Stored};
 use crate::types::{Algorithm, BlobId, Digest, Head, Presence, Timestamp};
@@ -21,6 +24,8 @@ const HOT_BYTES: u64 = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Hot {
     entry: Arc<Entry>,
+    /// As what it was judged.
+    nature: Nature,
     body: Bytes,
 }
 
@@ -37,6 +42,8 @@ pub(super) enum Kept {
     /// Other bytes than are promised now.
     Mutated,
     Missing,
+    /// What is in it may not pass, or nobody could find out.
+    Barred(Failure),
 }
 
 /// How kept digests stand to the promised ones.
@@ -48,6 +55,9 @@ enum Agreement {
     Unknown,
 }
 
+/// What is kept under another key, or why it may not be had.
+type Adopted = Result<Found, Failure>;
+
 /// Whether an artifact is there to be served, as far as can be told without reading it.
 pub(crate) fn is_kept(parts: &Parts, artifact: &Artifact) -> bool {
     let Ok(Some(entry)) = parts.store.get(&artifact.lookup.key) else { return false };
@@ -57,9 +67,10 @@ pub(crate) fn is_kept(parts: &Parts, artifact: &Artifact) -> bool {
 
 impl Parts {
     /// What is kept under the artifact's key, if it is what is promised. Trouble with the store counts as nothing kept.
-    pub(super) async fn kept(&self, artifact: &Artifact) -> Kept {
+    pub(super) async fn kept(&self, artifact: &Artifact, effort: Effort) -> Kept {
         let key = &artifact.lookup.key;
         if let Some(hot) = self.artifacts.hot.get(key)
+            && hot.nature == artifact.nature
             && agreement(&hot.entry, &artifact.digests) == Agreement::Agrees
         {
             if let Some(blob) = hot.entry.body.blob() {
@@ -76,15 +87,15 @@ impl Parts {
             }
         };
         match agreement(&entry, &artifact.digests) {
-            Agreement::Agrees => self.read_kept(artifact, entry).await,
+            Agreement::Agrees => self.read_kept(artifact, entry, effort).await,
             Agreement::Disagrees => self.mutated(artifact),
-            Agreement::Unknown => self.vouch(artifact, &entry).await,
+            Agreement::Unknown => self.vouch(artifact, &entry, effort).await,
         }
     }
 
     /// What is kept under any key and has a digest that is promised here. The caller has settled that this reader may have it; the digest
     /// must be one that nobody can forge.
-    pub(super) async fn adopt(&self, artifact: &Artifact) -> Option<Found> {
+    pub(super) async fn adopt(&self, artifact: &Artifact, effort: Effort) -> Option<Adopted> {
         let strong = artifact.digests.iter().filter(|digest| is_collision_resistant(digest));
         let (digest, blob) = strong.into_iter().find_map(|digest| {
             let blob = digest.blob_id().or_else(|| self.store.resolve(digest).ok().flatten())?;
@@ -95,6 +106,11 @@ impl Parts {
         let named = artifact.size;
         let size = tokio::task::spawn_blocking(move || length_of(measured.as_ref(), named));
         let size = size.await.ok()?.ok()?;
+        let kept = AtRest { digest: blob.digest(), reader: Arc::clone(&reader), size };
+        let warning = match self.judge_kept(artifact.nature, kept, effort).await {
+            Ok(warning) => warning,
+            Err(failure) => return Some(Err(failure)),
+        };
         let now = self.clock.now();
         let entry = Arc::new(Entry {
             head: Head::new(http::StatusCode::OK),
@@ -115,16 +131,28 @@ impl Parts {
         self.store.touch(blob);
         let mut found = self.hit(&entry, Source::Blob { reader, size });
         found.trace.status.detail = Some("adopted");
-        Some(found)
+        mark(&mut found.head, warning.as_deref());
+        Some(Ok(found))
     }
 
     /// Serves an entry from its row, from memory, or from its blob. An entry whose blob is gone is a miss that heals.
-    async fn read_kept(&self, artifact: &Artifact, entry: Arc<Entry>) -> Kept {
+    async fn read_kept(&self, artifact: &Artifact, mut entry: Arc<Entry>, effort: Effort) -> Kept {
         let (blob, size) = match &entry.body {
             Stored::None => return Kept::Missing,
             Stored::Inline(body) => {
                 let body = body.clone();
-                return Kept::Right(Box::new(self.warm(artifact, &entry, body)));
+                let kept = AtRest {
+                    digest: BlobId::of(&body).digest(),
+                    reader: Arc::new(InMemory(body.clone())),
+                    size: body.len() as u64,
+                };
+                return match self.judge_kept(artifact.nature, kept, effort).await {
+                    Ok(warning) => {
+                        let entry = marked(entry, warning.as_deref());
+                        Kept::Right(Box::new(self.warm(artifact, &entry, body, effort)))
+                    }
+                    Err(failure) => Kept::Barred(failure),
+                };
             }
             Stored::Blob { id, size } => (*id, *size),
         };
@@ -137,6 +165,11 @@ impl Parts {
             }
         };
         self.store.touch(blob);
+        let kept = AtRest { digest: blob.digest(), reader: Arc::clone(&reader), size };
+        match self.judge_kept(artifact.nature, kept, effort).await {
+            Ok(warning) => entry = marked(entry, warning.as_deref()),
+            Err(failure) => return Kept::Barred(failure),
+        }
         if size > HOT_BYTES {
             return Kept::Right(Box::new(self.hit(&entry, Source::Blob { reader, size })));
         }
@@ -147,7 +180,7 @@ impl Parts {
                 self.store.suspect(blob).await;
                 Kept::Missing
             }
-            Ok(body) => Kept::Right(Box::new(self.warm(artifact, &entry, body))),
+            Ok(body) => Kept::Right(Box::new(self.warm(artifact, &entry, body, effort))),
             Err(error) => {
                 tracing::warn!(cache.key = %artifact.lookup.key, %error, "a blob could not be read");
                 Kept::Missing
@@ -155,10 +188,13 @@ impl Parts {
         }
     }
 
-    /// Keeps a small body in memory and serves it.
-    fn warm(&self, artifact: &Artifact, entry: &Arc<Entry>, body: Bytes) -> Found {
-        let hot = Hot { entry: Arc::clone(entry), body: body.clone() };
-        self.artifacts.hot.insert(artifact.lookup.key.clone(), Arc::new(hot));
+    /// Serves a small body, and keeps it in memory once it was judged: from there it is served unasked.
+    fn warm(&self, artifact: &Artifact, entry: &Arc<Entry>, body: Bytes, effort: Effort) -> Found {
+        if effort == Effort::Look {
+            let (entry, nature) = (Arc::clone(entry), artifact.nature);
+            let hot = Hot { entry, nature, body: body.clone() };
+            self.artifacts.hot.insert(artifact.lookup.key.clone(), Arc::new(hot));
+        }
         self.hit(entry, Source::Memory(body))
     }
 
@@ -186,7 +222,7 @@ impl Parts {
     }
 
     /// Computes the digests that are promised now and were not when the entry was kept, and notes them.
-    async fn vouch(&self, artifact: &Artifact, entry: &Arc<Entry>) -> Kept {
+    async fn vouch(&self, artifact: &Artifact, entry: &Arc<Entry>, effort: Effort) -> Kept {
         let size = entry.body.len();
         let reader: Arc<dyn ReadAt> = match &entry.body {
             Stored::None => return Kept::Missing,
@@ -211,7 +247,7 @@ impl Parts {
         if let Err(error) = self.store.commit(vec![put]).await {
             tracing::warn!(cache.key = %artifact.lookup.key, %error, "a digest was not noted");
         }
-        self.read_kept(artifact, vouched).await
+        self.read_kept(artifact, vouched, effort).await
     }
 }
 
@@ -228,6 +264,25 @@ impl ReadAt for InMemory {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
         Ok(self.0.slice(start..start.saturating_add(length).min(self.0.len())))
     }
+}
+
+/// Says in an answer's head what speaks against its body.
+fn mark(head: &mut Head, warning: Option<&str>) {
+    let Some(reason) = warning else { return };
+    let shown: String = reason.chars().filter(|c| c.is_ascii() && !c.is_control()).collect();
+    let warning = format!("199 larder \"{}\"", shown.replace(['"', '\\'], "'"));
+    if let Ok(value) = HeaderValue::from_str(&warning) {
+        head.headers.append(header::WARNING, value);
+    }
+}
+
+fn marked(entry: Arc<Entry>, warning: Option<&str>) -> Arc<Entry> {
+    if warning.is_none() {
+        return entry;
+    }
+    let mut marked = Entry::clone(&entry);
+    mark(&mut marked.head, warning);
+    Arc::new(marked)
 }
 
 fn agreement(entry: &Entry, promised: &[Digest]) -> Agreement {

@@ -18,6 +18,7 @@ use crate::cache::fill::state::{Ending, Opened};
 use crate::cache::fill::{self, Patience, Place, Reader};
 use crate::cache::found::{Found, Source, Trace};
 use crate::cache::lookup::Artifact;
+use crate::cache::verdicts::Effort;
 use crate::cache::{Cache, Config, Parts};
 use crate::semantics::cache_status::{CacheStatus, Forward};
 use crate::semantics::range::Spec;
@@ -114,15 +115,19 @@ impl Parts {
         let key = &artifact.lookup.key;
         let mut mutated = false;
         let mut looked_again = false;
+        // What was never looked into is not held up for those who only ask how large it is.
+        let effort = if want.method == Method::HEAD { Effort::Recall } else { Effort::Look };
         for _ in 0..MOST_ROUNDS {
-            match self.kept(artifact).await {
+            match self.kept(artifact, effort).await {
                 Kept::Right(found) => return Ok(*found),
                 Kept::Mutated => mutated = true,
                 Kept::Missing => {}
+                Kept::Barred(failure) => return Err(failure),
             }
-            if let Some(found) = self.adopt(artifact).await {
-                return Ok(found);
+            if let Some(adopted) = self.adopt(artifact, effort).await {
+                return adopted;
             }
+            self.refused(artifact)?;
             if self.is_absent(key) {
                 return Err(Failure::Absent);
             }

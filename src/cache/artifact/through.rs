@@ -1,6 +1,6 @@
 //! Serving what cannot be stored: the disk is full, or nothing tells where the body ends.
 //!
-//! A digest that was promised is checked all the same: a small body is collected first, of a larger one the last bytes are held.
+//! A digest that was promised is checked all the same, and so is what is in it: a small body is collected first, of a larger one the last bytes are held.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,9 +17,13 @@ use crate::cache::failure::Failure;
 use crate::cache::fill::SMALL_BYTES;
 use crate::cache::found::{Found, Source};
 use crate::cache::lookup::Artifact;
+use crate::inspect::{Inspection, Report, Rules, Ruling, Standing};
 use crate::semantics::cache_status::{CacheStatus, Forward};
 use crate::types::{Digest, Hasher, Head};
 use crate::upstream::{OriginBody, OriginRequest, OriginResponse, UpstreamError};
+
+/// So much of a file is fetched to find out what it is, where only parts of it will be.
+const BEGINNING_BYTES: u64 = 1 << 20;
 
 /// Completes a request whose answer will not be stored.
 pub(super) fn prepare(request: &mut OriginRequest) {
@@ -38,7 +42,10 @@ pub(super) async fn pass(
     let length = head.content_length();
     let mut promised = artifact.digests.clone();
     promised.extend(accepted.promised);
-    let body = checked(body, &promised, length);
+    let inspection = parts.verdicts.rules(artifact.nature).and_then(|rules| {
+        Some((Arc::clone(rules), Inspection::new(rules, artifact.nature, length)?))
+    });
+    let body = checked(body, &promised, length, inspection);
     let source = match length {
         Some(length) if length <= SMALL_BYTES => Source::Memory(collect(body).await?),
         length => Source::stream(body, length),
@@ -62,6 +69,7 @@ pub(super) async fn pass_part(
         let reason = "there is no room to keep it, and a part of it cannot be verified".to_owned();
         return Err(Failure::Store(reason));
     }
+    judge_beginning(parts, artifact).await?;
     let (first, length) = (window.start, window.end.saturating_sub(window.start));
     let part = format!("{first}-{}", (first + length).saturating_sub(1));
     let range = HeaderValue::try_from(format!("bytes={part}")).expect("digits are a field value");
@@ -84,6 +92,45 @@ pub(super) async fn pass_part(
     Ok(Found { head, source: Source::stream(body, Some(length)), trace })
 }
 
+/// Looks into the beginning of what will only be seen in parts, unless that was done: where it tells what the file is, parts may pass.
+async fn judge_beginning(parts: &Arc<Parts>, artifact: &Artifact) -> Result<(), Failure> {
+    let Some(rules) = parts.verdicts.rules(artifact.nature) else { return Ok(()) };
+    if parts.is_cleared(artifact) {
+        return Ok(());
+    }
+    let Some(mut inspection) = Inspection::new(rules, artifact.nature, artifact.size) else {
+        return Ok(());
+    };
+    let part = HeaderValue::try_from(format!("bytes=0-{}", BEGINNING_BYTES - 1));
+    let part = part.expect("digits are a field value");
+    let asked = ask(parts, &artifact.lookup, |request| {
+        prepare(request);
+        request.headers.insert(header::RANGE, part.clone());
+    });
+    let mut body = asked.await?.response.body;
+    let mut standing = inspection.standing();
+    while standing == Standing::Looking
+        && inspection.read() < BEGINNING_BYTES
+        && let Some(chunk) = body.try_next().await?
+    {
+        standing = inspection.feed(&chunk);
+    }
+    let report = match standing {
+        Standing::Looking if artifact.size == Some(inspection.read()) => inspection.finish(),
+        Standing::Looking => {
+            let reason = "there is no room to keep it, and no part of it can be judged alone";
+            return Err(Failure::Store(reason.to_owned()));
+        }
+        Standing::Clear | Standing::Refused => inspection.so_far(),
+    };
+    let ruling = rules.ruling(&report);
+    parts.note_report(artifact.nature, &artifact.digests, &Arc::new(report), false);
+    match ruling {
+        Ruling::Refuse(reason) => Err(Failure::Unsafe { reason }),
+        Ruling::Pass | Ruling::Warn(_) => Ok(()),
+    }
+}
+
 async fn collect(mut body: OriginBody) -> Result<Bytes, Failure> {
     let mut whole = BytesMut::new();
     while let Some(chunk) = body.try_next().await? {
@@ -93,20 +140,27 @@ async fn collect(mut body: OriginBody) -> Result<Bytes, Failure> {
 }
 
 /// The same body, which breaks before its last chunk when a digest is wrong.
-fn checked(body: OriginBody, promised: &[Digest], length: Option<u64>) -> OriginBody {
+fn checked(
+    body: OriginBody,
+    promised: &[Digest],
+    length: Option<u64>,
+    inspection: Option<(Arc<Rules>, Inspection)>,
+) -> OriginBody {
     let hashers = promised.iter().filter_map(|digest| match length {
         Some(length) if digest.algorithm() == crate::types::Algorithm::GitSha1 => {
             Some((*digest, Hasher::git_blob(length)))
         }
         _ => Hasher::new(digest.algorithm()).ok().map(|hasher| (*digest, hasher)),
     });
-    let check = Check { body, hashers: hashers.collect(), held: None };
-    if check.hashers.is_empty() { check.body } else { check.stream() }
+    let check = Check { body, hashers: hashers.collect(), inspection, held: None };
+    let is_needless = check.hashers.is_empty() && check.inspection.is_none();
+    if is_needless { check.body } else { check.stream() }
 }
 
 struct Check {
     body: OriginBody,
     hashers: Vec<(Digest, Hasher)>,
+    inspection: Option<(Arc<Rules>, Inspection)>,
     held: Option<Bytes>,
 }
 
@@ -130,6 +184,11 @@ impl Check {
             for (_, hasher) in &mut self.hashers {
                 hasher.update(&chunk);
             }
+            if let Some((rules, inspection)) = &mut self.inspection
+                && inspection.feed(&chunk) == Standing::Refused
+            {
+                return Err(refused(rules, &inspection.so_far()));
+            }
             if let Some(released) = self.held.replace(chunk) {
                 return Ok(Some((released, Some(self))));
             }
@@ -144,6 +203,22 @@ impl Check {
                 });
             }
         }
+        if let Some((rules, inspection)) = self.inspection {
+            let report = inspection.finish();
+            if let Ruling::Refuse(_) = rules.ruling(&report) {
+                return Err(refused(&rules, &report));
+            }
+        }
         Ok(self.held.map(|held| (held, None)))
     }
+}
+
+/// Cuts a body for what is in it.
+fn refused(rules: &Rules, report: &Report) -> UpstreamError {
+    metrics::counter!("larder_fill_failures_total", "kind" => "refused").increment(1);
+    let detail = match rules.ruling(report) {
+        Ruling::Refuse(reason) | Ruling::Warn(reason) => reason,
+        Ruling::Pass => String::new(),
+    };
+    UpstreamError::Malformed { host: "upstream".to_owned(), detail }
 }

@@ -13,7 +13,7 @@ use super::Got;
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{
     Accepted, Admission, Admit, Answer, Artifact, Demand, Document, Follow, Fresh, Keep, Kept,
-    Lookup, Page, Parsed, Stale,
+    Lookup, Nature, Page, Parsed, Stale,
 };
 use crate::cache::witness::Notebook;
 use crate::cache::{Cache, Config};
@@ -510,6 +510,7 @@ async fn what_belongs_to_a_document_is_kept_with_it() {
         },
         digests: Vec::new(),
         size: None,
+        nature: Nature::Data,
     };
     let follow = vec![Follow::Document(other.clone()), Follow::Artifact(artifact.clone())];
     bench.told(&paged(follow)).await;

@@ -73,14 +73,14 @@ pub(crate) async fn adopt(parts: &Arc<Parts>, adoption: Adoption) -> Adopted {
         promised: Vec::new(),
         origin: request.display_address(),
     };
-    let verifier = Verifier::new(Vec::new(), identity.total);
+    let verifier = Verifier::new(Vec::new(), identity.total, None);
     let limits = Limits::of(&parts.config);
     let sink = Sink::new(&fill, Arc::clone(&partial), verifier, Promise::None, note, limits);
     let ranges = Ranges::of(&head);
     let status = head.status.as_u16();
     let opened = Opened { head, status, elapsed, opened: parts.clock.now(), obstacle: None };
     let map = Map::new(identity.total, 0);
-    fill.change(|state| state.open(opened, partial, map, Promise::None));
+    fill.change(|state| state.open(opened, partial, map, Promise::None, None));
     let source = Source {
         request,
         shortcut: Arc::default(),
@@ -156,7 +156,9 @@ fn seal_whole(sink: &Sink) -> Result<Sealed, StoreError> {
     let length = sink.fill.total().expect("a complete body has a length");
     let verified = sink.finish(length).map_err(|error| match error {
         VerifyError::Read(error) => StoreError::io("reading a body back", error),
-        VerifyError::Mismatch(_) => unreachable!("nothing was promised"),
+        VerifyError::Mismatch(_) | VerifyError::Refused(_) => {
+            unreachable!("nothing was promised, and nobody looked")
+        }
     })?;
     seal(sink.partial.as_ref(), &verified).map(Some)
 }

@@ -100,6 +100,10 @@ impl Pump {
         self.take_up(body);
         let mut beat = time::interval(width::INTERVAL);
         while !self.sink.fill.lock().map.is_complete() {
+            if let Some((_, reason)) = self.sink.refusal() {
+                let failure = Failure::Unsafe { reason: reason.clone() };
+                return Err(Break::Wrong(Fault::Refused, failure));
+            }
             self.close_gap()?;
             self.send_ahead();
             self.hash();

@@ -43,6 +43,28 @@ impl View {
     }
 }
 
+/// What inspection leaves to be seen of a body that it has not done with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hold {
+    /// So much was read and found harmless.
+    pub(super) inspected: u64,
+    /// Before so much was, nothing is seen.
+    pub(super) first: u64,
+}
+
+impl Hold {
+    /// The offset up to which the body may be seen. Nobody may look ahead, and the last bytes read stay behind: whatever is found next, nobody has
+    /// all of it.
+    pub(super) const fn limit(self, view: View) -> u64 {
+        match view {
+            View::Sequential if self.inspected >= self.first => {
+                self.inspected.saturating_sub(TAIL_BYTES)
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// The offset up to which an unverified body may be seen; `prefix` bytes of it have come.
 pub(super) fn limit(promise: Promise, total: Option<u64>, prefix: u64, view: View) -> u64 {
     match (promise, view, total) {
@@ -77,6 +99,18 @@ mod tests {
         check(Digest, Some(9 * mib), 9 * mib, Verified, 0);
         check(Digest, None, mib, Sequential, 0);
         check(Digest, None, mib + 10, Sequential, mib + 10 - TAIL_BYTES);
+    }
+
+    #[test]
+    fn what_is_not_judged_is_held() {
+        let check = |inspected, first, view, expected| {
+            assert_eq!(Hold { inspected, first }.limit(view), expected, "{inspected} {first}");
+        };
+        check(10, 100, View::Sequential, 0);
+        check(100, 100, View::Sequential, 0);
+        check(TAIL_BYTES + 5, 100, View::Sequential, 5);
+        check(TAIL_BYTES + 5, 100, View::Glance, 0);
+        check(TAIL_BYTES + 5, 100, View::Verified, 0);
     }
 
     #[test]

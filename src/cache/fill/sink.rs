@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +14,14 @@ use crate::cache::fill::map::LaneId;
 use crate::cache::fill::release::{Promise, SMALL_BYTES};
 use crate::cache::fill::state::Push;
 use crate::cache::fill::verify::{Verified, Verifier, VerifyError};
+use crate::inspect::Report;
 use crate::store::{Partial, Progress, StoreError};
 
 /// A note of how far the file has got is left behind every so many bytes.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
+
+/// Readers are told every so many bytes how far a body was looked into, while it is read back.
+const STEP_BYTES: u64 = 8 << 20;
 
 /// Where one attempt at a body goes.
 pub(super) struct Sink {
@@ -33,6 +37,9 @@ pub(super) struct Sink {
     noting: Mutex<()>,
     /// How far the body is hashed.
     hashed: AtomicU64,
+    /// Somebody looks into the body.
+    is_looked_into: bool,
+    refusal: OnceLock<(Arc<Report>, String)>,
     limits: Limits,
     received: Counter,
 }
@@ -74,6 +81,8 @@ impl Sink {
         Arc::new(Self {
             fill: Arc::clone(fill),
             partial,
+            is_looked_into: verifier.scan().is_some(),
+            refusal: OnceLock::new(),
             verifier: Mutex::new(verifier),
             promise,
             noted: AtomicU64::new(note.prefix),
@@ -117,8 +126,35 @@ impl Sink {
             if verifier.at() >= end {
                 return Ok(());
             }
+            let end = end.min(verifier.at() + STEP_BYTES);
             verifier.catch_up(self.partial.as_ref(), end)?;
-            self.hashed.store(verifier.at(), Ordering::Relaxed);
+            self.note_progress(&verifier);
+        }
+    }
+
+    /// Whether every byte must be seen in order, whether or not it is kept.
+    pub(super) fn is_verified(&self) -> bool {
+        self.promise == Promise::Digest || self.is_looked_into
+    }
+
+    /// What was found in the body, once that is enough to refuse it, and why.
+    pub(super) fn refusal(&self) -> Option<&(Arc<Report>, String)> {
+        self.refusal.get()
+    }
+
+    /// Notes how far the body is hashed and looked into.
+    fn note_progress(&self, verifier: &Verifier) {
+        self.hashed.store(verifier.at(), Ordering::Relaxed);
+        let Some(scan) = verifier.scan() else { return };
+        let hold = scan.hold();
+        if hold.is_some() || self.fill.lock().hold.is_some() {
+            self.fill.change(|state| state.hold = hold);
+        }
+        if let Some((report, reason)) = scan.refusal()
+            && self.refusal.set((Arc::new(report.clone()), reason)).is_ok()
+        {
+            // The driver ends the fill.
+            self.fill.wanted.notify_one();
         }
     }
 
@@ -130,7 +166,7 @@ impl Sink {
     /// Compares the digests of the complete body of `length` bytes. Blocking.
     pub(super) fn finish(&self, length: u64) -> Result<Verified, VerifyError> {
         let mut verifier =
-            std::mem::replace(&mut *self.verifier(), Verifier::new(Vec::new(), None));
+            std::mem::replace(&mut *self.verifier(), Verifier::new(Vec::new(), None, None));
         verifier.catch_up(self.partial.as_ref(), length)?;
         verifier.finish(self.partial.as_ref(), length)
     }
@@ -162,7 +198,7 @@ impl Sink {
         let fed = match self.verifier.try_lock() {
             Ok(mut verifier) if verifier.at() == offset => {
                 verifier.feed(offset, chunks);
-                self.hashed.store(verifier.at(), Ordering::Relaxed);
+                self.note_progress(&verifier);
                 true
             }
             // Somebody reads back for hashing, or these bytes lie ahead.
@@ -208,7 +244,7 @@ impl Sink {
         offset: u64,
         chunk: &Bytes,
     ) -> Result<(), Refused> {
-        if self.promise == Promise::Digest && self.fill.lock().is_next(offset) {
+        if self.is_verified() && self.fill.lock().is_next(offset) {
             let (sink, copy) = (Arc::clone(self), chunk.clone());
             // What cannot be hashed cannot be verified in the end either: the last bytes stay held.
             off_worker(move || sink.hash(offset, copy)).await.map_err(|_| Refused::Deserted)?;
@@ -234,6 +270,7 @@ impl Sink {
         let mut verifier = self.verifier();
         verifier.catch_up(self.partial.as_ref(), offset)?;
         verifier.feed(offset, &[chunk]);
+        self.note_progress(&verifier);
         Ok(())
     }
 

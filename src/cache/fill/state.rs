@@ -13,7 +13,7 @@ use crate::cache::ask::Answered;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Patience;
 use crate::cache::fill::map::{LaneId, Map, NEAR_BYTES, Runs};
-use crate::cache::fill::release::{self, Promise, View};
+use crate::cache::fill::release::{self, Hold, Promise, View};
 use crate::cache::fill::ring::Ring;
 use crate::store::ReadAt;
 use crate::types::{Head, Timestamp};
@@ -62,6 +62,8 @@ pub(super) struct State {
     pub(super) opened: Option<Arc<Opened>>,
     pub(super) map: Map,
     pub(super) promise: Promise,
+    /// What inspection leaves to be seen, while it is not done.
+    pub(super) hold: Option<Hold>,
     /// An answer that passes through, for the first who takes it.
     pub(super) unkept: Option<Answered>,
     ending: Option<Ending>,
@@ -103,6 +105,7 @@ impl Default for State {
             opened: None,
             map: Map::default(),
             promise: Promise::default(),
+            hold: None,
             unkept: None,
             ending: None,
             file: None,
@@ -186,7 +189,9 @@ impl State {
         file: Arc<dyn ReadAt>,
         map: Map,
         promise: Promise,
+        hold: Option<Hold>,
     ) {
+        self.hold = hold;
         self.opened = Some(Arc::new(opened));
         self.file = Some(file);
         self.resumed = map.arrived().bytes();
@@ -259,7 +264,10 @@ impl State {
     fn limit(&self, view: View) -> u64 {
         match self.ending {
             Some(Ending::Verified) => u64::MAX,
-            _ => release::limit(self.promise, self.map.total, self.map.prefix(), view),
+            _ => {
+                let held = self.hold.map_or(u64::MAX, |hold| hold.limit(view));
+                release::limit(self.promise, self.map.total, self.map.prefix(), view).min(held)
+            }
         }
     }
 
@@ -346,6 +354,12 @@ impl State {
             let ring = Ring::new(self.map.prefix(), capacity);
             let in_file = self.map.arrived().clone();
             self.overflow = Some(Overflow { in_file, ring, begin: None });
+            if !self.given {
+                // Whoever is here waits to be let in, and will read from the start.
+                for seat in self.seats.values_mut() {
+                    seat.reading.get_or_insert(0..u64::MAX);
+                }
+            }
         }
     }
 

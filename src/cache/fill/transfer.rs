@@ -19,9 +19,10 @@ use crate::cache::fill::nowhere::nowhere;
 use crate::cache::fill::pump::{Pump, Source};
 use crate::cache::fill::registry::Registration;
 use crate::cache::fill::release::Promise;
+use crate::cache::fill::scan::Scan;
 use crate::cache::fill::sink::{Limits, Sink, off_worker};
 use crate::cache::fill::state::{Ending, Opened};
-use crate::cache::fill::verify::{Verified, Verifier, VerifyError};
+use crate::cache::fill::verify::{Refused, Verified, Verifier, VerifyError};
 use crate::cache::lookup::{Accepted, Artifact};
 use crate::store::{Partial, Progress, StoreError};
 use crate::types::{Digest, Head};
@@ -72,6 +73,8 @@ pub(super) enum Fault {
     /// Upstream's body changed while it was fetched.
     Changed,
     Overlong,
+    /// What was found in it.
+    Refused,
     /// Upstream broke off, and asking for the rest did not help.
     Upstream,
     /// Our own disk.
@@ -166,6 +169,10 @@ impl Transfer {
             if fault.spoils() {
                 let sink = self.sink().take();
                 if let Some(sink) = sink {
+                    if let Some((report, _)) = sink.refusal().filter(|_| *fault == Fault::Refused) {
+                        let (nature, digests) = (self.artifact.nature, &self.artifact.digests);
+                        self.parts.note_report(nature, digests, report, false);
+                    }
                     off_worker(move || sink.partial.discard()).await;
                 }
             }
@@ -227,7 +234,7 @@ impl Transfer {
         };
         let parts = Arc::clone(&self.parts);
         Pump::new(parts, Arc::clone(&sink), source).run(response.body).await?;
-        let verified = self.verify(&sink, promise_of(&answer.promised)).await?;
+        let verified = self.verify(&sink).await?;
         Ok(Complete { partial: Arc::clone(&sink.partial), accepted, origin, verified })
     }
 
@@ -303,7 +310,10 @@ impl Transfer {
             origin,
         };
         let promise = promise_of(&answer.promised);
-        let verifier = Verifier::new(answer.promised.clone(), answer.total);
+        let rules = self.parts.verdicts.rules(self.artifact.nature);
+        let scan = Scan::begin(rules, self.artifact.nature, answer.total);
+        let hold = scan.as_ref().and_then(Scan::hold);
+        let verifier = Verifier::new(answer.promised.clone(), answer.total, scan);
         let limits = Limits::of(&self.parts.config);
         let file: Arc<dyn Partial> = Arc::clone(&partial);
         let sink = Sink::new(&self.fill, partial, verifier, promise, note, limits);
@@ -311,7 +321,7 @@ impl Transfer {
         let map = Map::new(answer.total, answer.start);
         let passes = opened.obstacle.is_some();
         self.fill.change(|state| {
-            state.open(opened, file, map, promise);
+            state.open(opened, file, map, promise, hold);
             if passes {
                 state.pass_through(limits.ring_bytes);
             }
@@ -319,18 +329,29 @@ impl Transfer {
         sink
     }
 
-    async fn verify(&self, sink: &Arc<Sink>, promise: Promise) -> Result<Option<Verified>, Break> {
+    async fn verify(&self, sink: &Arc<Sink>) -> Result<Option<Verified>, Break> {
         let (total, overflowed) = {
             let state = self.fill.lock();
             (state.map.total, state.has_overflowed())
         };
-        if overflowed && promise == Promise::None {
+        if overflowed && !sink.is_verified() {
             return Ok(None);
         }
         let length = total.expect("a complete body has a length");
         let finishing = Arc::clone(sink);
         match off_worker(move || finishing.finish(length)).await {
-            Ok(verified) => Ok((!overflowed).then_some(verified)),
+            Ok(verified) => {
+                if let Some(report) = &verified.report {
+                    let digests = [verified.blob.digest()];
+                    self.parts.note_report(self.artifact.nature, &digests, report, true);
+                }
+                Ok((!overflowed).then_some(verified))
+            }
+            Err(VerifyError::Refused(refused)) => {
+                let Refused { digests, report, reason } = *refused;
+                self.parts.note_report(self.artifact.nature, &digests, &report, true);
+                Err(Break::Wrong(Fault::Refused, Failure::Unsafe { reason }))
+            }
             Err(error @ VerifyError::Mismatch(_)) => {
                 Err(Break::Wrong(Fault::Digest, Failure::BadAnswer(error.to_string())))
             }
@@ -356,6 +377,7 @@ impl Fault {
             Self::Digest => "digest",
             Self::Changed => "changed",
             Self::Overlong => "overlong",
+            Self::Refused => "refused",
             Self::Upstream => "upstream",
             Self::Store => "store",
         }

@@ -1,10 +1,14 @@
 //! Digests of a body in the making: the contiguous prefix is hashed as it arrives, from memory where it comes in order,
-//! from the file where it does not.
+//! from the file where it does not. Who looks into the body sees it in the same order.
 
 use std::io;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::cache::fill::scan::Scan;
+use crate::inspect::Report;
 use crate::store::ReadAt;
 use crate::types::{Algorithm, BlobId, Digest, Hasher};
 
@@ -18,6 +22,7 @@ pub(super) struct Verifier {
     promised: Vec<Digest>,
     /// Git's digest begins with the length; when that is not known at the start, it is computed from the file at the end.
     git_later: bool,
+    scan: Option<Scan>,
 }
 
 /// Digests of a whole body, all promises kept.
@@ -27,6 +32,16 @@ pub(crate) struct Verified {
     pub(crate) length: u64,
     /// Beside the blob's SHA-256.
     pub(crate) digests: Vec<Digest>,
+    /// What was found in it, if anybody looked.
+    pub(crate) report: Option<Arc<Report>>,
+}
+
+/// A body with the right digests that may not pass all the same.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) digests: Vec<Digest>,
+    pub(super) report: Arc<Report>,
+    pub(super) reason: String,
 }
 
 /// Why a body could not be verified.
@@ -35,13 +50,16 @@ pub(super) enum VerifyError {
     /// Other bytes than promised; says which digests.
     #[error("{0}")]
     Mismatch(String),
+    /// What was promised, and refused for what is in it.
+    #[error("{}", .0.reason)]
+    Refused(Box<Refused>),
     #[error("reading back for hashing")]
     Read(#[from] io::Error),
 }
 
 impl Verifier {
     /// A verifier at offset 0. SHA-256 is always computed: it names the blob.
-    pub(super) fn new(promised: Vec<Digest>, total: Option<u64>) -> Self {
+    pub(super) fn new(promised: Vec<Digest>, total: Option<u64>, scan: Option<Scan>) -> Self {
         let mut algorithms = vec![Algorithm::Sha256];
         for digest in &promised {
             if !algorithms.contains(&digest.algorithm()) {
@@ -54,7 +72,12 @@ impl Verifier {
         if let Some(length) = total.filter(|_| git) {
             hashers.push(Hasher::git_blob(length));
         }
-        Self { at: 0, hashers, promised, git_later: git && total.is_none() }
+        Self { at: 0, hashers, promised, git_later: git && total.is_none(), scan }
+    }
+
+    /// Who looks into the body, if anybody does.
+    pub(super) const fn scan(&self) -> Option<&Scan> {
+        self.scan.as_ref()
     }
 
     /// How far the body is hashed.
@@ -97,14 +120,21 @@ impl Verifier {
                 None => return Err(io::Error::other("a digest was not computed").into()),
             }
         }
+        let found = self.scan.map(Scan::end);
+        if let Some((report, Some(reason))) = found {
+            return Err(VerifyError::Refused(Box::new(Refused { digests, report, reason })));
+        }
         let blob = digests.iter().find_map(Digest::blob_id).expect("SHA-256 is always computed");
         digests.retain(|digest| digest.algorithm() != Algorithm::Sha256);
-        Ok(Verified { blob, length, digests })
+        Ok(Verified { blob, length, digests, report: found.map(|(report, _)| report) })
     }
 
     fn update(&mut self, chunk: &[u8]) {
         for hasher in &mut self.hashers {
             hasher.update(chunk);
+        }
+        if let Some(scan) = &mut self.scan {
+            scan.feed(chunk);
         }
         self.at += chunk.len() as u64;
     }
@@ -116,7 +146,7 @@ pub(crate) fn verify_at_rest(
     length: u64,
     promised: Vec<Digest>,
 ) -> Result<Vec<Digest>, String> {
-    let mut verifier = Verifier::new(promised, Some(length));
+    let mut verifier = Verifier::new(promised, Some(length), None);
     verifier.catch_up(file, length).map_err(|error| error.to_string())?;
     let verified = verifier.finish(file, length).map_err(|error| error.to_string())?;
     Ok(verified.digests)

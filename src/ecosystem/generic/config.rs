@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::lookup::Mode;
 use crate::ecosystem::generic::Generic;
+use crate::ecosystem::grant::Grant;
 pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
 use crate::types::Secret;
@@ -27,8 +28,8 @@ pub struct Config {
     pub redirect_hosts: Vec<String>,
     /// How Larder identifies itself to the origin. Without it, clients' own credentials are passed on.
     pub credentials: Option<CredentialsConfig>,
-    /// Which clients may read what `credentials` open: names of access tokens, or `["*"]`. Nobody by default.
-    pub grant: Vec<String>,
+    /// Which clients may read what `credentials` open: names of access tokens or certificates, networks, or `["*"]`. Nobody by default.
+    pub grant: Grant,
     /// Whether the origin may be at a private or loopback address. Default: when its configured address is one.
     pub allow_private: Option<bool>,
 }

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Exchange, Mode};
+use crate::ecosystem::grant::Grant;
 use crate::ecosystem::naming::Naming;
 use crate::ecosystem::{Access, Ask, Ecosystem, Plan, Reply, Serve, Step, Subject};
 use crate::types::Audience;
@@ -29,7 +30,7 @@ pub struct Generic {
     origin: Arc<Origin>,
     mode: Mode,
     redirects: Redirects,
-    grant: Vec<String>,
+    grant: Grant,
 }
 
 impl Ecosystem for Generic {
@@ -73,6 +74,7 @@ impl Ecosystem for Generic {
                 (StatusCode::SERVICE_UNAVAILABLE, "The origin is out of order")
             }
             Failure::BadAnswer(_) => (StatusCode::BAD_GATEWAY, "The origin's answer is unusable"),
+            Failure::Unsafe { .. } => (StatusCode::FORBIDDEN, "Refused for what is in it"),
             Failure::NotKept => (StatusCode::GATEWAY_TIMEOUT, "Nothing is kept that could answer"),
             Failure::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Larder's store failed"),
         };
@@ -147,6 +149,7 @@ mod tests {
             base: "http://larder.example".to_owned(),
             credential: Some(ClientCredential { id: [1; 16], verbatim: Secret::new("Basic eA==") }),
             client: None,
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
             now: Timestamp(0),
             rules: Arc::default(),
             as_of: None,
@@ -219,7 +222,7 @@ mod tests {
             token_env: Some("TOKEN".to_owned()),
             ..config::CredentialsConfig::default()
         };
-        let grant = vec!["ci".to_owned()];
+        let grant = Grant::from(vec!["ci".to_owned()]);
         let own = mount(Config {
             credentials: Some(credentials),
             grant: grant.clone(),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::ecosystem::Ask;
+use crate::ecosystem::grant::Grant;
 pub use crate::ecosystem::huggingface::identity::IdentityRule;
 use crate::ecosystem::huggingface::repository::Repository;
 pub use crate::ecosystem::origin::SecretSource;
@@ -34,7 +36,7 @@ pub struct Config {
     /// With `auth = "service"`: where Larder's own token is read from.
     pub token_file: Option<PathBuf>,
     /// With `auth = "service"`: which clients may read what that token opens beyond what is public. Nobody by default.
-    pub grant: Vec<String>,
+    pub grant: Grant,
     /// What becomes of a repository that was public when it was kept and is gated, private or deleted now.
     pub after_withdrawal: AfterWithdrawal,
     /// Exceptions from `after_withdrawal`; the first that names a repository counts.
@@ -73,7 +75,7 @@ impl Default for Config {
             vhosts: Vec::new(),
             auth: None,
             token_file: None,
-            grant: Vec::new(),
+            grant: Grant::default(),
             after_withdrawal: AfterWithdrawal::Serve,
             withdrawal: Vec::new(),
             offline_grant: None,
@@ -138,7 +140,7 @@ pub struct Settings {
     pub aliases: Vec<Url>,
     pub vhosts: Vec<String>,
     pub auth: Auth,
-    pub grant: Vec<String>,
+    pub grant: Grant,
     pub after_withdrawal: AfterWithdrawal,
     pub withdrawal: Vec<WithdrawalRule>,
     pub offline_grant: Option<Duration>,
@@ -255,10 +257,9 @@ impl Settings {
         self.withdrawal.iter().find(names).map_or(self.after_withdrawal, |rule| rule.after)
     }
 
-    /// Whether a client of this name may read what Larder's own token opens.
-    pub fn grants(&self, client: Option<&str>) -> bool {
-        let fits = |name: &String| name == "*" || Some(name.as_str()) == client;
-        self.grant.iter().any(fits)
+    /// Whether the client of a request may read what Larder's own token opens.
+    pub fn grants(&self, ask: &Ask) -> bool {
+        self.grant.holds(ask)
     }
 }
 

@@ -36,6 +36,10 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
             let text = format!("The hub cannot be reached ({cause}), and nothing of this is kept.");
             later(error(ask, StatusCode::GATEWAY_TIMEOUT, None, &text), None)
         }
+        Failure::Unsafe { reason } => {
+            let text = format!("Larder refuses this file for what is in it: {reason}.");
+            error(ask, StatusCode::FORBIDDEN, None, &text)
+        }
         Failure::NotKept if ask.as_of.is_some() => unknown(ask, &ask.path, Unknown::Unseen),
         Failure::NotKept => {
             let text = "Nothing of this is kept, and the hub could not be asked for it.";

@@ -9,7 +9,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Assemble, Lookup, Stale};
+use crate::cache::lookup::{
+    Accepted, Admission, Admit, Answer, Artifact, Assemble, Lookup, Nature, Stale,
+};
 use crate::ecosystem::huggingface::config::ID;
 use crate::ecosystem::huggingface::head::{self, Seen, What};
 use crate::ecosystem::huggingface::repository::{FilePath, is_hex};
@@ -100,7 +102,16 @@ impl FileFacts {
         let mut artifact = artifact(key, self.content.digest(), self.size, origin);
         let is_unverified = artifact.digests.is_empty();
         artifact.lookup.admit = Arc::new(AdmitFile { is_unverified, native: self.native(at) });
+        artifact.nature = self.nature();
         artifact
+    }
+
+    /// What it is to those who look into it. A template is text like any other but for its name.
+    fn nature(&self) -> Nature {
+        match self.path.to_string().ends_with(".jinja") {
+            true => Nature::Template,
+            false => Nature::Data,
+        }
     }
 
     /// The file by its chunks, for when the hub does not give it whole.
@@ -124,7 +135,8 @@ impl FileFacts {
         let (repository, commit) = (&at.repository, &at.commit);
         let path = format!("{}/raw/{commit}/{}", repository.web_path(), self.path.encoded());
         let origin = at.files.get(&path);
-        Some(artifact(blob_key(&oid), Some(oid), size, origin))
+        let nature = self.nature();
+        Some(Artifact { nature, ..artifact(blob_key(&oid), Some(oid), size, origin) })
     }
 }
 
@@ -197,7 +209,8 @@ pub fn artifact(
     }
     let admit = Arc::new(AdmitFile { is_unverified: digest.is_none(), native: None });
     let lookup = Lookup { key, origins, admit, stale: Stale::Always };
-    Artifact { lookup, digests: digest.into_iter().collect(), size }
+    let digests = digest.into_iter().collect();
+    Artifact { lookup, digests, size, nature: Nature::Data }
 }
 
 /// Admits a file's bytes: immutable, so kept for ever.

@@ -138,7 +138,7 @@ impl Info {
     ) -> Option<Stranger> {
         let identity = self.identity.as_ref()?;
         let known = previous.and_then(|previous| previous.identity.as_ref());
-        let known = rule.expected.as_ref().or(known.map(|known| &known.id))?;
+        let known = rule.expected.as_ref().or_else(|| known.map(|known| &known.id))?;
         let accepted = previous.and_then(|previous| previous.accepted.as_ref());
         if rule.identity == IdentityRule::Follow
             || *known == identity.id

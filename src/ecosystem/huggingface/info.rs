@@ -137,6 +137,9 @@ pub(super) struct Rule {
     pub(super) history: usize,
 }
 
+/// What the names of repositories' documents begin with in the cache.
+const REPOSITORY_NAME: &str = "repo/";
+
 /// The document of a repository with what the hub's scanners say of its files.
 pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit) -> Document {
     let name = format!("scan/{repository}/{commit}");
@@ -147,7 +150,7 @@ pub fn scanned_document(reach: &Reach, repository: &Repository, commit: &Commit)
 
 /// The document of a repository. For the past, what is kept is taken as it is, unless somebody's right depends on what the hub says today.
 pub fn document(reach: &Reach, repository: &Repository, ask: &Ask) -> Document {
-    let name = format!("repo/{repository}");
+    let name = format!("{REPOSITORY_NAME}{repository}");
     let path = repository.api_path();
     let how = (reach.settings.ref_ttl, reach::demand(ask));
     let document = described(reach, repository, &name, &path, how, None);

@@ -104,7 +104,7 @@ fn is_same_for_all(path: &str) -> bool {
 pub(super) fn as_whom(settings: &Arc<Settings>, ask: &Ask) -> Reach {
     let public = Reach::public(settings);
     match settings.service {
-        Some(_) if settings.grants(ask.client.as_deref()) => Reach::service(settings),
+        Some(_) if settings.grants(ask) => Reach::service(settings),
         _ => public.of_client(ask).unwrap_or(public),
     }
 }

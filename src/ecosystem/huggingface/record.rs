@@ -52,6 +52,10 @@ pub struct Record {
     pub is_disabled: bool,
     /// The hub's present word, where that is a refusal.
     pub refusal: Option<Word>,
+    /// The hub's own identifier of the repository.
+    pub identity: Option<String>,
+    /// That of another repository, which has the name now and is not taken for this one.
+    pub stranger: Option<String>,
     /// The hub's description of exactly this commit.
     pub description: Option<Value>,
     /// Its latest description of the repository, where that is of another commit: what does not change with commits is in it, too.
@@ -210,6 +214,8 @@ impl RecordForm {
             is_gated: info.is_some_and(|info| info.is_gated),
             is_disabled: info.is_some_and(|info| info.is_disabled),
             refusal: info.and_then(|info| info.refusal.clone()),
+            identity: info.and_then(|info| Some(info.identity.as_ref()?.id.clone())),
+            stranger: info.and_then(|info| Some(info.stranger.as_ref()?.identity.id.clone())),
             description,
             latest,
             more_files: count - files.as_ref().map_or(0, Vec::len),

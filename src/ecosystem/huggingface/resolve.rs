@@ -47,17 +47,21 @@ pub fn plan_raw(settings: &Arc<Settings>, ask: &Ask, file: FileRoute) -> Step {
     let (asked, hub) = (ask.clone(), Arc::clone(settings));
     settle(settings, ask, repository, revision, Purpose::Files, move |at| {
         let ask = asked.clone();
-        find(at, asked, path, move |at, facts| match facts.raw_artifact(&at) {
-            Some(artifact) => {
-                let mut headers = described(&at, &facts);
-                if let Some(digest) = artifact.digests.first() {
-                    headers.insert(header::ETAG, quoted(&digest.to_hex()));
+        find(at, asked, path, move |at, facts| {
+            let asked = ask.clone();
+            judge::judged(at, &asked, facts, move |at, facts, subject| {
+                match facts.raw_artifact(&at) {
+                    _ if !subject.verdict.passes() => Step::Refuse(Box::new(subject)),
+                    Some(artifact) => {
+                        let mut headers = described(&at, &facts);
+                        if let Some(digest) = artifact.digests.first() {
+                            headers.insert(header::ETAG, quoted(&digest.to_hex()));
+                        }
+                        serve(subject, artifact, headers)
+                    }
+                    None => pass::plan(&hub, &ask),
                 }
-                judge::judged(at, &ask, facts, move |_, _, subject| {
-                    serve(subject, artifact, headers)
-                })
-            }
-            None => pass::plan(&hub, &ask),
+            })
         })
     })
 }

@@ -160,6 +160,7 @@ impl Stage {
             base: BASE.to_owned(),
             credential,
             client: client.map(str::to_owned),
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
             now: self.now,
             rules: std::sync::Arc::default(),
             as_of: None,
@@ -584,7 +585,7 @@ fn what_was_public_is_served_on_or_denied_as_configured() {
 fn larders_own_token_opens_to_those_who_are_named() {
     let config = Config {
         token_file: Some("token".into()),
-        grant: vec!["ci".to_owned()],
+        grant: vec!["ci".to_owned()].into(),
         ..Config::default()
     };
     for door in [Door::Open, Door::Gated, Door::Private] {

@@ -226,7 +226,7 @@ impl Case {
         let settings = &reach.settings;
         let is_trusted = match reach.audience {
             Audience::Public => false,
-            Audience::Service => settings.grants(self.ask.client.as_deref()),
+            Audience::Service => settings.grants(&self.ask),
             Audience::Credential(_) => true,
         };
         if let Some(stranger) = &info.stranger {

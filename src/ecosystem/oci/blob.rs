@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::lookup::{
     Accepted, Admission, Admit, Answer, Artifact, Demand, Document, Fresh, Keep, Kept, Lookup,
-    Parsed, Stale,
+    Nature, Parsed, Stale,
 };
 use crate::ecosystem::oci::SPACE;
 use crate::ecosystem::oci::admit::verdict;
@@ -83,7 +83,7 @@ pub fn artifact(
     let request = registry.request(Method::GET, repository, &format!("blobs/{digest}"), reader);
     let admit = Arc::new(AdmitBlob);
     let lookup = Lookup { key: key(&digest), origins: vec![request], admit, stale: Stale::Always };
-    Artifact { lookup, digests: vec![digest], size }
+    Artifact { lookup, digests: vec![digest], size, nature: Nature::Layer }
 }
 
 /// Where a blob's bytes are kept, for everybody who may read them.

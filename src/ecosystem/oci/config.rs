@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ecosystem::grant::Grant;
 use crate::ecosystem::oci::limits::Budget;
 use crate::ecosystem::oci::name::Repository;
 use crate::ecosystem::oci::pattern;
@@ -50,8 +51,8 @@ pub struct RegistryConfig {
     pub keep: KeepConfig,
     /// How Larder identifies itself there, to clients that `grant` names.
     pub credentials: Option<CredentialsConfig>,
-    /// Which clients are answered with what `credentials` open: names of access tokens, or `["*"]`. Nobody by default.
-    pub grant: Vec<String>,
+    /// Which clients are answered with what `credentials` open: names of access tokens or certificates, networks, or `["*"]`. Nobody by default.
+    pub grant: Grant,
     /// Whether what was fetched with a client's own credential is served to it while upstream cannot confirm that it still may. Default no.
     pub offline_grant: bool,
     /// Whether what was public is served on after upstream began to refuse it. Default `serve`.
@@ -75,7 +76,7 @@ impl Default for RegistryConfig {
             immutable_tags: Vec::new(),
             keep: KeepConfig::default(),
             credentials: None,
-            grant: Vec::new(),
+            grant: Grant::default(),
             offline_grant: false,
             after_withdrawal: AfterWithdrawal::Serve,
             pull_reserve: 10,

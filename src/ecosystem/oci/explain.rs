@@ -76,6 +76,11 @@ pub fn failure(
             "UNKNOWN",
             &format!("{registry} cannot be reached and nothing of this is kept yet: {fault}"),
         ),
+        Failure::Unsafe { reason } => error(
+            StatusCode::FORBIDDEN,
+            "DENIED",
+            &format!("this file is refused for what is in it: {reason}"),
+        ),
         Failure::NotKept => error(
             StatusCode::GATEWAY_TIMEOUT,
             "UNKNOWN",

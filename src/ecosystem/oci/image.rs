@@ -8,10 +8,13 @@ use http::Method;
 use serde_json::Value;
 
 use crate::cache::lookup::{Demand, Document, Fresh, Keep, Kept, Parsed};
+use crate::ecosystem::Step;
 use crate::ecosystem::oci::admit::AdmitDocument;
-use crate::ecosystem::oci::facts::Image;
+use crate::ecosystem::oci::facts::{self, Image};
 use crate::ecosystem::oci::manifest::{self, Manifest};
 use crate::ecosystem::oci::name::Repository;
+use crate::ecosystem::oci::place::Place;
+use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::registry::{MANIFEST_LIMIT_BYTES, Reader, Registry};
 use crate::types::{Digest, Timestamp};
 
@@ -32,6 +35,9 @@ pub fn document(
     document
 }
 
+/// How planning goes on with what an image says of itself; `None`: that could not be had, or nobody looks at it.
+type WithImage = Box<dyn FnOnce(Pull, Option<Image>) -> Step + Send>;
+
 /// Where more of an image is to be learnt than its manifest says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum More {
@@ -51,6 +57,57 @@ pub fn of_manifest(manifest: &Manifest) -> (Image, Option<More>) {
         None => None,
     };
     (Image::of_labels(&json["annotations"]), more)
+}
+
+impl Pull {
+    /// Goes on with what the image says of itself, where rules look at that: by the manifest's annotations, then by the configuration's labels.
+    pub(super) fn with_image(
+        self,
+        digest: Digest,
+        reader: Reader,
+        then: impl FnOnce(Self, Option<Image>) -> Step + Send + 'static,
+    ) -> Step {
+        match facts::needs_image(&self.ask.rules) {
+            true => self.image(digest, reader, Image::default(), Box::new(then)),
+            false => then(self, None),
+        }
+    }
+
+    fn image(self, digest: Digest, reader: Reader, known: Image, then: WithImage) -> Step {
+        let document = self.manifest_document(digest, &reader);
+        Step::Need {
+            documents: vec![document],
+            then: Box::new(move |held| {
+                let held = held.into_iter().next().and_then(Result::ok);
+                let manifest = held.as_ref().and_then(|held| held.parsed.get::<Manifest>());
+                // What cannot be had says nothing: the facts are missing then.
+                let Some(manifest) = manifest else { return then(self, None) };
+                let (said, more) = of_manifest(manifest);
+                let known = known.or(said);
+                match more {
+                    Some(More::Child(child)) => self.image(child, reader, known, then),
+                    Some(More::Config(config)) => self.config(config, &reader, known, then),
+                    None => then(self, Some(known)),
+                }
+            }),
+        }
+    }
+
+    fn config(self, config: Digest, reader: &Reader, known: Image, then: WithImage) -> Step {
+        let Place { registry, repository, .. } = &self.place;
+        let document = document(registry, repository, config, reader);
+        Step::Need {
+            documents: vec![document],
+            then: Box::new(move |held| {
+                let held = held.into_iter().next().and_then(Result::ok);
+                let labels = held.as_ref().and_then(|held| held.parsed.get::<Image>());
+                match labels {
+                    Some(labels) => then(self, Some(known.or(labels.clone()))),
+                    None => then(self, None),
+                }
+            }),
+        }
+    }
 }
 
 #[derive(Debug)]

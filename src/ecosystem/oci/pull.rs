@@ -9,8 +9,6 @@ use crate::cache::lookup::{Demand, Document};
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::config::AfterWithdrawal;
 use crate::ecosystem::oci::facts::{self, Image};
-use crate::ecosystem::oci::image::{self, More};
-use crate::ecosystem::oci::manifest::Manifest;
 use crate::ecosystem::oci::name::{self, Reference, Tag};
 use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::readers::{self, First, Readable};
@@ -34,9 +32,6 @@ pub struct Pull {
     /// The client's own identity, when it showed a capability for this repository.
     pub identity: Option<[u8; 16]>,
 }
-
-/// How planning goes on with what an image says of itself; `None`: that could not be had, or nobody looks at it.
-type WithImage = Box<dyn FnOnce(Pull, Option<Image>) -> Step + Send>;
 
 impl Pull {
     /// Plans what `what` asks for.
@@ -236,7 +231,7 @@ impl Pull {
     /// On whose behalf upstream is asked, in order. Larder's own account comes first where the client was granted it: what it opens counts
     /// on that account and not on this machine's address.
     fn readers(&self) -> Vec<Reader> {
-        let service = self.place.registry.service(self.ask.client.as_deref());
+        let service = self.place.registry.service(&self.ask);
         let client = self.identity.map(Reader::client);
         service.into_iter().chain([Reader::public()]).chain(client).collect()
     }
@@ -294,55 +289,6 @@ impl Pull {
             facts::add_image(&mut facts, image);
         }
         self.judged(facts, point)
-    }
-
-    /// Goes on with what the image says of itself, where rules look at that: by the manifest's annotations, then by the configuration's labels.
-    pub(super) fn with_image(
-        self,
-        digest: Digest,
-        reader: Reader,
-        then: impl FnOnce(Self, Option<Image>) -> Step + Send + 'static,
-    ) -> Step {
-        match facts::needs_image(&self.ask.rules) {
-            true => self.image(digest, reader, Image::default(), Box::new(then)),
-            false => then(self, None),
-        }
-    }
-
-    fn image(self, digest: Digest, reader: Reader, known: Image, then: WithImage) -> Step {
-        let document = self.manifest_document(digest, &reader);
-        Step::Need {
-            documents: vec![document],
-            then: Box::new(move |held| {
-                let held = held.into_iter().next().and_then(Result::ok);
-                let manifest = held.as_ref().and_then(|held| held.parsed.get::<Manifest>());
-                // What cannot be had says nothing: the facts are missing then.
-                let Some(manifest) = manifest else { return then(self, None) };
-                let (said, more) = image::of_manifest(manifest);
-                let known = known.or(said);
-                match more {
-                    Some(More::Child(child)) => self.image(child, reader, known, then),
-                    Some(More::Config(config)) => self.config(config, &reader, known, then),
-                    None => then(self, Some(known)),
-                }
-            }),
-        }
-    }
-
-    fn config(self, config: Digest, reader: &Reader, known: Image, then: WithImage) -> Step {
-        let Place { registry, repository, .. } = &self.place;
-        let document = image::document(registry, repository, config, reader);
-        Step::Need {
-            documents: vec![document],
-            then: Box::new(move |held| {
-                let held = held.into_iter().next().and_then(Result::ok);
-                let labels = held.as_ref().and_then(|held| held.parsed.get::<Image>());
-                match labels {
-                    Some(labels) => then(self, Some(known.or(labels.clone()))),
-                    None => then(self, None),
-                }
-            }),
-        }
     }
 
     /// How current a tag must be: the client's wish, unless it never moves or few pulls are left.

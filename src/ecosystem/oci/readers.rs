@@ -127,6 +127,7 @@ const fn weight(failure: &Failure) -> u8 {
         Failure::Unreachable(_)
         | Failure::Unavailable { .. }
         | Failure::BadAnswer(_)
+        | Failure::Unsafe { .. }
         | Failure::Store(_) => 3,
     }
 }

@@ -7,6 +7,8 @@ use http::{HeaderValue, Method, header};
 use url::Url;
 
 use crate::cache::lookup::{Admit, Demand, Document, Keep, Lookup, Stale};
+use crate::ecosystem::Ask;
+use crate::ecosystem::grant::Grant;
 use crate::ecosystem::oci::SPACE;
 use crate::ecosystem::oci::config::{AfterWithdrawal, Completeness};
 use crate::ecosystem::oci::limits::Budget;
@@ -42,7 +44,7 @@ pub struct Registry {
     /// Longest pattern first.
     pub keep: Vec<(String, Completeness)>,
     pub credentials: Option<Credentials>,
-    pub grant: Vec<String>,
+    pub grant: Grant,
     pub offline_grant: bool,
     pub after_withdrawal: AfterWithdrawal,
     pub pull_reserve: u64,
@@ -83,10 +85,9 @@ impl Reader {
 
 impl Registry {
     /// Larder itself, for clients that the settings grant that.
-    pub fn service(&self, client: Option<&str>) -> Option<Reader> {
+    pub fn service(&self, ask: &Ask) -> Option<Reader> {
         let credentials = self.credentials.clone()?;
-        let holds = |name: &String| name == "*" || client == Some(name);
-        let granted = self.grant.iter().any(holds);
+        let granted = self.grant.holds(ask);
         let who = Who::Somebody { id: SERVICE, credentials };
         granted.then_some(Reader { audience: Audience::Service, who })
     }

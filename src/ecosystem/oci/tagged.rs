@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Demand, Document};
+use crate::cache::lookup::{Artifact, Demand, Document, Nature};
 use crate::ecosystem::oci::name::Tag;
 use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::pull::Pull;
@@ -106,7 +106,8 @@ impl Pull {
         let document = self.manifest_document(digest, &tagged.reader);
         let mut lookup = document.lookup;
         lookup.key = lookup.key.sibling(&format!("described/{digest}"));
-        let artifact = Artifact { lookup, digests: vec![digest], size: Some(size) };
+        let artifact =
+            Artifact { lookup, digests: vec![digest], size: Some(size), nature: Nature::Program };
         let mut headers = manifest::headers(media_type, &digest);
         headers.extend(self.manifest_form(digest, Some(tagged)).own_headers());
         Some(Serve::Artifact { artifact, headers, chunking: None })

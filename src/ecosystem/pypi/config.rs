@@ -10,6 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use url::{Host, Url};
 
+use crate::ecosystem::grant::Grant;
 pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
 use crate::ecosystem::pypi::name;
@@ -43,8 +44,8 @@ pub struct IndexConfig {
     pub credentials: Option<CredentialsConfig>,
     /// Whose credentials are used upstream. Default: `service` where `credentials` are set, else `none`.
     pub auth: Option<Auth>,
-    /// Which clients may read what the service credential opens: names of access tokens, or `["*"]`. Nobody by default.
-    pub grant: Vec<String>,
+    /// Which clients may read what the service credential opens: names of access tokens or certificates, networks, or `["*"]`. Nobody by default.
+    pub grant: Grant,
     /// Whether what was fetched with a client's own credential is served to it while upstream cannot confirm that it still may. Default no.
     pub offline_grant: bool,
     /// Upstream says 403 for what does not exist, as storage buckets do. Default no.
@@ -65,7 +66,7 @@ impl Default for IndexConfig {
             page_ttl: Duration::from_secs(600),
             credentials: None,
             auth: None,
-            grant: Vec::new(),
+            grant: Grant::default(),
             offline_grant: false,
             forbidden_means_absent: false,
             after_withdrawal: AfterWithdrawal::Serve,
@@ -168,7 +169,7 @@ pub struct Settings {
     /// Never empty.
     pub upstreams: Vec<Arc<Upstream>>,
     pub page_ttl: Duration,
-    pub grant: Vec<String>,
+    pub grant: Grant,
     pub offline_grant: bool,
     pub after_withdrawal: AfterWithdrawal,
 }

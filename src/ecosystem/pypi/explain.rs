@@ -31,6 +31,11 @@ pub fn failure(settings: &Settings, failure: &Failure) -> Reply {
                 "{error}, and nothing of this is kept yet. It is there as soon as upstream of index {name} answers again."
             ),
         ),
+        Failure::Unsafe { reason } => problem(
+            StatusCode::FORBIDDEN,
+            "Refused for what is in it",
+            &format!("{reason}. Nothing of it was kept."),
+        ),
         Failure::NotKept => problem(
             StatusCode::GATEWAY_TIMEOUT,
             "Not kept",

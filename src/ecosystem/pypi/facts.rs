@@ -1,10 +1,13 @@
 //! What a project's page, and the legacy JSON of a release, say that rules may rest on.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use serde_json::Value;
 use url::Url;
 
+use crate::advisory::{Package, Score, Summary};
 use crate::cache::lookup::Parsed;
 use crate::ecosystem::pypi::name;
 use crate::ecosystem::pypi::page::{File, Page, Provenance, Yanked};
@@ -13,13 +16,19 @@ use crate::licence::Licence;
 use crate::policy::{Ecosystem, Fact, Facts, Ruleset, State};
 use crate::types::Timestamp;
 
+/// What advisories call this ecosystem.
+const OSV: &str = "PyPI";
+
 /// The facts that only the legacy JSON of a release knows.
 const OF_RELEASE: [Fact; 3] = [Fact::Licence, Fact::LicenceUnknown, Fact::Maintainers];
 
 /// Facts of a whole page, found once for all its files, as far as rules look at them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct OfPage<'a> {
     page: &'a Page,
+    /// What advisories know of the project, if there are any, and what that comes to for each version.
+    known: Option<Package<'a>>,
+    of_versions: RefCell<HashMap<String, Summary>>,
     knows_times: bool,
     /// When the first and when the newest file was published, with the newest one's version.
     first: Option<Timestamp>,
@@ -32,9 +41,17 @@ pub fn needs_release(rules: &Ruleset) -> bool {
 }
 
 impl<'a> OfPage<'a> {
-    pub fn new(page: &'a Page, rules: &Ruleset) -> Self {
+    pub fn new(page: &'a Page, rules: &'a Ruleset) -> Self {
         let needs = |fact| rules.needs(Ecosystem::PyPi, fact);
-        let mut all = Self { page, knows_times: needs(Fact::Release), first: None, newest: None };
+        let advisories = rules.advisories();
+        let mut all = Self {
+            page,
+            known: (!advisories.is_empty()).then(|| advisories.package(OSV, &page.name)),
+            of_versions: RefCell::default(),
+            knows_times: needs(Fact::Release),
+            first: None,
+            newest: None,
+        };
         if needs(Fact::Project) || needs(Fact::NewerVersion) {
             for file in page.listed() {
                 let at = file.published();
@@ -80,9 +97,43 @@ impl<'a> OfPage<'a> {
             },
         );
         facts.digest = file.hashes.sha256().map(|digest| Cow::Owned(format!("sha256:{digest}")));
-        let state = page.state(file);
+        let state = self.state(file);
         facts.state = (state != State::Listed).then(|| (state, file.published()));
+        self.advise(&mut facts, version);
         facts
+    }
+
+    /// In which state a file is: as upstream has it, unless an advisory knows better.
+    pub fn state(&self, file: &File) -> State {
+        let version = name::version_of(&self.page.name, &file.filename);
+        match self.summary(version).is_some_and(|known| known.malicious) {
+            true => State::Malicious,
+            false => self.page.state(file),
+        }
+    }
+
+    /// What advisories come to for a version; `None` without any.
+    fn summary(&self, version: Option<&str>) -> Option<Summary> {
+        let known = self.known?;
+        let Some(version) = version.filter(|_| !known.is_empty()) else {
+            return Some(Summary::default());
+        };
+        let mut found = self.of_versions.borrow_mut();
+        if let Some(summary) = found.get(version) {
+            return Some(summary.clone());
+        }
+        let summary = Summary::of(&known.at(version));
+        found.insert(version.to_owned(), summary.clone());
+        Some(summary)
+    }
+
+    fn advise(&self, facts: &mut Facts<'_>, version: Option<&str>) {
+        let Some(known) = self.summary(version) else { return };
+        facts.set(Fact::Malicious, known.malicious);
+        facts.set(Fact::FixAvailable, known.fixed.unwrap_or(false));
+        let score = known.severity.map(Score::tenths);
+        facts.set(Fact::Cvss, if known.ids.is_empty() { Some(0) } else { score });
+        facts.set(Fact::Vulnerability, known.ids);
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Demand, Document, Parsed};
+use crate::cache::lookup::{Artifact, Demand, Document, Nature, Parsed};
 use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::pypi::admit::AdmitFile;
 use crate::ecosystem::pypi::config::{Settings, Upstream};
@@ -18,20 +18,17 @@ use crate::ecosystem::pypi::facts::{self, OfPage};
 use crate::ecosystem::pypi::links::Address;
 use crate::ecosystem::pypi::listing::Place;
 use crate::ecosystem::pypi::name;
-use crate::ecosystem::pypi::page::{File, Page, Sidecar};
+use crate::ecosystem::pypi::page::{File, Page, Provenance, Sidecar};
 use crate::ecosystem::pypi::past;
+use crate::ecosystem::pypi::provenance::{self, Verbatim};
 use crate::ecosystem::pypi::reach::{self, Reach};
-use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
 use crate::ecosystem::pypi::{explain, legacy};
-use crate::ecosystem::{Ask, Held, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
+use crate::ecosystem::{Ask, Held, Plan, Reply, Serve, Step, Subject};
 use crate::policy::{Judged, Point, Verdict};
 use crate::types::{Digest, Timestamp};
 
 /// Suffix of the metadata beside a file.
 const METADATA: &str = ".metadata";
-
-/// The largest provenance object.
-const PROVENANCE_LIMIT_BYTES: u64 = 4 << 20;
 
 /// Plans what is at an address below `files/`.
 pub fn plan(settings: &Arc<Settings>, ask: &Ask, rest: &str) -> Step {
@@ -133,16 +130,19 @@ impl Search {
             Some(_) if reach.is_withdrawn(&held.standing) => {
                 Step::Reply(explain::refused(&self.settings, StatusCode::FORBIDDEN.as_u16()))
             }
-            Some(_) => match self.release_document(&reach, page) {
-                Some(document) => Step::Need {
-                    documents: vec![document],
-                    then: Box::new(move |release| {
-                        let release = release.into_iter().next().and_then(Result::ok);
-                        self.serve_from(&reach, &held.parsed, release.as_ref())
-                    }),
-                },
-                None => self.serve_from(&reach, &held.parsed, None),
-            },
+            Some(_) => {
+                let release = self.release_document(&reach, page);
+                let provenance = self.provenance_document(&reach, page);
+                let has_release = release.is_some();
+                let documents: Vec<Document> = release.into_iter().chain(provenance).collect();
+                if documents.is_empty() {
+                    return self.serve_from(&reach, &held.parsed, &More::default());
+                }
+                let then = Box::new(move |more| {
+                    self.serve_from(&reach, &held.parsed, &More::of(more, has_release))
+                });
+                Step::Need { documents, then }
+            }
             None => {
                 if demand == Demand::AnyAge && self.ask.as_of.is_none() {
                     self.pages.push_back((project, Demand::Revalidated));
@@ -176,12 +176,25 @@ impl Search {
         legacy::document(reach, page, Some(version), Demand::AnyAge)
     }
 
-    fn serve_from(&self, reach: &Reach, kept: &Parsed, release: Option<&Held>) -> Step {
+    /// The provenance object of the file, where rules look at who vouches for it.
+    fn provenance_document(&self, reach: &Reach, page: &Page) -> Option<Document> {
+        if !provenance::is_needed(&self.ask.rules) {
+            return None;
+        }
+        let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) =
+            self.listed(page)?;
+        let Provenance::At(url) = &file.attributes().provenance else { return None };
+        let as_of = self.ask.as_of;
+        let asked = Asked { reach, place: reach.place(&self.ask), today: page, page, file, as_of };
+        asked.provenance_document(&Url::parse(url).ok()?)
+    }
+
+    fn serve_from(&self, reach: &Reach, kept: &Parsed, more: &More) -> Step {
         let Some(today) = kept.get::<Page>() else { return Step::Reply(self.not_listed()) };
         let then = self.ask.as_of.and_then(|at| today.as_of(at).ok());
         let page = then.as_ref().map_or(today, |then| &then.page);
         match self.listed(page) {
-            Some(listed) => self.serve(reach, (today, page), &listed, release),
+            Some(listed) => self.serve(reach, (today, page), &listed, more),
             None => Step::Reply(self.not_listed()),
         }
     }
@@ -191,7 +204,7 @@ impl Search {
         reach: &Reach,
         (today, page): (&Page, &Page),
         listed: &Listed<'_>,
-        release: Option<&Held>,
+        more: &More,
     ) -> Step {
         let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) = *listed;
         let as_of = self.ask.as_of;
@@ -207,7 +220,7 @@ impl Search {
                     Listed::File(_) => Point::Content,
                     Listed::Sidecar(_) | Listed::Provenance(_) => Point::Metadata,
                 };
-                let subject = asked.subject(&self.ask, point, release);
+                let subject = asked.subject(&self.ask, point, more);
                 Step::Serve(Box::new(Plan { access: reach.access.clone(), subject, serve }))
             }
             Err(reply) => Step::Reply(reply),
@@ -235,6 +248,22 @@ impl Search {
     }
 }
 
+/// What rules need to know beside the page, as far as it could be had.
+#[derive(Default)]
+struct More {
+    release: Option<Held>,
+    provenance: Option<Held>,
+}
+
+impl More {
+    /// From documents in their order: the release's, if it was asked for, then the provenance object.
+    fn of(documents: Vec<Result<Held, Failure>>, has_release: bool) -> Self {
+        let mut documents = documents.into_iter().map(Result::ok);
+        let release = if has_release { documents.next().flatten() } else { None };
+        Self { release, provenance: documents.next().flatten() }
+    }
+}
+
 /// Which of a file's addresses is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beside {
@@ -255,11 +284,15 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// What is judged, with what came of it: of the past, what is said of its state then, unless more is held against it today.
-    fn subject(&self, ask: &Ask, point: Point, release: Option<&Held>) -> Subject {
+    fn subject(&self, ask: &Ask, point: Point, more: &More) -> Subject {
         let judged = |page: &Page, file: &File| -> Judged {
             let mut facts = OfPage::new(page, &ask.rules).of(file);
-            if let Some(release) = release {
+            if let Some(release) = &more.release {
                 facts::add_release(&mut facts, &release.parsed);
+            }
+            if provenance::is_needed(&ask.rules) {
+                let document = more.provenance.as_ref().map(|held| &held.parsed);
+                provenance::add(&mut facts, document, file);
             }
             ask.rules.judged(facts, point, ask.now)
         };
@@ -307,7 +340,7 @@ impl Asked<'_> {
         }
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
-        let artifact = Artifact { lookup, digests, size };
+        let artifact = Artifact { lookup, digests, size, nature: Nature::Program };
         Ok(Serve::Artifact { artifact, headers, chunking: None })
     }
 
@@ -377,40 +410,17 @@ impl Asked<'_> {
         headers
     }
 
-    /// The provenance object of the file: a document, since no specification calls it immutable.
+    /// The provenance object of the file.
     fn provenance(&self, url: &Url) -> Result<Serve, Reply> {
-        let Some(upstream) = self.upstream().filter(|upstream| upstream.origin.allows(url)) else {
-            return Err(self.not_allowed(url));
-        };
-        let accept = "application/vnd.pypi.integrity.v1+json, application/json;q=0.1";
-        let origins = vec![self.reach.request(&upstream, url.clone(), Some(accept))];
-        let keep = Arc::new(VerbatimJson { required: "attestation_bundles" });
-        let name = format!("provenance/{}", crate::ecosystem::pypi::links::key_of(url.as_str()));
-        let demand = if self.as_of.is_some() { Demand::AnyAge } else { Demand::Fresh };
-        let document = self.reach.document(&name, origins, keep, demand);
-        let document = Document { limit_bytes: PROVENANCE_LIMIT_BYTES, ..document };
-        let render = Arc::new(ProvenanceRender { shareability: self.reach.shareability() });
+        let document = self.provenance_document(url).ok_or_else(|| self.not_allowed(url))?;
+        let render = Arc::new(Verbatim { shareability: self.reach.shareability() });
         Ok(Serve::Document { document, render })
     }
-}
 
-/// Passes a provenance object on.
-#[derive(Debug)]
-struct ProvenanceRender {
-    shareability: &'static str,
-}
-
-impl Render for ProvenanceRender {
-    fn variant(&self) -> String {
-        self.shareability.to_owned()
-    }
-
-    fn render(&self, view: &View<'_>) -> Rendered {
-        let body = view.document.get::<JsonText>().map(|text| text.0.clone()).unwrap_or_default();
-        let control = reach::cache_control(&view.standing, self.shareability);
-        let reply = Reply::new(StatusCode::OK, "application/vnd.pypi.integrity.v1+json", body)
-            .with(header::CACHE_CONTROL, control)
-            .with(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        Rendered { reply, valid_until: None }
+    /// `None` when it is not to be asked for at that address.
+    fn provenance_document(&self, url: &Url) -> Option<Document> {
+        let upstream = self.upstream().filter(|upstream| upstream.origin.allows(url))?;
+        let demand = if self.as_of.is_some() { Demand::AnyAge } else { Demand::Fresh };
+        Some(provenance::document(self.reach, &upstream, url, demand))
     }
 }

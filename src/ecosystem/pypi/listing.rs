@@ -151,7 +151,8 @@ impl<'a> Listing<'a> {
                     continue;
                 }
             };
-            entries.extend(entry(page, file, yanked, place, view));
+            let state = judge.all.state(file);
+            entries.extend(entry(page, file, yanked, state, place, view));
         }
         let versions = versions(page, &entries, &hidden);
         // A quarantined project must offer no files; where the policy lets them pass all the same, they carry the mark instead.
@@ -194,6 +195,7 @@ fn entry<'a>(
     page: &'a Page,
     file: &'a File,
     yanked: Cow<'a, Yanked>,
+    state: State,
     place: &Place,
     view: &View<'_>,
 ) -> Option<Entry<'a>> {
@@ -211,7 +213,7 @@ fn entry<'a>(
         attributes,
         yanked,
         href: format!("{}{}{path}", place.relative_root, links::FILES),
-        mark: mark(page.state(file)),
+        mark: mark(state),
         sidecar: match &attributes.core_metadata {
             Sidecar::Unsaid => None,
             Sidecar::No => Some(false),

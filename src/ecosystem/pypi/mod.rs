@@ -34,6 +34,7 @@ pub(crate) mod parse_html;
 pub(crate) mod parse_json;
 mod past;
 mod project;
+mod provenance;
 mod reach;
 mod render_html;
 mod render_json;

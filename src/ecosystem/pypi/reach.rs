@@ -180,8 +180,7 @@ pub fn forbidden(upstream: &Upstream) -> Forbidden {
 
 /// The grant that the service credential needs, when this client holds it. Fails closed.
 fn granted(settings: &Settings, ask: &Ask) -> Result<Access, Reply> {
-    let holds = |name: &String| name == "*" || ask.client.as_ref() == Some(name);
-    if settings.grant.iter().any(holds) {
+    if settings.grant.holds(ask) {
         return Ok(Access::Grant(settings.grant.clone()));
     }
     let name = &settings.name;
@@ -190,7 +189,7 @@ fn granted(settings: &Settings, ask: &Ask) -> Result<Access, Reply> {
         "No grant for this index",
         &format!(
             "Larder asks the upstream of index {name} with a credential of its own, and grants that to nobody, or not to you. The \
-             setting is pypi.indexes.{name}.grant: a list of access token names, or [\"*\"] for every client."
+             setting is pypi.indexes.{name}.grant: a list of access token names and networks, or [\"*\"] for every client."
         ),
     ))
 }

@@ -607,6 +607,7 @@ fn ask(path: &str) -> Ask {
         base: "http://larder.example".to_owned(),
         credential: None,
         client: None,
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
         now: NOW,
         rules: Arc::default(),
         as_of: None,
@@ -797,7 +798,7 @@ fn what_the_service_credential_opens_needs_a_grant() {
     let granted = index(&format!("{settings}\ngrant = [\"ci\"]"));
     assert_eq!(reply(granted.plan(&ask("simple/six/"))).status, StatusCode::FORBIDDEN);
     let plan = serve(granted.plan(&Ask { client: Some("ci".to_owned()), ..ask("simple/six/") }));
-    assert_eq!(plan.access, Access::Grant(vec!["ci".to_owned()]));
+    assert_eq!(plan.access, Access::Grant(vec!["ci".to_owned()].into()));
     assert!(!document(plan).lookup.key.is_public());
     let failure = granted.explain(&ask("simple/six/"), &Failure::Refused { status: 401 });
     assert_eq!(

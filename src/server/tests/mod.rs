@@ -111,9 +111,16 @@ fn statuses(answers: &str) -> Vec<u16> {
 struct Front(Arc<Kitchen>);
 
 impl Handler for Front {
-    fn handle(&self, request: Request<RequestBody>, _: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
         let kitchen = Arc::clone(&self.0);
-        let order = format!("{} {}", request.method(), request.uri());
+        let mut order = format!("{} {}", request.method(), request.uri());
+        if let Some(certificate) = &peer.certificate {
+            order = format!("{order} {certificate}");
+        }
         kitchen.orders.lock().unwrap().push(order.clone());
         async move {
             match request.uri().path() {

@@ -8,6 +8,7 @@ use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::super::ClientAuth;
 use super::*;
 
 fn put_certificate(directory: &Path) -> (TlsConfig, CertificateDer<'static>) {
@@ -16,7 +17,8 @@ fn put_certificate(directory: &Path) -> (TlsConfig, CertificateDer<'static>) {
     let key = directory.join("key.pem");
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let config = TlsConfig { certificate: Some(certificate), key: Some(key) };
+    let config =
+        TlsConfig { certificate: Some(certificate), key: Some(key), ..TlsConfig::default() };
     (config, made.cert.der().clone())
 }
 
@@ -94,4 +96,99 @@ async fn who_does_not_finish_the_handshake_is_cut() {
     let answer = server.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(statuses(&answer), [] as [u16; 0], "{answer:?}");
     assert!(server.orders().is_empty());
+}
+
+/// An authority, and the certificate of a client that it made out.
+struct Clients {
+    authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Clients {
+    fn new() -> Self {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        Self { authority: rcgen::CertifiedIssuer::self_signed(parameters, key).unwrap() }
+    }
+
+    fn put(&self, directory: &Path) -> Option<std::path::PathBuf> {
+        let file = directory.join("clients.pem");
+        std::fs::write(&file, self.authority.pem()).unwrap();
+        Some(file)
+    }
+
+    /// Asks for `/a` as a client of this name, over HTTP/1.1; nothing when the handshake fails.
+    async fn ask(&self, server: &Running, trusted: &CertificateDer<'static>, name: &str) -> String {
+        let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.signed_by(&key, &self.authority).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone()).unwrap();
+        let provider = rustls::crypto::aws_lc_rs::default_provider().into();
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![certificate.der().clone()],
+                rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        let server_name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        match connector.connect(server_name, server.connect().await).await {
+            Ok(mut client) => {
+                // Who is refused hears of it when it reads.
+                let request = b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+                let _ = client.write_all(request).await;
+                read_all(&mut client).await
+            }
+            Err(_) => String::new(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_are_called_what_their_certificates_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, certificate) = put_certificate(directory.path());
+    let (clients, strangers) = (Clients::new(), Clients::new());
+    let client_ca = clients.put(directory.path());
+    for client_auth in [ClientAuth::Optional, ClientAuth::Required] {
+        let config = TlsConfig { client_ca: client_ca.clone(), client_auth, ..config.clone() };
+        let server = Running::start(Config::default(), &config).await;
+        let answer = clients.ask(&server, &certificate, "ci.example").await;
+        assert_eq!(statuses(&answer), [200], "{answer}");
+        // One of another authority is not taken for none.
+        let answer = strangers.ask(&server, &certificate, "ci.example").await;
+        assert_eq!(statuses(&answer), [] as [u16; 0], "{answer}");
+        let mut answer = String::new();
+        if let Ok(mut client) = connect(&server, &certificate, &[], rustls::ALL_VERSIONS).await {
+            let _ =
+                client.write_all(b"GET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+            answer = read_all(&mut client).await;
+        }
+        let is_let_in = client_auth == ClientAuth::Optional;
+        assert_eq!(statuses(&answer).contains(&200), is_let_in, "{client_auth:?}: {answer}");
+        let mut expected = vec!["GET /a cert:ci.example"];
+        expected.extend(is_let_in.then_some("GET /b"));
+        assert_eq!(server.orders(), expected, "{client_auth:?}");
+    }
+}
+
+#[test]
+fn halves_of_settings_for_client_certificates_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, _) = put_certificate(directory.path());
+    let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let check = |config: TlsConfig, expected: &str| {
+        let bound = Server::bind(Config::default(), &config, &[any]);
+        let error = bound.err().map(|error| std::error::Error::source(&error).unwrap().to_string());
+        assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{error:?}");
+    };
+    let client_ca = Clients::new().put(directory.path());
+    check(TlsConfig { client_ca, ..TlsConfig::default() }, "without tls.certificate");
+    check(TlsConfig { client_auth: ClientAuth::Required, ..config }, "no authority");
 }

@@ -22,6 +22,7 @@
 //! | 10,000 idle connections | a few KiB each, others are served | [`crowds`] |
 //! | secrets in logs, metrics, the index, errors, `larder config` | none | [`secrets`] |
 
+mod administrators;
 mod crowds;
 mod disk;
 mod forgery;

@@ -1,9 +1,10 @@
 //! The model hub: that the fake is one, and what clients get of it through Larder.
 
 mod adapter;
-mod clients;
+pub mod clients;
 mod fake;
 mod import;
+mod inspected;
 mod matrix;
 mod passports;
 mod process;
@@ -14,5 +15,5 @@ mod replays_privacy;
 mod replays_rights;
 mod replays_vast;
 mod sparse;
-mod stock;
+pub mod stock;
 mod xet;

@@ -20,8 +20,8 @@ fn weights(fill: u8) -> Vec<u8> {
 
 fn model(readme: &str, config: &str, fill: u8) -> Files {
     files([
-        ("README.md", File::plain(readme)),
-        ("config.json", File::plain(config)),
+        ("README.md", File::plain(readme.to_owned())),
+        ("config.json", File::plain(config.to_owned())),
         ("model.safetensors", File::lfs(weights(fill))),
     ])
 }
@@ -123,6 +123,25 @@ async fn changes_are_told_by_what_they_touch() {
     assert_eq!(missing.status, 400, "{missing:?}");
     let nowhere = get(&larder, "/-/api/v1/changes/org/nowhere@main?to=main").await;
     assert_eq!(nowhere.status, 404, "{nowhere:?}");
+}
+
+/// The main branch has moved since; as of then it led elsewhere.
+#[tokio::test]
+async fn a_passport_can_be_of_another_day() {
+    let (hub, larder, first) = stand().await;
+    download(&larder).await;
+    let then = larder.clock.now().to_rfc3339();
+    larder.advance(86_400);
+    let second = hub.commit(Kind::Model, "org/model", "main", model("# Two", CONFIG, 2));
+    download(&larder).await;
+    let now = get(&larder, "/-/api/v1/models/org/model@main").await.json();
+    assert_eq!(now["reference"]["commit"], second.as_str());
+    assert_eq!(now["reference"]["history"].as_array().map(Vec::len), Some(2));
+    let reply = get(&larder, &format!("/-/api/v1/models/org/model@main?at={then}")).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.json()["reference"]["commit"], first.as_str(), "{reply:?}");
+    let never = get(&larder, "/-/api/v1/models/org/model@main?at=2001-01-01").await;
+    assert!(never.status.is_client_error(), "{never:?}");
 }
 
 #[tokio::test]

@@ -10,20 +10,20 @@ use crate::support::larder::{Larder, over_hub};
 use crate::support::origin::{Cut, Fault, Gate, Pattern};
 use crate::support::wait::{soon, until};
 
-const ID: &str = "org/model";
+pub(super) const ID: &str = "org/model";
 
 /// Large enough that its bytes leave before its digest is known, and no whole number of chunks.
 const SIZE: u64 = (3 << 20) + 17;
 
 /// A file as its client sees it: the server that it was told of, and the token for that.
-struct Client<'a> {
+pub(super) struct Client<'a> {
     larder: &'a Larder,
     server: String,
     token: String,
 }
 
 impl<'a> Client<'a> {
-    async fn new(larder: &'a Larder, revision: &str) -> Self {
+    pub(super) async fn new(larder: &'a Larder, revision: &str) -> Self {
         let reply = larder.get(&token_path(revision)).await;
         assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
         let told = reply.json();
@@ -36,7 +36,7 @@ impl<'a> Client<'a> {
         Self { larder, server, token }
     }
 
-    async fn describe(&self, version: &str, hash: &str, range: Option<&str>) -> Reply {
+    pub(super) async fn describe(&self, version: &str, hash: &str, range: Option<&str>) -> Reply {
         let url = format!("{}/{version}/reconstructions/{hash}", self.server);
         let ask = self.larder.client.get(url);
         let ask = ask.with("authorization", &format!("Bearer {}", self.token));
@@ -47,7 +47,7 @@ impl<'a> Client<'a> {
     }
 
     /// The whole file, term by term.
-    async fn whole(&self, version: &str, hash: &str) -> Vec<u8> {
+    pub(super) async fn whole(&self, version: &str, hash: &str) -> Vec<u8> {
         let told = self.describe(version, hash, None).await;
         assert_eq!(told.status, StatusCode::OK, "{told:?}");
         let mut whole = Vec::new();
@@ -60,21 +60,21 @@ impl<'a> Client<'a> {
     }
 
     /// A range of a xorb, as clients ask for it: without the token.
-    async fn fetch(&self, place: &Place) -> Reply {
+    pub(super) async fn fetch(&self, place: &Place) -> Reply {
         self.larder.client.get(&place.url).with("range", &place.range()).send().await
     }
 }
 
 /// Where the chunks of a term are.
-struct Place {
-    url: String,
+pub(super) struct Place {
+    pub(super) url: String,
     start: u64,
     /// Included.
     last: u64,
 }
 
 impl Place {
-    fn range(&self) -> String {
+    pub(super) fn range(&self) -> String {
         format!("bytes={}-{}", self.start, self.last)
     }
 }
@@ -84,7 +84,7 @@ fn token_path(revision: &str) -> String {
 }
 
 /// The places of all terms of either form, in the order of the file.
-fn places(told: &Value) -> Vec<Place> {
+pub(super) fn places(told: &Value) -> Vec<Place> {
     let place = |term: &Value| {
         let hash = term["hash"].as_str().expect("a hash");
         let (url, bytes) = match told.get("xorbs") {

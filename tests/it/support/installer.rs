@@ -39,7 +39,6 @@ impl Installer {
     pub async fn install(self, url: &str, requirements: &[&str]) -> Installed {
         let place = TempDir::new().expect("a temporary folder can be made");
         let mut command = self.command(place.path(), url, requirements);
-        command.current_dir(place.path()).stdin(Stdio::null()).kill_on_drop(true);
         let output =
             soon(&format!("{self:?}"), command.output()).await.expect("the client can be run");
         let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -48,8 +47,8 @@ impl Installer {
     }
 
     fn command(self, place: &Path, url: &str, requirements: &[&str]) -> Command {
-        let mut command = Command::new(self.program());
-        scrub(&mut command, place);
+        let (folder, program) = self.program();
+        let mut command = tool(folder, program, place);
         match self {
             Self::Pip23 | Self::Pip26 | Self::PipFastDeps => {
                 command.args(["install", "--no-cache-dir", "--disable-pip-version-check"]);
@@ -72,21 +71,25 @@ impl Installer {
         command
     }
 
-    fn program(self) -> PathBuf {
-        let (folder, program) = match self {
+    const fn program(self) -> (&'static str, &'static str) {
+        match self {
             Self::Pip23 => ("pip-23.2.1", "pip"),
             Self::Pip26 | Self::PipFastDeps => ("pip-26.3", "pip"),
             Self::Uv => ("uv-0.13.9", "uv"),
             Self::Poetry => ("poetry-2.5.1", "poetry"),
-        };
-        let program = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("target/clients")
-            .join(folder)
-            .join("bin")
-            .join(program);
-        assert!(program.exists(), "{} is not there: `tests/run` installs it", program.display());
-        program
+        }
     }
+}
+
+/// A program of those that `tests/clients` puts into `target/clients`, in `place` and with nothing of this machine's settings.
+pub fn tool(folder: &str, program: &str, place: &Path) -> Command {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
+    let program: PathBuf = clients.join(folder).join("bin").join(program);
+    assert!(program.exists(), "{} is not there: `tests/run` installs it", program.display());
+    let mut command = Command::new(program);
+    scrub(&mut command, place);
+    command.current_dir(place).stdin(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 /// Takes the machine's settings away, and with them other places that a client might install from.

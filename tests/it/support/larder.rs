@@ -89,6 +89,14 @@ impl Larder {
         Self::start_on(begin, clock)
     }
 
+    /// Ends it and starts it again on the same data, with other settings.
+    pub async fn restart_with(self, settings: &str) -> Self {
+        let begin = Begin { settings: settings.to_owned(), ..self.begin.clone() };
+        let clock = self.clock.clone();
+        self.stop().await;
+        Self::start_on(begin, clock)
+    }
+
     /// Ends it, has something done with its settings and its data, and starts it again.
     pub async fn while_away(self, errand: impl AsyncFnOnce(Config, Clock)) -> Self {
         let (begin, clock) = (self.begin.clone(), self.clock.clone());

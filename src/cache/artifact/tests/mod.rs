@@ -14,7 +14,7 @@ use crate::cache::artifact::Want;
 use crate::cache::body::{Body, BodyFault};
 use crate::cache::failure::Failure;
 use crate::cache::found::Found;
-use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Lookup, Stale};
+use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Lookup, Nature, Stale};
 use crate::cache::witness::Notebook;
 use crate::cache::{Cache, Config};
 use crate::clock::Clock;
@@ -27,6 +27,7 @@ use crate::upstream::{Origin, OriginRequest};
 mod faults;
 mod full;
 mod hand;
+mod inspected;
 mod kept;
 mod parallel;
 mod random;
@@ -157,7 +158,7 @@ fn from_origins(name: &str, urls: &[&str], digests: Vec<Digest>) -> Artifact {
         admit: Arc::new(ByStatus),
         stale: Stale::Always,
     };
-    Artifact { lookup, digests, size: None }
+    Artifact { lookup, digests, size: None, nature: Nature::Data }
 }
 
 /// Bytes that differ everywhere, the same for the same seed.

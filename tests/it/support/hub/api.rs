@@ -89,10 +89,15 @@ fn info(asked: &Asked<'_>, place: &Place, name: &str) -> Result<Answer, Answer> 
         .collect();
     let mut told = described(repository, Some(commit));
     told.insert("siblings".to_owned(), siblings(commit, asked.says("blobs")));
+    told.remove("securityRepoStatus");
     if asked.says("securityStatus") {
         told.insert(
             "securityRepoStatus".to_owned(),
-            json!({ "scansDone": true, "filesWithIssues": [] }),
+            repository
+                .more
+                .get("securityRepoStatus")
+                .cloned()
+                .unwrap_or_else(|| json!({ "scansDone": true, "filesWithIssues": [] })),
         );
     }
     if !wanted.is_empty() {
@@ -129,6 +134,7 @@ fn described(repository: &Repository, commit: Option<&Commit>) -> Map<String, Va
         told.insert("pipeline_tag".to_owned(), json!("text-generation"));
         told.insert("library_name".to_owned(), json!("transformers"));
     }
+    told.extend(repository.more.clone());
     told.retain(|_, value| !value.is_null());
     told
 }

@@ -206,6 +206,8 @@ pub struct Repository {
     pub card: Value,
     /// What changes all the time and means nothing.
     pub downloads: u64,
+    /// What its description says beside the usual, or instead of it.
+    pub more: serde_json::Map<String, serde_json::Value>,
     /// The hub's own number for it, which stays when it is renamed.
     pub identity: String,
 }
@@ -222,6 +224,7 @@ impl Repository {
             disabled: false,
             card: json!({ "license": "mit" }),
             downloads: 7,
+            more: serde_json::Map::new(),
             identity: hex::encode(Sha256::digest(id))[..24].to_owned(),
         }
     }

@@ -60,6 +60,10 @@ pub struct Project {
     uploads: Vec<Upload>,
     /// Status and reason.
     pub status: Option<(String, String)>,
+    /// What the JSON API says of each release beside its name and version.
+    pub info: serde_json::Map<String, serde_json::Value>,
+    /// Who may publish, as the JSON API tells it.
+    pub maintainers: Option<usize>,
     pub serial: u64,
 }
 
@@ -129,6 +133,14 @@ impl FakeIndex {
 
     pub fn set_status(&self, name: &str, status: &str, reason: &str) {
         self.edit(name, |project| project.status = Some((status.to_owned(), reason.to_owned())));
+    }
+
+    /// Says more of each release in the JSON API.
+    pub fn describe(&self, name: &str, maintainers: usize, info: serde_json::Value) {
+        self.edit(name, |project| {
+            project.maintainers = Some(maintainers);
+            project.info = info.as_object().cloned().unwrap_or_default();
+        });
     }
 
     /// Pages answer 401 to whoever does not send this.
@@ -221,9 +233,16 @@ impl Pages {
                 })
             })
             .collect();
-        let document = serde_json::json!({
+        let mut document = serde_json::json!({
             "info": { "name": name, "version": version }, "urls": urls, "vulnerabilities": [],
         });
+        for (key, value) in &project.info {
+            document["info"][key.as_str()] = value.clone();
+        }
+        if let Some(count) = project.maintainers {
+            let role = serde_json::json!({ "role": "Owner", "user": "somebody" });
+            document["ownership"] = serde_json::json!({ "roles": vec![role; count] });
+        }
         Answer::ok("application/json", document.to_string())
             .with("cache-control", "max-age=900, public")
     }

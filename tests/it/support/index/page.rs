@@ -78,6 +78,7 @@ fn entry(upload: &Upload, rich: bool, files: &str) -> Value {
     let optional = [
         ("requires-python", text(&upload.requires_python)),
         ("upload-time", text(&upload.uploaded)),
+        ("provenance", text(&upload.provenance)),
         ("yanked", text(&upload.yanked).or_else(|| rich.then_some(Value::Bool(false)))),
         ("core-metadata", rich.then(|| core_metadata(upload)).flatten()),
         ("x-future-key", rich.then(|| json!({ "kept": true }))),

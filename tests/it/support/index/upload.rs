@@ -20,6 +20,8 @@ pub struct Upload {
     pub requires_python: Option<String>,
     pub yanked: Option<String>,
     pub uploaded: Option<String>,
+    /// The address of its provenance object, as the page names it.
+    pub provenance: Option<String>,
     /// Whether the page says that there is a `.metadata` file.
     pub advertises_metadata: bool,
     /// The link on the page; `None`: absolute, on the file host. May hold `{path}`, the file's path there.
@@ -108,6 +110,7 @@ impl Upload {
             requires_python: None,
             yanked: None,
             uploaded: Some("2024-05-06T07:08:09.123456Z".to_owned()),
+            provenance: None,
             link: None,
         }
     }

@@ -270,6 +270,14 @@ impl Image {
         Self { root, children: Vec::new(), blobs }
     }
 
+    /// An image whose configuration says this of it.
+    pub fn described(family: Family, seed: u64, more: &Value) -> Self {
+        let layers = vec![Blob::layer(family, seed)];
+        let config = config_with(family, "amd64", &layers, more);
+        let root = Manifest::over(family, &config, &layers);
+        Self { root, children: Vec::new(), blobs: [vec![config], layers].concat() }
+    }
+
     /// An image for amd64 and arm64; in OCI's family with an attestation, as builders write them.
     pub fn multi(family: Family, seed: u64) -> Self {
         let amd64 = Self::single(family, seed);
@@ -307,17 +315,25 @@ impl Image {
 }
 
 fn config(family: Family, architecture: &str, layers: &[Blob]) -> Blob {
+    config_with(family, architecture, layers, &Value::Null)
+}
+
+/// With more in it, or something else.
+fn config_with(family: Family, architecture: &str, layers: &[Blob], more: &Value) -> Blob {
     let media_type = match family {
         Family::Oci => OCI_CONFIG,
         Family::Schema2 => SCHEMA2_CONFIG,
     };
     let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
-    let document = json!({
+    let mut document = json!({
         "architecture": architecture,
         "os": "linux",
         "config": { "Cmd": ["/bin/true"] },
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        document[key.as_str()] = value.clone();
+    }
     Blob::new(media_type, document.to_string())
 }
 

@@ -1,0 +1,149 @@
+//! `larder export` here, `larder import` there: a site without any upstream answers as the first one did.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::bundle::site::{Site, Upstreams};
+use crate::huggingface::clients::{Sequence, Session, Wanted};
+use crate::huggingface::stock;
+use crate::oci::setting;
+use crate::support::child::Process;
+use crate::support::client::Client;
+use crate::support::hub::Kind;
+use crate::support::wait::soon;
+
+/// A site that has everything of the list, and its key in a file.
+async fn furnished(upstreams: &Upstreams) -> Site {
+    let site = Site::new(&upstreams.settings());
+    site.write("list.toml", upstreams.list());
+    site.run(&["pull", "list.toml"]).await.ends(0);
+    let key = site.run(&["export", "--key"]).await.ends(0);
+    site.write("office.key", &key.out);
+    site
+}
+
+/// A site that never had an upstream, with the key of another.
+fn elsewhere(upstreams: &Upstreams, office: &Site) -> Site {
+    let site = Site::new(&upstreams.settings());
+    fs::copy(office.path("office.key"), site.path("office.key")).expect("it can be copied");
+    fs::copy(office.path("list.toml"), site.path("list.toml")).expect("it can be copied");
+    site
+}
+
+#[tokio::test]
+async fn a_list_is_carried_to_a_site_without_any_upstream() {
+    let upstreams = Upstreams::start().await;
+    let office = furnished(&upstreams).await;
+    let site = elsewhere(&upstreams, &office);
+    let missing =
+        office.run(&["export", "list.toml", "pypi:tree==0.9", "-o", "no.tar"]).await.ends(1);
+    assert!(missing.err.contains("pypi:tree==0.9 tree-0.9-py3-none-any.whl"), "{missing:?}");
+    assert!(!office.path("no.tar").exists() && !office.path("no.tar.part").exists());
+    upstreams.vanish().await;
+    office.run(&["export", "list.toml", "-o", "site.tar"]).await.ends(0);
+
+    let bundle = office.path("site.tar").display().to_string();
+    let stranger = site.run(&["import", &bundle]).await.ends(1);
+    assert!(stranger.err.contains("is not trusted"), "{stranger:?}");
+    let imported =
+        site.run(&["import", &bundle, "--trust", "office.key", "--json"]).await.ends(0).json();
+    assert!(imported["new"].as_u64() > Some(30) && imported["kept"] == 0, "{imported}");
+    site.run(&["check", "list.toml"]).await.ends(0);
+    let again =
+        site.run(&["import", &bundle, "--trust", "office.key", "--json"]).await.ends(0).json();
+    assert_eq!((&again["new"], &again["kept"]), (&0.into(), &imported["new"]), "{again}");
+
+    let larder = Process::start(site.folder.path(), &upstreams.settings());
+    for sequence in
+        [Sequence::Siblings, Sequence::Tree, Sequence::Xet, Sequence::FirstByte, Sequence::LlamaCpp]
+    {
+        let wanted = Wanted {
+            kind: Kind::Model,
+            id: stock::ID.to_owned(),
+            revision: "main".to_owned(),
+            pointers: Default::default(),
+        };
+        let fetched = Session::new(&larder.base).run(sequence, &wanted).await;
+        assert!(fetched.is_ok_and(|files| !files.is_empty()), "{sequence:?}");
+    }
+    let address = larder.url(&format!("/v2/{}/manifests/{}", setting::REPOSITORY, setting::TAG));
+    let manifest = Client::new().get(address).send().await;
+    assert_eq!(manifest.header("docker-content-digest"), upstreams.image.digest());
+    larder.kill();
+}
+
+#[tokio::test]
+async fn a_flipped_byte_is_refused_by_name() {
+    let upstreams = Upstreams::start().await;
+    let office = furnished(&upstreams).await;
+    upstreams.vanish().await;
+    office.run(&["export", "list.toml", "-o", "site.tar"]).await.ends(0);
+    let mut bundle = fs::read(office.path("site.tar")).expect("it is there");
+    let weights = upstreams.weights();
+    let header = format!("blobs/sha256/{weights}");
+    let at = bundle
+        .windows(header.len())
+        .position(|window| window == header.as_bytes())
+        .expect("it is in there");
+    bundle[at + 100_000] ^= 1;
+    let site = elsewhere(&upstreams, &office);
+    site.write("site.tar", &bundle);
+    let refused = site.run(&["import", "site.tar", "--trust", "office.key"]).await.ends(1);
+    assert!(
+        refused.out.contains(&format!("refused: {header} is not what its name says")),
+        "{refused:?}"
+    );
+    let missing = site.run(&["check", "list.toml", "--json"]).await.ends(1).json();
+    let names: Vec<&str> = missing["missing"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["what"].as_str())
+        .collect();
+    assert_eq!(names, ["hf:org/model@main model.safetensors"]);
+
+    // All but the end of it, then all of it.
+    let whole = fs::read(office.path("site.tar")).expect("it is there");
+    let site = elsewhere(&upstreams, &office);
+    let end = whole.windows(8).rposition(|window| window == b"end.json").expect("an end");
+    site.write("half.tar", &whole[..end - 1024]);
+    site.write("site.tar", &whole);
+    let half = site.run(&["import", "half.tar", "--trust", "office.key"]).await.ends(1);
+    assert!(
+        half.err.contains("it ends too early")
+            && half.err.contains("entries were filed before, and stay"),
+        "{half:?}"
+    );
+    let rest =
+        site.run(&["import", "site.tar", "--trust", "office.key", "--json"]).await.ends(0).json();
+    assert!(rest["kept"].as_u64() > Some(0) && rest["new"].as_u64() > Some(0), "{rest}");
+    site.run(&["check", "list.toml"]).await.ends(0);
+}
+
+#[tokio::test]
+async fn everything_goes_through_a_pipe_between_running_servers() {
+    let upstreams = Upstreams::start().await;
+    let mut office = furnished(&upstreams).await;
+    upstreams.vanish().await;
+    let mut site = elsewhere(&upstreams, &office);
+    let servers = [&mut office, &mut site].map(|place| {
+        let larder = Process::start(place.folder.path(), &upstreams.settings());
+        place.listen = larder.base.trim_start_matches("http://").to_owned();
+        larder
+    });
+    // Asked before: that it does not exist must not be believed once it is there.
+    site.run(&["check", "list.toml"]).await.ends(1);
+    let mut export = office
+        .command(&["export", "--all"])
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("the binary can be run");
+    let out: Stdio = export.stdout.take().expect("it is piped").try_into().expect("a pipe");
+    let mut import = site.command(&["import", "-", "--trust", "office.key"]);
+    let import = import.stdin(out).output();
+    let imported = soon("the pipe", import).await.expect("the binary can be run");
+    assert!(imported.status.success(), "{imported:?}");
+    assert!(soon("the export", export.wait()).await.expect("it ends").success());
+    site.run(&["check", "list.toml"]).await.ends(0);
+    servers.into_iter().for_each(Process::kill);
+}

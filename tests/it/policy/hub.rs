@@ -1,0 +1,192 @@
+//! Models and their files under rules.
+
+use serde_json::json;
+
+use super::stand::{Case, Stand, rule, said};
+use crate::support::client::Reply;
+use crate::support::hub::{FakeHub, File, Kind, files};
+use crate::support::larder::over_hub;
+
+const ID: &str = "org/model";
+const WEIGHTS: &str = "pytorch_model.bin";
+const EVERYWHERE: [bool; 3] = [true; 3];
+/// How it was asked for is no matter of lists.
+const ASKED: [bool; 3] = [false, true, true];
+
+/// Every key on models, with what the file of weights and its repository are. Hidden files are left out of lists, so that `listing` tells whether one is.
+const CASES: [Case; 31] = [
+    Case::new("name_in = \"org/*\"", "name_in = \"org\"", EVERYWHERE),
+    Case::new("name_not_in = \"acme/*\"", "name_not_in = \"ORG/MODEL\"", EVERYWHERE),
+    Case::new("version_not_in = \"x\"", "version_in = \"x\"", ASKED),
+    Case::new("file_in = \"*.bin\"", "file_in = \"*.pt\"", EVERYWHERE),
+    Case::new("upstream_in = \"127.0.0.1\"", "upstream_in = \"hub.example\"", EVERYWHERE),
+    Case::new("publisher_in = \"org\"", "publisher_in = \"acme\"", EVERYWHERE),
+    Case::new("publisher_not_in = \"acme\"", "publisher_not_in = [\"org\"]", EVERYWHERE),
+    Case::new("size_gte = 5", "size_gte = \"1 GB\"", ASKED),
+    Case::new("format_in = \"pickle\"", "format_in = \"safetensors\"", EVERYWHERE),
+    Case::new("release_age_lt = \"365 days\"", "release_age_lt = \"1 day\"", EVERYWHERE),
+    Case::new("project_age_gte = \"30 days\"", "project_age_lt = \"30 days\"", EVERYWHERE),
+    Case::new("license_in = \"*NC*\"", "license_in = \"MIT\"", EVERYWHERE),
+    Case::new("license_not_in = \"MIT\"", "license_not_in = \"CC-BY-NC-4.0\"", EVERYWHERE),
+    Case::new("license_unknown = false", "license_unknown = true", EVERYWHERE),
+    Case::new("downloads_lt = 10", "downloads_lt = 7", EVERYWHERE),
+    Case::new("downloads_gte = 7", "downloads_gte = \"1K\"", EVERYWHERE),
+    Case::new("likes_lt = 4", "likes_lt = 3", EVERYWHERE),
+    Case::new("likes_gte = 3", "likes_gte = 4", EVERYWHERE),
+    Case::new("gated = false", "gated = true", EVERYWHERE),
+    Case::new("pipeline_in = \"text-*\"", "pipeline_in = \"image-*\"", EVERYWHERE),
+    Case::new("library_in = \"transformers\"", "library_in = \"diffusers\"", EVERYWHERE),
+    Case::new("base_model_in = \"base/*\"", "base_model_in = \"other/*\"", EVERYWHERE),
+    Case::new("dataset_in = \"data/set\"", "dataset_in = \"data\"", EVERYWHERE),
+    Case::new("tag_in = \"custom_code\"", "tag_in = \"x\"", EVERYWHERE),
+    Case::new("remote_code = true", "remote_code = false", EVERYWHERE),
+    Case::new("parameters_gte = \"7B\"", "parameters_gte = \"70B\"", EVERYWHERE),
+    Case::new("parameters_lt = \"8B\"", "parameters_lt = 1", EVERYWHERE),
+    Case::new("hub_scan_in = \"unsafe\"", "hub_scan_in = \"safe\"", ASKED),
+    Case::new("hub_scan_not_in = \"safe\"", "hub_scan_not_in = \"unsafe\"", ASKED),
+    Case::new("mutable_reference = true", "mutable_reference = false", ASKED),
+    Case::new(
+        "likes_lt = 1, downloads_lt = 10, any = true",
+        "likes_lt = 1, downloads_lt = 10",
+        EVERYWHERE,
+    ),
+];
+
+async fn stock() -> FakeHub {
+    let hub = FakeHub::start().await;
+    hub.model(
+        ID,
+        files([
+            ("config.json", File::plain("{}")),
+            (WEIGHTS, File::xet("weights that are pickled")),
+            ("model.safetensors", File::xet("weights that are not")),
+        ]),
+    );
+    hub.edit(Kind::Model, ID, |repository| {
+        let more = json!({
+            "cardData": { "license": "cc-by-nc-4.0", "base_model": ["base/one"], "datasets": ["data/set"] },
+            "tags": ["custom_code"],
+            "safetensors": { "total": 7_000_000_000_u64 },
+            "createdAt": "2026-01-01T00:00:00.000Z",
+            "lastModified": "2026-12-01T00:00:00.000Z",
+            "securityRepoStatus": { "scansDone": true, "filesWithIssues": [{ "path": WEIGHTS, "level": "unsafe" }] },
+        });
+        repository.more = more.as_object().expect("an object").clone();
+    });
+    hub
+}
+
+fn resolve(file: &str) -> String {
+    format!("/{ID}/resolve/main/{file}")
+}
+
+async fn names(stand: &Stand) -> (Vec<String>, Vec<String>) {
+    let names = |list: &serde_json::Value, key: &str| -> Vec<String> {
+        let entries = list.as_array().unwrap_or_else(|| panic!("a list: {list}"));
+        entries.iter().filter_map(|one| one[key].as_str().map(str::to_owned)).collect()
+    };
+    let info = stand.larder.get(&format!("/api/models/{ID}")).await.json();
+    let tree = stand.larder.get(&format!("/api/models/{ID}/tree/main?recursive=true")).await;
+    (names(&info["siblings"], "rfilename"), names(&tree.json(), "path"))
+}
+
+fn refused(reply: &Reply, why: &str) {
+    assert_eq!(reply.status, 403, "{why}: {reply:?}");
+    assert!(reply.header("x-error-message").contains("by rule it"), "{why}: {reply:?}");
+}
+
+#[tokio::test]
+async fn every_key_decides_at_every_point_cold_and_kept() {
+    let hub = stock().await;
+    let mut stand = Stand::start(&over_hub(&hub, ""), "").await;
+    let all = names(&stand).await;
+    assert!(all.0.contains(&WEIGHTS.to_owned()) && all.1.contains(&WEIGHTS.to_owned()), "{all:?}");
+    let file = resolve(WEIGHTS);
+    assert_eq!(stand.larder.get(&file).await.status, 200);
+    for is_kept in [false, true] {
+        if is_kept {
+            hub.refuse().await;
+        }
+        for case in CASES {
+            for (condition, is_met) in [(case.met, true), (case.unmet, false)] {
+                let why = format!("{condition}, kept: {is_kept}");
+                stand = stand.with(&rule("deny", condition)).await;
+                let (head, get) = (stand.head(&file).await, stand.larder.get(&file).await);
+                match is_met {
+                    true => [head, get].iter().for_each(|reply| refused(reply, &why)),
+                    false => {
+                        assert_eq!((head.status.as_u16(), get.status.as_u16()), (200, 200), "{why}")
+                    }
+                }
+                // What is refused stays on lists, so that whoever asks for it is told why.
+                assert_eq!(names(&stand).await, all, "{why}");
+                stand = stand.with(&rule("hide", condition)).await;
+                let (siblings, tree) = names(&stand).await;
+                let is_hidden = is_met && case.listing;
+                for shown in [&siblings, &tree] {
+                    assert_eq!(!shown.contains(&WEIGHTS.to_owned()), is_hidden, "{why}: {shown:?}");
+                }
+                assert_eq!(
+                    stand.larder.get(&file).await.status,
+                    200,
+                    "{why}: hidden is not refused"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_warning_reaches_the_client_in_its_own_field() {
+    let hub = stock().await;
+    let stand = Stand::start(&over_hub(&hub, ""), &rule("warn", "format_in = \"pickle\"")).await;
+    let reply = stand.head(&resolve(WEIGHTS)).await;
+    assert_eq!(reply.status, 200);
+    assert!(
+        reply.header("x-hf-warning").starts_with("policy; pytorch_model.bin of hf:org/model@"),
+        "{reply:?}"
+    );
+    let other = stand.head(&resolve("config.json")).await;
+    assert_eq!((other.status.as_u16(), other.header("x-hf-warning")), (200, ""));
+}
+
+#[tokio::test]
+async fn a_repository_is_refused_on_every_way_to_its_bytes() {
+    let hub = stock().await;
+    let stand = Stand::start(&over_hub(&hub, ""), "").await;
+    let commit = stand.head(&resolve(WEIGHTS)).await.header("x-repo-commit").to_owned();
+    let hash = stand.head(&resolve(WEIGHTS)).await.header("x-xet-hash").to_owned();
+    let token = stand.larder.get(&format!("/api/models/{ID}/xet-read-token/main")).await;
+    let bearer = format!("Bearer {}", token.header("x-xet-access-token"));
+    for condition in ["publisher_in = \"org\"", "format_in = \"pickle\""] {
+        let stand = Stand::start(&over_hub(&hub, ""), &rule("deny", condition)).await;
+        for address in [
+            resolve(WEIGHTS),
+            format!("/{ID}/resolve/{commit}/{WEIGHTS}"),
+            format!("/{ID}/raw/main/{WEIGHTS}"),
+        ] {
+            refused(&stand.larder.get(&address).await, &format!("{condition} {address}"));
+        }
+        let batch = json!({
+            "operation": "download", "transfers": ["basic"],
+            "objects": [{ "oid": crate::support::index::sha256(b"weights that are pickled"), "size": 24 }],
+        });
+        let asked = stand.larder.client.ask(
+            http::Method::POST,
+            stand.larder.url(&format!("/{ID}.git/info/lfs/objects/batch")),
+        );
+        let asked = asked.with("content-type", "application/vnd.git-lfs+json");
+        let told = said(&asked.body(batch.to_string()).send().await);
+        assert!(told.contains("by rule it"), "{condition}: {told}");
+    }
+    // A pass that was given before the rule is no way around it.
+    let stand = stand.with(&rule("deny", "format_in = \"pickle\"")).await;
+    let address = stand.larder.url(&format!("/-/hf/xet/v2/reconstructions/{hash}"));
+    let reply = stand.larder.client.get(address).with("authorization", &bearer).send().await;
+    refused(&reply, "reconstruction");
+    let token = stand.larder.get(&format!("/api/models/{ID}/xet-read-token/main")).await;
+    assert_eq!(token.status, 200, "other files of it may be fetched");
+    let stand = stand.with(&rule("deny", "license_in = \"*NC*\"")).await;
+    let token = stand.larder.get(&format!("/api/models/{ID}/xet-read-token/main")).await;
+    refused(&token, "a pass to a repository that is refused");
+}

@@ -1,0 +1,8 @@
+//! Rules of one's own, from the outside: what is refused, hidden or warned of, at every point and in every ecosystem, and how clients are told.
+
+mod clients;
+mod hub;
+mod index;
+mod registry;
+mod reload;
+mod stand;

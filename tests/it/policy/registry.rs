@@ -1,0 +1,107 @@
+//! Images under rules.
+
+use serde_json::json;
+
+use super::stand::{Case, Stand, rule, said};
+use crate::oci::setting::{HUB, REPOSITORY, TAG, over};
+use crate::support::registry::{FakeRegistry, Family, Image};
+
+const EVERYWHERE: [bool; 3] = [true; 3];
+/// What only the image itself tells.
+const OF_IMAGE: [bool; 3] = [false, true, false];
+
+/// Every key on images, with what the image is.
+const CASES: [Case; 17] = [
+    Case::new("name_in = \"hub.example/library/*\"", "name_in = \"library/demo\"", EVERYWHERE),
+    Case::new("name_not_in = \"other.example/*\"", "name_not_in = \"*/demo\"", EVERYWHERE),
+    Case::new("version_in = \"1.*\"", "version_in = \"2.*\"", [true, true, false]),
+    Case::new("version_not_in = \"x\"", "version_in = \"x\"", EVERYWHERE),
+    Case::new("upstream_in = \"hub.example\"", "upstream_in = \"other.example\"", EVERYWHERE),
+    Case::new("upstream_not_in = \"other.example\"", "upstream_not_in = \"hub.*\"", EVERYWHERE),
+    Case::new("publisher_in = \"library\"", "publisher_in = \"acme\"", EVERYWHERE),
+    Case::new("publisher_not_in = \"acme\"", "publisher_not_in = \"library\"", EVERYWHERE),
+    Case::new("official_image = true", "official_image = false", EVERYWHERE),
+    Case::new("mutable_reference = true", "mutable_reference = false", OF_IMAGE),
+    Case::new("license_in = \"GPL*\"", "license_in = \"MIT\"", OF_IMAGE),
+    Case::new("license_not_in = \"MIT\"", "license_not_in = \"GPL-3.0-only\"", OF_IMAGE),
+    Case::new("license_unknown = false", "license_unknown = true", OF_IMAGE),
+    Case::new(
+        "source_in = \"https://git.example/*\"",
+        "source_in = \"https://other.example/*\"",
+        OF_IMAGE,
+    ),
+    Case::new("source_not_in = \"https://other.example/*\"", "source_not_in = \"*git*\"", OF_IMAGE),
+    Case::new("release_age_lt = \"30 days\"", "release_age_lt = \"1 day\"", OF_IMAGE),
+    Case::new("release_age_gte = \"1 day\"", "release_age_gte = \"30 days\"", OF_IMAGE),
+];
+
+async fn stock() -> (FakeRegistry, Image) {
+    let registry = FakeRegistry::start().await;
+    let image = Image::described(
+        Family::Oci,
+        1,
+        &json!({
+            "created": "2027-01-01T00:00:00Z",
+            "config": { "Labels": {
+                "org.opencontainers.image.licenses": "GPL-3.0-only",
+                "org.opencontainers.image.source": "https://git.example/demo",
+            } },
+        }),
+    );
+    registry.publish(REPOSITORY, TAG, &image);
+    (registry, image)
+}
+
+#[tokio::test]
+async fn every_key_decides_at_every_point_cold_and_kept() {
+    let (registry, image) = stock().await;
+    let mut stand = Stand::start(&over(&registry, ""), "").await;
+    let at = |rest: &str| format!("/v2/{HUB}/{REPOSITORY}/{rest}");
+    let (manifest, tags) = (at(&format!("manifests/{TAG}")), at("tags/list"));
+    let blob = at(&format!("blobs/{}", image.blobs[1].digest));
+    for address in [&manifest, &tags, &blob] {
+        assert_eq!(stand.larder.get(address).await.status, 200, "{address}");
+    }
+    for is_kept in [false, true] {
+        if is_kept {
+            registry.refuse().await;
+        }
+        for case in CASES {
+            for (condition, is_met) in [(case.met, true), (case.unmet, false)] {
+                let why = format!("{condition}, kept: {is_kept}");
+                stand = stand.with(&rule("deny", condition)).await;
+                for (address, is_told) in [(&manifest, case.metadata), (&blob, case.content)] {
+                    let reply = stand.larder.get(address).await;
+                    match is_met && is_told {
+                        true => {
+                            assert_eq!(reply.status, 403, "{why}: {address}: {reply:?}");
+                            let error = &reply.json()["errors"][0];
+                            assert_eq!(error["code"], "DENIED", "{why}");
+                            assert!(said(&reply).contains("by rule it"), "{why}: {error}");
+                        }
+                        false => assert_eq!(reply.status, 200, "{why}: {address}: {reply:?}"),
+                    }
+                }
+                let list = stand.larder.get(&tags).await;
+                let is_whole = list.status == 403;
+                let shown =
+                    !is_whole && list.json()["tags"].as_array().is_some_and(|all| !all.is_empty());
+                assert_eq!(shown, !(is_met && case.listing), "{why}: {list:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_index_speaks_by_its_first_image_and_a_head_is_judged_as_a_get() {
+    let registry = FakeRegistry::start().await;
+    let image = Image::multi(Family::Oci, 1);
+    registry.publish(REPOSITORY, TAG, &image);
+    let rules = "[[rule]]\nid = \"it\"\ndeny_if = { license_unknown = true }";
+    let stand = Stand::start(&over(&registry, ""), rules).await;
+    let address = format!("/v2/{HUB}/{REPOSITORY}/manifests/{TAG}");
+    assert_eq!(stand.head(&address).await.status, 403);
+    assert_eq!(stand.larder.get(&address).await.status, 403);
+    let stand = stand.with(&rule("deny", "license_in = \"MIT\"")).await;
+    assert_eq!(stand.larder.get(&address).await.status, 200);
+}
