@@ -20,8 +20,8 @@ fn weights(fill: u8) -> Vec<u8> {
 
 fn model(readme: &str, config: &str, fill: u8) -> Files {
     files([
-        ("README.md", File::plain(readme)),
-        ("config.json", File::plain(config)),
+        ("README.md", File::plain(readme.to_owned())),
+        ("config.json", File::plain(config.to_owned())),
         ("model.safetensors", File::lfs(weights(fill))),
     ])
 }
