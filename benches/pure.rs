@@ -142,6 +142,7 @@ fn ask(prefix: &str, path: &str, query: Option<&str>, accept: &'static str) -> A
         base: "http://larder.example".to_owned(),
         credential: None,
         client: None,
+        address: std::net::IpAddr::from([127, 0, 0, 1]),
         now: NOW,
         rules: Arc::default(),
         as_of: None,

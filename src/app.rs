@@ -14,29 +14,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::api::entries::Entries;
-use crate::admin::api::fills::Fills;
-use crate::admin::api::log::Log;
-use crate::admin::api::policy::Policy;
-use crate::admin::api::provenance::Provenance;
-use crate::admin::api::pulls::Pulled;
-use crate::admin::api::{Resource, SnapshotsResource};
-use crate::admin::{self, Admin, Phase, Right};
+use crate::admin::{self, Phase};
 use crate::banner;
-use crate::bundle::key::SigningKey;
-use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::{Config, DEFAULT_TOML};
-use crate::ecosystem::huggingface;
+use crate::config::Config;
 use crate::feed::{self, Feed};
-use crate::identity::Identities;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
 use crate::inspect::Rules;
-use crate::keep::Keeper;
-use crate::models::Models;
 use crate::proxy::access::{self, Access};
 use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
@@ -53,12 +40,13 @@ use crate::upstream::{Resolve, System, Upstream};
 mod data;
 mod inside;
 mod mounts;
+mod pages;
 mod tasks;
 
-use data::{BUNDLE_KEY_FILE, key_of, open_recording, open_store, secret};
+use data::{open_recording, open_store, secret};
 pub use inside::Inside;
-use inside::{forgetting, offline};
 use mounts::{hub_routes, read_secret, routes};
+use pages::{Pages, own_pages};
 use tasks::{Tasks, fold_samples};
 
 /// Larder, built and bound, not serving yet.
@@ -163,7 +151,7 @@ impl Wired {
             Client::with_resolver(config.upstream.clone(), names).map_err(AppError::Upstream)?,
         );
         let recording = open_recording(&config, &store, &clock, tasks)?;
-        let Recording { ledger, witness, pulls } = recording.clone();
+        let Recording { witness, pulls, .. } = recording.clone();
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
@@ -182,35 +170,26 @@ impl Wired {
         tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop, advise));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
-        let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
-        let hub = hub.transpose().map_err(AppError::settings)?.map(Arc::new);
         let (phase, watched) = watch::channel(Phase::Starting);
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
-        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), clock.clone());
-        let resources: Vec<Arc<dyn Resource>> = vec![
-            Arc::new(Models::new(known_hub(), clock.clone())),
-            Arc::new(Entries(keeper.clone())),
-            Arc::new(Fills(keeper.clone())),
-            Arc::new(SnapshotsResource::new(Arc::clone(&snapshots), clock.clone())),
-            Arc::new(Identities::new(cache.clone(), hub)),
-            Arc::new(Log::new(ledger, clock.clone())),
-            Arc::new(Provenance { keeper: keeper.clone(), recording }),
-            Arc::new(Pulled::new(pulls.clone(), clock.clone())),
-            Arc::new(Bundles {
-                store: Arc::clone(&store),
-                build: offline(&config, &clock, secret, &rulings, tasks),
-                clock: clock.clone(),
-                key: Arc::new(SigningKey::new(&key_of(&config.data_dir, BUNDLE_KEY_FILE)?)),
-                trusted: config.bundle.trusted().map_err(AppError::settings)?,
-                namings: words,
-                forget: forgetting(&cache),
-            }),
-            Arc::new(Policy(rulings.clone())),
-            Arc::new(feed::Known(Arc::clone(&feed))),
-        ];
         let state = admin::State { store, phase: watched, guides };
+        let pages = Pages {
+            config: &config,
+            clock: &clock,
+            secret,
+            tasks,
+            state,
+            cache: &cache,
+            words,
+            recording,
+            rulings: &rulings,
+            feed,
+            snapshots: Arc::clone(&snapshots),
+            scrape,
+        };
+        let own = own_pages(pages.build()?);
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
             secret,
@@ -219,43 +198,13 @@ impl Wired {
             clock,
             routes,
             access,
-            own: own_pages(
-                Admin::new(state, resources, scrape)
-                    .with_api(feed::PREFIX, Arc::new(feed::Osv(feed))),
-            ),
+            own,
             rulings,
             pulls,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
         Ok(Self { handler, phase })
     }
-}
-
-/// The hub that package URLs mean when they name none: the one before which Larder stands unless it is told otherwise.
-fn known_hub() -> Option<String> {
-    let defaults: toml::Table = DEFAULT_TOML.parse().ok()?;
-    Some(defaults.get("huggingface")?.get("upstream")?.as_str()?.to_owned())
-}
-
-/// Hands the visits that `proxy` has let in to Larder's own pages.
-fn own_pages(admin: Admin) -> proxy::Own {
-    let answer = move |visit: proxy::Visit| {
-        let (head, body) = visit.request.into_parts();
-        let right = if visit.is_admin { Right::Administrator } else { Right::Client };
-        let visitor = visit.visitor;
-        admin.answer(admin::Visit {
-            method: head.method,
-            path: visit.path,
-            query: head.uri.query().map(str::to_owned),
-            headers: head.headers,
-            body,
-            right,
-            client: visit.client,
-            base: visit.base,
-            visitor: admin::Visitor::new(move |request| visitor.ask(request)),
-        })
-    };
-    proxy::Own { claims: is_own, answer: Box::new(answer) }
 }
 
 /// Takes over what a hub client has downloaded to `folder`. Must be called within a tokio runtime, with the data directory to itself.
@@ -334,9 +283,4 @@ impl AppError {
 fn inspection_rules(config: &Config) -> Result<Option<Arc<Rules>>, AppError> {
     let rules = Rules::new(&config.inspect).map_err(AppError::settings)?;
     Ok(rules.map(Arc::new))
-}
-
-/// Whether a path is one of Larder's own pages, and not one that a mount hands out to its clients.
-fn is_own(path: &str) -> bool {
-    Admin::claims(path) && !path.trim_start_matches('/').starts_with(huggingface::route::OWN)
 }

@@ -32,7 +32,7 @@
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
 //! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, advisory, signature, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
-//! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it | types, clock, store, cache |
+//! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it; who pulled what | types, clock, store, cache, `server::Ended` |
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
 //! | [`bom`] | bills of materials (CycloneDX); pure | types, licence, passport |

@@ -177,13 +177,10 @@ const COUNTERS: &[Described] = &[
         "larder_pulls_unrecorded_total",
         "Pulls that were not recorded, since too many things were pulled at once.",
     ),
+    ("larder_inspected_total", "Files that were looked into, by what came of it."),
     ("larder_ledger_failures_total", "Times that the ledger could not be written."),
     ("larder_ledger_lost_total", "Events that the ledger had no room for; a gap is recorded."),
     ("larder_past_requests_total", "Requests to be answered as of an instant of the past."),
-    (
-        "larder_policy_file_broken",
-        "1 while the policy's files cannot be used and older rules are in force.",
-    ),
     (
         "larder_policy_records_lost_total",
         "Decisions that were not written down: too many at once, or the disk failed.",
@@ -218,6 +215,10 @@ const GAUGES: &[Described] = &[
     ("larder_http_connections", "Connections of clients now open."),
     ("larder_ledger_records", "Records in the ledger."),
     ("larder_oci_pulls_remaining", "Pulls that a registry has left for us, by its own count."),
+    (
+        "larder_policy_file_broken",
+        "1 while the policy's files cannot be used and older rules are in force.",
+    ),
     ("larder_process_open_files", "File descriptors that the process holds."),
     ("larder_process_resident_bytes", "Memory of the process that is resident."),
     ("larder_store_blob_bytes", "Bytes of all kept blobs."),

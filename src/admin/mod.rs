@@ -86,6 +86,11 @@ impl Admin {
         Self { state, api: Api::new(&all), others: Vec::new(), scrape }
     }
 
+    /// Where the API and the document that describes it say different things, a line each.
+    pub fn disagreements(&self) -> Vec<String> {
+        self.api.disagreements()
+    }
+
     /// Offers an API of somebody else's making, too, which clients expect at addresses of its own shape below `prefix`.
     #[must_use]
     pub fn with_api(mut self, prefix: &'static str, resource: Arc<dyn Resource>) -> Self {

@@ -50,8 +50,7 @@ pub enum About {
 }
 
 /// The ecosystems of purl types, by their OSV names, and what stands between the namespace and the name of their packages.
-const PURL_TYPES: [(&str, &str, &str); 8] = [
-    ("cargo", "crates.io", "/"),
+const PURL_TYPES: [(&str, &str, &str); 7] = [
     ("composer", "Packagist", "/"),
     ("gem", "RubyGems", "/"),
     ("golang", "Go", "/"),

@@ -98,6 +98,7 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// A reader that has read nothing yet.
     pub const fn new(source: Source) -> Self {
         Self { source, pending: Bytes::new(), left: 0, padding: 0, name: String::new() }
     }

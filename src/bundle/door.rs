@@ -75,8 +75,14 @@ impl dyn Door + '_ {
 }
 
 impl Answer {
+    /// A field's value, if it is there and is text.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether upstream was asked for it just now.
+    pub fn is_fetched(&self) -> bool {
+        self.text("cache-status").is_some_and(|status| status.contains("fwd=uri-miss"))
     }
 
     /// What an answer that grants nothing says.

@@ -31,6 +31,7 @@ impl SigningKey {
         Self(pair.expect("any 32 bytes are the seed of a key"))
     }
 
+    /// What checks its signatures.
     pub fn public(&self) -> PublicKey {
         let bytes = self.0.public_key().as_ref();
         PublicKey(bytes.try_into().expect("a public key has 32 bytes"))

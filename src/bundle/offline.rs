@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use futures_util::future::{BoxFuture, ready};
 use http::{HeaderMap, Method, Request, Response, header};
 use url::Url;
 
+use crate::bundle::export::Audiences;
 use crate::bundle::{Door, DoorError};
 use crate::server::{Body, Handler, Peer};
 use crate::store::{Change, Entry, Freed, Partial, ReadAt, Store, StoreError, Tidied, Tidy, Usage};
@@ -30,21 +32,30 @@ pub struct Offline {
     base: Url,
 }
 
-/// Entries that were read.
+/// Entries that were read, and whether others were looked for that are not for those who will be answered.
 #[derive(Debug, Default)]
-struct Notes(Mutex<BTreeMap<CacheKey, Arc<Entry>>>);
+struct Notes {
+    read: Mutex<BTreeMap<CacheKey, Arc<Entry>>>,
+    hidden: AtomicBool,
+}
 
 impl Offline {
-    /// One that has read nothing yet. `base` is how its clients see its root, with a slash at its end.
-    pub fn new(build: &Build, store: Arc<dyn Store>, base: Url) -> Self {
+    /// One that has read nothing yet, and knows nothing but what is for these audiences. `base` is how its clients see its root, with a slash at its
+    /// end.
+    pub fn new(build: &Build, store: Arc<dyn Store>, base: Url, audiences: Audiences) -> Self {
         let notes = Arc::new(Notes::default());
-        let witnessed = Arc::new(Witnessed { store, notes: Arc::clone(&notes) });
+        let witnessed = Arc::new(Witnessed { store, audiences, notes: Arc::clone(&notes) });
         Self { handler: build(witnessed, Arc::new(Vanished)), notes, base }
     }
 
     /// Everything that was read so far.
     pub fn read(&self) -> BTreeMap<CacheKey, Arc<Entry>> {
-        self.notes.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.notes.read.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether something was looked for that is kept, and for others only.
+    pub fn has_hidden(&self) -> bool {
+        self.notes.hidden.load(Ordering::Acquire)
     }
 }
 
@@ -98,23 +109,26 @@ impl fmt::Debug for Offline {
 #[derive(Debug)]
 struct Witnessed {
     store: Arc<dyn Store>,
+    audiences: Audiences,
     notes: Arc<Notes>,
 }
 
 impl Notes {
     fn note(&self, key: &CacheKey, entry: &Arc<Entry>) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         notes.insert(key.clone(), Arc::clone(entry));
     }
 }
 
 impl Store for Witnessed {
     fn get(&self, key: &CacheKey) -> Result<Option<Arc<Entry>>, StoreError> {
-        let found = self.store.get(key)?;
-        if let Some(entry) = &found {
-            self.notes.note(key, entry);
+        let Some(entry) = self.store.get(key)? else { return Ok(None) };
+        if !self.audiences.covers(key) {
+            self.notes.hidden.store(true, Ordering::Release);
+            return Ok(None);
         }
-        Ok(found)
+        self.notes.note(key, &entry);
+        Ok(Some(entry))
     }
 
     fn scan(
@@ -129,7 +143,9 @@ impl Store for Witnessed {
     /// What would be filed anew (a blob that is kept under another name) is noted, and not written.
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'static, Result<(), StoreError>> {
         for change in &changes {
-            if let Change::Put { key, entry } = change {
+            if let Change::Put { key, entry } = change
+                && self.audiences.covers(key)
+            {
                 self.notes.note(key, entry);
             }
         }

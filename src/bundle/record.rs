@@ -13,10 +13,13 @@ use crate::types::{BlobId, CacheKey, Digest, Head, Presence, Timestamp};
 /// The form that this program writes.
 pub const FORMAT: u32 = 1;
 
-/// Names of members.
+/// The first member.
 pub const BEGIN: &str = "bundle.json";
+/// The last one.
 pub const END: &str = "end.json";
+/// What the name of a signature ends with, behind the name of what it is of.
 pub const SIGNATURE: &str = ".sig";
+/// What the name of a body begins with; its SHA-256 follows.
 pub const BLOBS: &str = "blobs/sha256/";
 
 /// The name of a part, counted from 1.
@@ -83,6 +86,7 @@ enum Body {
 }
 
 impl Record {
+    /// The line of an entry.
     pub fn new(key: &CacheKey, entry: &Entry) -> Self {
         let header = |(name, value): (&HeaderName, &HeaderValue)| {
             (name.as_str().to_owned(), value.as_bytes().iter().copied().map(char::from).collect())

@@ -105,7 +105,7 @@ impl Resource for Bundles {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
         match call.operation {
             "check" => {
-                let offline = root(&call.base).map(|root| self.offline(root));
+                let offline = root(&call.base).map(|root| self.offline(root, Audiences::Service));
                 async move {
                     let wanted: Wanted = Call::json(call.body, LIST_LIMIT_BYTES).await?;
                     Ok(json(&check(&offline?, wanted.wants).await))
@@ -123,12 +123,12 @@ impl Resource for Bundles {
 }
 
 impl Bundles {
-    fn offline(&self, root: Url) -> Offline {
-        Offline::new(&self.build, Arc::clone(&self.store), root)
+    fn offline(&self, root: Url, audiences: Audiences) -> Offline {
+        Offline::new(&self.build, Arc::clone(&self.store), root, audiences)
     }
 
     fn export(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
-        let offline = root(&call.base).map(|root| self.offline(root));
+        let (build, root) = (Arc::clone(&self.build), root(&call.base));
         let (store, key, now) = (Arc::clone(&self.store), Arc::clone(&self.key), self.clock.now());
         let namings = self.namings.clone();
         async move {
@@ -137,7 +137,10 @@ impl Bundles {
             let what = order.wants.iter().map(|want| want.what.to_string()).collect();
             let contained = match order.wants.is_empty() {
                 true => Contained::All(namings),
-                false => Contained::These(gather(&offline?, order, audiences).await?),
+                false => {
+                    let offline = Offline::new(&build, Arc::clone(&store), root?, audiences);
+                    Contained::These(gather(&offline, order).await?)
+                }
             };
             let export = Export { store, key, now, what, contained, audiences };
             let mut response = Response::new(export.body());
@@ -176,7 +179,6 @@ impl Bundles {
 async fn gather(
     offline: &Offline,
     order: Order,
-    audiences: Audiences,
 ) -> Result<BTreeMap<CacheKey, Arc<Entry>>, Problem> {
     let is_partial = order.partial;
     let readiness = check(offline, order.wants).await;
@@ -185,22 +187,14 @@ async fn gather(
             1 => String::new(),
             count => format!(" (and {} more)", count - 1),
         };
-        let detail = format!(
-            "{} is not kept: {}{more}; pull it first, or export without what is missing (--partial)",
-            first.what, first.reason
-        );
+        let hint = match offline.has_hidden() {
+            true => "something of it is not open to everybody: --audience service takes that along",
+            false => "pull it first, or export without what is missing (--partial)",
+        };
+        let detail = format!("{} is not kept: {}{more}; {hint}", first.what, first.reason);
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
-    let entries = offline.read();
-    match entries.keys().find(|key| !audiences.covers(key)) {
-        Some(key) => {
-            let detail = format!(
-                "{key} is not open to everybody; say so (--audience service) if it may be taken along"
-            );
-            Err(Problem::new(StatusCode::CONFLICT, detail))
-        }
-        None => Ok(entries),
-    }
+    Ok(offline.read())
 }
 
 /// Why a bundle was not taken in, and how much of it was.

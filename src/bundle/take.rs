@@ -119,15 +119,24 @@ async fn take(door: &dyn Door, item: Item, depth: Depth, progress: Progress<'_>)
         item.locked.is_some() || depth == Depth::Digests && !named.as_ref().is_some_and(is_strong);
     if !must_read && probe(door, &item).await.is_ok() {
         let size = item.size;
-        return Taken { item, fared: Fared::Kept, digest: named, size };
+        let fared = match item.fetched {
+            true => Fared::New { bytes: size.unwrap_or_default() },
+            false => Fared::Kept,
+        };
+        return Taken { item, fared, digest: named, size };
     }
-    let was_kept = must_read && probe(door, &item).await.is_ok();
+    let was_kept = must_read && !item.fetched && probe(door, &item).await.is_ok();
     let mut attempt = 1;
     loop {
         match fetch(door, &item, progress).await {
             Ok(read) => {
-                let fared = if was_kept { Fared::Kept } else { Fared::New { bytes: read.bytes } };
                 let digest = named.filter(is_strong).or(Some(read.sha256));
+                let fared = match probe(door, &item).await {
+                    Ok(()) if was_kept => Fared::Kept,
+                    Ok(()) => Fared::New { bytes: read.bytes },
+                    // It passed through: the disk is full, or its upstream forbids to keep it.
+                    Err(_) => Fared::Failed { reason: "it came, and could not be kept".to_owned() },
+                };
                 return Taken { fared, digest, size: Some(read.bytes), item };
             }
             Err(DoorError::Failed(_)) if attempt < ATTEMPTS => {

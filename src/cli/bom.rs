@@ -122,7 +122,7 @@ impl Bom {
             let bill = serde_json::to_string_pretty(&bom::bill(&passports, &items, now))? + "\n";
             match &self.output {
                 Some(path) => {
-                    fs::write(path, bill).map_err(|error| BomError::File(path.clone(), error))?
+                    fs::write(path, bill).map_err(|error| BomError::File(path.clone(), error))?;
                 }
                 None => std::io::stdout().write_all(bill.as_bytes())?,
             }

@@ -83,7 +83,11 @@ impl LockFiles {
         }
         if self.json {
             let told = serde_json::json!({ "locked": lock.locked.len(), "files": files, "missing": missing });
-            eprintln!("{}", serde_json::to_string_pretty(&told)?);
+            let told = serde_json::to_string_pretty(&told)?;
+            match self.output == Path::new("-") {
+                true => eprintln!("{told}"),
+                false => println!("{told}"),
+            }
         } else if missing.is_empty() {
             eprintln!("{} things, {files} files locked", lock.locked.len());
         }

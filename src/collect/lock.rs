@@ -54,10 +54,12 @@ pub struct LockedFile {
 const VERSION: u32 = 1;
 
 impl Lock {
+    /// A lock of the form that this program writes.
     pub const fn new(locked: Vec<Locked>) -> Self {
         Self { version: VERSION, locked }
     }
 
+    /// Reads a file's text. `Err`: what is wrong with it, for people.
     pub fn read(text: &str) -> Result<Self, String> {
         let lock: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         match lock.version {

@@ -77,12 +77,14 @@ impl Page {
             .filter(is_for)
     }
 
+    /// The file of this name.
     pub fn file(&self, filename: &str) -> Option<&PageFile> {
         self.files.iter().find(|file| file.filename == filename)
     }
 }
 
 impl PageFile {
+    /// The version that it carries, by its name; `None` where that tells none of the project.
     pub fn version(&self, project: &str) -> Option<Version> {
         name::version_of(project, &self.filename)?.parse().ok()
     }

@@ -4,7 +4,8 @@
 //! duplicate names, of which it takes the last one; here they are a fault, since two readers may see two models in one file. A type of number that is not known
 //! here is no fault: new ones appear every year.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::collections::btree_map::{self, BTreeMap};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
@@ -168,7 +169,7 @@ fn header(text: &[u8], data_at: u64, file_bytes: Option<u64>) -> Result<Header, 
         return Err(Fault::Twice(name));
     }
     let Listed { mut tensors, metadata, .. } = listed;
-    tensors.sort_by(|one, other| (one.begin, one.end).cmp(&(other.begin, other.end)));
+    tensors.sort_by_key(|tensor| (tensor.begin, tensor.end));
     let mut end = 0;
     let mut previous = "";
     for tensor in &tensors {
@@ -270,10 +271,13 @@ impl<'de> Visitor<'de> for Texts {
         let mut texts = BTreeMap::new();
         let mut twice = None;
         while let Some((name, text)) = map.next_entry::<String, String>()? {
-            if texts.contains_key(&name) {
-                twice.get_or_insert(name);
-            } else {
-                texts.insert(name, text);
+            match texts.entry(name) {
+                btree_map::Entry::Vacant(place) => {
+                    place.insert(text);
+                }
+                btree_map::Entry::Occupied(place) => {
+                    twice.get_or_insert_with(|| place.key().clone());
+                }
             }
         }
         Ok((texts, twice))

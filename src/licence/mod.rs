@@ -81,20 +81,13 @@ impl Licence {
     /// Both at once, without what is there already.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
-        let mut terms = self.terms();
-        for term in other.terms() {
+        let mut terms = terms(&self.expression);
+        for term in self::terms(&other.expression) {
             if !terms.contains(&term) {
                 terms.push(term);
             }
         }
-        let joined = match terms.as_slice() {
-            [one] => one.clone(),
-            terms => terms
-                .iter()
-                .map(|term| if term.contains(" OR ") { format!("({term})") } else { term.clone() })
-                .collect::<Vec<_>>()
-                .join(" AND "),
-        };
+        let joined = joined(&terms);
         Self::strict(&joined).unwrap_or_else(|| self.clone())
     }
 
@@ -163,30 +156,7 @@ impl Licence {
         let canonical = Expression::canonicalize(text).ok()?;
         let text = canonical.as_deref().unwrap_or(text);
         let expression = Expression::parse_mode(text, ParseMode::LAX).ok()?;
-        Some(Self { text: expression.to_string(), expression })
-    }
-
-    /// What `AND` joins at the top.
-    fn terms(&self) -> Vec<String> {
-        let mut stack: Vec<Vec<String>> = Vec::new();
-        for node in self.expression.iter() {
-            let terms = match node {
-                ExprNode::Req(requirement) => vec![requirement.req.to_string()],
-                ExprNode::Op(operator) => {
-                    let (two, one) = (stack.pop().unwrap_or_default(), stack.pop());
-                    let mut one = one.unwrap_or_default();
-                    match operator {
-                        Operator::And => {
-                            one.extend(two);
-                            one
-                        }
-                        Operator::Or => vec![format!("{} OR {}", grouped(&one), grouped(&two))],
-                    }
-                }
-            };
-            stack.push(terms);
-        }
-        stack.pop().unwrap_or_default()
+        Some(Self { text: joined(&terms(&expression)), expression })
     }
 }
 
@@ -217,6 +187,42 @@ impl<'de> serde::Deserialize<'de> for Licence {
     }
 }
 
+/// What `AND` joins at the top, each as SPDX writes it.
+fn terms(expression: &Expression) -> Vec<String> {
+    let mut stack: Vec<Vec<String>> = Vec::new();
+    for node in expression.iter() {
+        let terms = match node {
+            ExprNode::Req(requirement) => vec![requirement.req.to_string()],
+            ExprNode::Op(operator) => {
+                let (two, one) = (stack.pop().unwrap_or_default(), stack.pop());
+                let mut one = one.unwrap_or_default();
+                match operator {
+                    Operator::And => {
+                        one.extend(two);
+                        one
+                    }
+                    Operator::Or => vec![format!("{} OR {}", grouped(&one), grouped(&two))],
+                }
+            }
+        };
+        stack.push(terms);
+    }
+    stack.pop().unwrap_or_default()
+}
+
+/// Terms joined by `AND`.
+fn joined(terms: &[String]) -> String {
+    match terms {
+        [one] => one.clone(),
+        terms => {
+            let operand = |term: &String| {
+                if term.contains(" OR ") { format!("({term})") } else { term.clone() }
+            };
+            terms.iter().map(operand).collect::<Vec<_>>().join(" AND ")
+        }
+    }
+}
+
 fn id_of(requirement: &LicenseReq) -> String {
     requirement.license.to_string()
 }
@@ -231,7 +237,7 @@ fn version_of(id: &str) -> &str {
 fn grouped(terms: &[String]) -> String {
     match terms {
         [one] => one.clone(),
-        terms => format!("({})", terms.join(" AND ")),
+        terms => format!("({})", joined(terms)),
     }
 }
 

@@ -9,9 +9,7 @@
 //! (that is `judge`'s).
 
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -20,7 +18,6 @@ use http::header::{self, AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
@@ -28,6 +25,11 @@ use crate::ecosystem::Reply;
 use crate::proxy::forwarded::is_forwarded;
 use crate::server::Body;
 use crate::types::Network;
+
+mod settings;
+
+use settings::read_token;
+pub use settings::{AccessError, Config, TokenConfig};
 
 /// What stands before a token in a path.
 const PATH_PREFIX: &str = "/-/t/";
@@ -44,79 +46,6 @@ pub const CLASS_BITS: u32 = 2 + MOST_GRANTED as u32;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// Settings of access, `[access]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Networks whose clients are admitted. Default: this machine alone.
-    pub networks: Vec<Network>,
-    /// Admits clients from any address; tokens are asked for all the same if there are any. Default: false.
-    pub open: bool,
-    /// Tokens, of which a client must show one. Default: none, and then none is asked for.
-    pub tokens: Vec<TokenConfig>,
-    /// Names of tokens whose holders are administrators: they may do what changes or empties the store, and read who did what. Clients on this
-    /// machine itself are that without a name, if they may come in at all. Default: none.
-    pub admins: Vec<String>,
-    /// Proxies in front of this server whose word on the client's address, scheme and host is taken. Default: none.
-    pub trusted_proxies: Vec<Network>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let loopback = ["127.0.0.0/8", "::1/128"];
-        let networks = loopback.map(|text| text.parse().expect("these are networks"));
-        Self {
-            networks: networks.into(),
-            open: false,
-            tokens: Vec::new(),
-            admins: Vec::new(),
-            trusted_proxies: Vec::new(),
-        }
-    }
-}
-
-/// Where a token is read from. Exactly one of `file` and `env` is set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenConfig {
-    /// What clients with this token are called in grants and logs.
-    pub name: String,
-    /// A file that holds the token and nothing else, white space around it aside.
-    #[serde(default)]
-    pub file: Option<PathBuf>,
-    /// An environment variable that holds it.
-    #[serde(default)]
-    pub env: Option<String>,
-}
-
-/// What is wrong with `[access]`.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    #[error("access.tokens: {name:?} is no name for a token, or not the only one of that name")]
-    Name { name: String },
-    #[error(
-        "access.admins: {name:?} is the name of no token in access.tokens; that of a certificate begins with \"cert:\""
-    )]
-    Admin { name: String },
-    #[error("access.tokens: {name:?} needs either `file` or `env`")]
-    Source { name: String },
-    #[error("access.tokens: {name:?} cannot be read from {}: {source}", .path.display())]
-    File { name: String, path: PathBuf, source: io::Error },
-    #[error(
-        "access.tokens: {name:?} is to come from the environment variable {variable}, which is not set"
-    )]
-    Variable { name: String, variable: String },
-    #[error(
-        "access.tokens: {name:?} is empty or holds white space or characters that are not ASCII"
-    )]
-    Token { name: String },
-    #[error(
-        "listening on {address} lets other machines in, and `[access]` admits none: name their networks in access.networks, or set \
-         access.open = true to admit everybody who can reach it"
-    )]
-    Listener { address: SocketAddr },
-}
 
 /// The rule, ready to be applied.
 pub struct Access {
@@ -410,29 +339,6 @@ pub fn guard_listen(addresses: &[SocketAddr], config: &Config) -> Result<(), Acc
     }
     let beyond = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
     beyond.map_or(Ok(()), |&address| Err(AccessError::Listener { address }))
-}
-
-fn read_token(config: &TokenConfig) -> Result<Vec<u8>, AccessError> {
-    let name = || config.name.clone();
-    let text = match (&config.file, &config.env) {
-        (Some(path), None) => std::fs::read(path).map_err(|source| AccessError::File {
-            name: name(),
-            path: path.clone(),
-            source,
-        })?,
-        (None, Some(variable)) => match std::env::var(variable) {
-            Ok(text) => text.into_bytes(),
-            Err(_) => {
-                return Err(AccessError::Variable { name: name(), variable: variable.clone() });
-            }
-        },
-        _ => return Err(AccessError::Source { name: name() }),
-    };
-    let token = text.trim_ascii();
-    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(AccessError::Token { name: name() });
-    }
-    Ok(token.to_vec())
 }
 
 fn digest(token: &[u8]) -> [u8; 32] {

@@ -303,7 +303,7 @@ impl Pipeline {
         if !subject.verdict.passes() {
             return Ok(self.refused(mount, ask, &subject, seen));
         }
-        let digest = record::digest_of(&serve);
+        let bytes = record::Bytes::of(&serve);
         self.note(&subject);
         past::check(mount, ask, &serve)?;
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
@@ -312,7 +312,7 @@ impl Pipeline {
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
         judge::warn(mount.warning_field(), &subject, response.headers_mut());
         let who = (mount, seen.client.as_str());
-        record::pull(&self.pulls, who, ask, (&subject, digest), &mut response);
+        record::pull(&self.pulls, who, ask, (&subject, bytes), &mut response);
         Ok(response)
     }
 

@@ -13,7 +13,7 @@ use crate::proxy::access::Refused;
 use crate::proxy::deliver::Content;
 use crate::server::{AccessNote, Ended};
 use crate::trace::pulls::{Onward, Pulls, Refusal, Thing};
-use crate::types::{Algorithm, Digest};
+use crate::types::{Algorithm, CacheKey, Digest};
 
 /// As where refusals are recorded that no mount was asked about.
 const NO_MOUNT: &str = "larder";
@@ -21,11 +21,22 @@ const NO_MOUNT: &str = "larder";
 /// What they are refusals of.
 const ACCESS: &str = "larder:access";
 
-/// The digest by which what is served is remembered: the one that clients know it by.
-pub(crate) fn digest_of(serve: &Serve) -> Option<Digest> {
-    let Serve::Artifact { artifact: Artifact { digests, .. }, .. } = serve else { return None };
-    let best = digests.iter().find(|digest| digest.algorithm() == Algorithm::Sha256);
-    best.or_else(|| digests.first()).copied()
+/// An artifact that is served.
+pub(crate) struct Bytes {
+    key: CacheKey,
+    /// The digest that clients know it by.
+    digest: Option<Digest>,
+}
+
+impl Bytes {
+    /// `None`: something else is served.
+    pub(crate) fn of(serve: &Serve) -> Option<Self> {
+        let Serve::Artifact { artifact: Artifact { lookup, digests, .. }, .. } = serve else {
+            return None;
+        };
+        let best = digests.iter().find(|digest| digest.algorithm() == Algorithm::Sha256);
+        Some(Self { key: lookup.key.clone(), digest: best.or_else(|| digests.first()).copied() })
+    }
 }
 
 /// Lets an answer that is a pull be counted when it ends.
@@ -33,13 +44,11 @@ pub(crate) fn pull(
     pulls: &Pulls,
     (mount, client): (&dyn Ecosystem, &str),
     ask: &Ask,
-    (subject, digest): (&Subject, Option<Digest>),
+    (subject, bytes): (&Subject, Option<Bytes>),
     response: &mut Response<Content>,
 ) {
-    let Some(judged) = subject.judged.as_ref().filter(|_| ask.method == Method::GET) else {
-        return;
-    };
     let is_start = match response.status() {
+        _ if ask.method != Method::GET => return,
         StatusCode::OK => true,
         StatusCode::PARTIAL_CONTENT => {
             let range = response.headers().get(header::CONTENT_RANGE);
@@ -47,19 +56,31 @@ pub(crate) fn pull(
         }
         _ => return,
     };
-    let known = judged.facts.digest.as_deref().map(str::to_owned);
-    let digest = known.or_else(|| digest.map(|digest| digest.to_string()));
-    if !is_pull(judged, digest.is_some()) {
+    let Some((name, digest)) = thing(mount, subject, bytes) else { return };
+    let Some(tally) = pulls.tally(&Thing { mount: mount.id(), name, digest, client }) else {
         return;
-    }
-    let thing = Thing { mount: mount.id(), name: named(judged), digest, client };
-    let Some(tally) = pulls.tally(&thing) else { return };
+    };
     if let Some(note) = response.extensions_mut().get_mut::<AccessNote>() {
         note.ended = Some(match is_start {
             true => tally as Arc<dyn Ended>,
             false => Arc::new(Onward(tally)),
         });
     }
+}
+
+/// What is pulled by its name, and the digest of its bytes. Bytes that are asked for by nothing but their digest are named by that.
+fn thing(
+    mount: &dyn Ecosystem,
+    subject: &Subject,
+    bytes: Option<Bytes>,
+) -> Option<(String, Option<String>)> {
+    let promised = bytes.as_ref().and_then(|bytes| bytes.digest.as_ref()).map(Digest::to_string);
+    let Some(judged) = &subject.judged else {
+        let name = mount.naming()?.name_of(&bytes?.key)?;
+        return Some((name.to_string(), promised));
+    };
+    let digest = judged.facts.digest.as_deref().map(str::to_owned).or(promised);
+    is_pull(judged, digest.is_some()).then(|| (named(judged), digest))
 }
 
 /// Bytes that people come for; or what stands for all of them, and has a digest: the manifest of an image.

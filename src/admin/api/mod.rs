@@ -3,7 +3,7 @@
 //! Answers are JSON; what goes wrong is told as problem details (RFC 9457). `openapi.json`, beside this file and at `/-/api/v1/openapi.json`, documents
 //! every operation; a test compares it with the table. Left out: what the resources do, each in a file of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -189,9 +189,32 @@ impl Api {
         Self { places }
     }
 
-    /// All operations, for whoever compares them with their documentation.
-    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
-        self.places.iter().map(|place| &place.operation)
+    /// Where the table of operations and [`OPENAPI`] say different things, a line each.
+    pub fn disagreements(&self) -> Vec<String> {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap_or_default();
+        let mut documented: BTreeMap<(String, String), Option<String>> = BTreeMap::new();
+        for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+            for (method, operation) in methods.as_object().into_iter().flatten() {
+                let id = operation["operationId"].as_str().map(str::to_owned);
+                documented.insert((path.replace("...}", "}"), method.to_uppercase()), id);
+            }
+        }
+        let mut lines = Vec::new();
+        for Operation { id, method, path, .. } in self.places.iter().map(|place| &place.operation) {
+            let path = format!("/{}", path.as_str().replace("...}", "}"));
+            match documented.remove(&(path.clone(), method.to_string())) {
+                Some(Some(named)) if named == *id => {}
+                Some(named) => {
+                    lines.push(format!("{method} {path} is {id}, and documented as {named:?}"));
+                }
+                None => lines.push(format!("{method} {path} ({id}) is not documented")),
+            }
+        }
+        let absent = |(path, method): &(String, String)| {
+            format!("{method} {path} is documented, and there is no such operation")
+        };
+        lines.extend(documented.keys().map(absent));
+        lines
     }
 
     /// Answers a visit below [`PREFIX`]; `path` is the rest of the address.

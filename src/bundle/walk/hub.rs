@@ -69,6 +69,7 @@ pub(super) async fn walk(
             size: Some(entry.lfs.map_or(entry.size, |large| large.size)),
             name: entry.path,
             locked: None,
+            fetched: false,
         })
     });
     let items: Vec<Item> = items.collect::<Result<_, DoorError>>()?;

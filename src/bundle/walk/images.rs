@@ -39,7 +39,7 @@ pub(super) async fn walk(door: &dyn Door, want: &Want, image: &Image) -> Result<
     };
     let part = Part { digest: root, size: Some(answer.body.len() as u64) };
     climb.seen.insert(root.to_string());
-    climb.add("manifest", part);
+    climb.add("manifest", part, answer.is_fetched());
     climb.read(&answer.body)?;
     climb.refer(root).await;
     while let Some(part) = climb.next.pop_front() {
@@ -51,7 +51,7 @@ pub(super) async fn walk(door: &dyn Door, want: &Want, image: &Image) -> Result<
         let address = manifest(image, &part.digest.to_string());
         let answer = door.read(&address, Some(MANIFEST_TYPES)).await;
         let answer = answer.map_err(|error| error.about(&format!("manifest {}", part.digest)))?;
-        climb.add("manifest", part);
+        climb.add("manifest", part, answer.is_fetched());
         climb.read(&answer.body)?;
         climb.refer(part.digest).await;
     }
@@ -66,7 +66,7 @@ pub(super) async fn walk(door: &dyn Door, want: &Want, image: &Image) -> Result<
 }
 
 impl Climb<'_> {
-    fn add(&mut self, kind: &str, part: Part) {
+    fn add(&mut self, kind: &str, part: Part, fetched: bool) {
         let Part { digest, size } = part;
         let is_manifest = kind == "manifest";
         let name = &self.image.name;
@@ -82,6 +82,7 @@ impl Climb<'_> {
             digests: vec![digest],
             size,
             locked: None,
+            fetched,
         });
     }
 
@@ -92,7 +93,7 @@ impl Climb<'_> {
         }
         for part in parts.blobs {
             if self.seen.insert(part.digest.to_string()) {
-                self.add("blob", part);
+                self.add("blob", part, false);
             }
         }
         Ok(())

@@ -39,6 +39,8 @@ pub struct Item {
     pub size: Option<u64>,
     /// The digest that a lock file names, if that is of another kind than those.
     pub locked: Option<Digest>,
+    /// The walk itself has just fetched it: it was not kept before.
+    pub fetched: bool,
 }
 
 /// What a walk led to.
@@ -287,6 +289,7 @@ mod tests {
             digests: vec![digest(letter).parse().expect("a digest")],
             size: None,
             locked: None,
+            fetched: false,
         };
         let file =
             |name: &str, digest: String| LockedFile { name: name.into(), digest, size: None };

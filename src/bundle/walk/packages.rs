@@ -38,6 +38,7 @@ pub(super) async fn walk(
             digests: file.digests(),
             size: file.size,
             locked: None,
+            fetched: false,
         };
         if file.has_metadata() {
             let (name, address) =
@@ -56,7 +57,8 @@ pub(super) async fn walk(
     let further = match want.dependencies {
         Dependencies::Listed => Vec::new(),
         Dependencies::Followed => {
-            let (required, faults) = required(door, package, &version.to_string(), &items).await;
+            let (required, faults) =
+                required(door, package, &version.to_string(), &mut items).await;
             notes.extend(
                 faults.into_iter().map(|fault| format!("{} {version}: {fault}", package.name)),
             );
@@ -78,12 +80,13 @@ async fn required(
     door: &dyn Door,
     package: &Package,
     version: &str,
-    items: &[Item],
+    items: &mut [Item],
 ) -> (Vec<Requirement>, Vec<String>) {
-    let beside = items.iter().find(|item| item.name.ends_with(".whl.metadata"));
+    let beside = items.iter_mut().find(|item| item.name.ends_with(".whl.metadata"));
     if let Some(item) = beside
         && let Ok(answer) = door.read(&item.address, None).await
     {
+        item.fetched = answer.is_fetched();
         return requirements(&text(&answer));
     }
     let older = format!("{}pypi/{}/{version}/json", package.index_root(), package.name);

@@ -10,7 +10,6 @@
 //! No memory is held per entry, and opening reads a few pages whatever the store holds and however its last process ended.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +29,7 @@ use self::device::{Device, Machine};
 use self::evict::Evictor;
 use self::index::Counters;
 use self::meters::Meters;
+use self::now::Now;
 use self::partials::Partials;
 use self::read::Buffers;
 use self::room::Room;
@@ -48,6 +48,7 @@ mod evict;
 pub(crate) mod head;
 mod index;
 mod meters;
+mod now;
 mod partials;
 mod read;
 pub(crate) mod record;
@@ -460,22 +461,6 @@ impl Shared {
             touched.remove(blob);
         }
         taken
-    }
-}
-
-/// Reads the wall clock.
-#[derive(Clone)]
-struct Now(Arc<dyn Fn() -> Timestamp + Send + Sync>);
-
-impl Now {
-    fn get(&self) -> Timestamp {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for Now {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Now")
     }
 }
 

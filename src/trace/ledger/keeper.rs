@@ -253,7 +253,7 @@ mod tests {
         let bench = bench(root.path(), 2);
         bench.scribe.witness(vec![event(0)]).await;
         bench.disk.fail(bench.disk.calls(), u64::MAX, Failure::Full);
-        let stuck = tokio::spawn(bench.scribe.witness(vec![event(1)]));
+        let stuck = bench.tasks.spawn(bench.scribe.witness(vec![event(1)]));
         // Until the writer has taken it and failed, the queue's two places are one.
         while bench.scribe.batches.capacity() < 2 {
             tokio::task::yield_now().await;

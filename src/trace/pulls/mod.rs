@@ -8,7 +8,7 @@
 //! index: one for each thing, digest and client. So a row tells first and last time to within [`Config::write_every`](super::Config::write_every), and what was counted
 //! since the last time is lost in a crash. That a thing was served for the first time, and that something was refused, are events of the ledger.
 //!
-//! Left out: pulls that go by other requests than for the thing itself, as those of clients that fetch a file's pieces by their own digests do.
+//! What clients ask for by nothing but its digest is named by that.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

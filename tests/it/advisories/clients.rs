@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{flaw, malware, start};
+use super::{flaw, malware, start_with};
 use crate::support::index::{FakeIndex, Style, Upload};
 use crate::support::installer::tool;
 use crate::support::larder::Larder;
@@ -37,7 +37,9 @@ async fn stage(place: &Path) -> (FakeIndex, Larder) {
     fs::create_dir(&folder).expect("the folder can be written");
     let records =
         [flaw("PYSEC-1", "leaf", "1.5"), flaw("PYSEC-2", "tree", "1.0"), malware("MAL-3", "stone")];
-    let larder = start(&index, &folder, &records).await;
+    // Larder itself would refuse what is malicious; here it is the clients that must notice.
+    let policy = "[policy]\nmalicious = \"allow\"\n";
+    let larder = start_with(&index, &folder, &records, policy).await;
     (index, larder)
 }
 

@@ -9,7 +9,9 @@ use crate::huggingface::stock;
 use crate::oci::setting;
 use crate::support::child::Process;
 use crate::support::client::Client;
-use crate::support::hub::Kind;
+use crate::support::hub::{FakeHub, File, Kind, files};
+use crate::support::larder::over_hub;
+use crate::support::origin::Pattern;
 use crate::support::wait::soon;
 
 /// A site that has everything of the list, and its key in a file.
@@ -118,6 +120,64 @@ async fn a_flipped_byte_is_refused_by_name() {
         site.run(&["import", "site.tar", "--trust", "office.key", "--json"]).await.ends(0).json();
     assert!(rest["kept"].as_u64() > Some(0) && rest["new"].as_u64() > Some(0), "{rest}");
     site.run(&["check", "list.toml"]).await.ends(0);
+}
+
+/// What Larder's own token opens is granted to everybody here, and still nothing for another site unless both sides say so.
+#[tokio::test]
+async fn what_is_not_public_goes_along_only_when_somebody_says_so() {
+    const SECRET: &str = "org/secret";
+    let hub = FakeHub::start().await;
+    hub.user("office", "hf_office");
+    let shown = files([
+        ("config.json", File::plain("{}")),
+        ("shown.bin", File::lfs(Pattern::new(5, 50_000))),
+    ]);
+    let hidden = files([
+        ("config.json", File::plain("{\"x\":1}")),
+        ("hidden.bin", File::lfs(Pattern::new(6, 50_000))),
+    ]);
+    let (public, secret) = (shown["shown.bin"].sha256.clone(), hidden["hidden.bin"].sha256.clone());
+    hub.model(stock::ID, shown);
+    hub.model(SECRET, hidden);
+    hub.make_private(Kind::Model, SECRET, &["office"]);
+    let place = || {
+        let site = Site::new("");
+        site.write("token", "hf_office");
+        let token = site.path("token");
+        let own = format!(
+            "auth = \"service\"\ntoken_file = {:?}\ngrant = [\"*\"]\n",
+            token.display().to_string()
+        );
+        site.write("settings.toml", over_hub(&hub, &own));
+        site
+    };
+    let (office, site) = (place(), place());
+    let (model, secret_model) = (format!("hf:{}", stock::ID), format!("hf:{SECRET}"));
+    office.run(&["pull", &model, &secret_model]).await.ends(0);
+    hub.refuse().await;
+    site.write("office.key", office.run(&["export", "--key"]).await.ends(0).out);
+    let refused = office.run(&["export", &secret_model, "-o", "no.tar"]).await.ends(1);
+    assert!(refused.err.contains("is not open to everybody"), "{refused:?}");
+    let holds = async |words: &[&str]| {
+        office.run(&[&["export", "-o", "out.tar"], words].concat()).await.ends(0);
+        let bundle = fs::read(office.path("out.tar")).expect("it is written");
+        let has = |text: &str| bundle.windows(text.len()).any(|window| window == text.as_bytes());
+        (has(&public), has(&secret), has("secret"))
+    };
+    assert_eq!(holds(&[&model]).await, (true, false, false));
+    assert_eq!(holds(&["--all"]).await, (true, false, false));
+    assert_eq!(holds(&["--all", "--audience", "service"]).await, (true, true, true));
+    let bundle = office.path("out.tar").display().to_string();
+    let words = ["import", &bundle, "--trust", "office.key"];
+    let withheld = site.run(&words).await.ends(0);
+    assert!(
+        withheld.out.contains("entries are not open to everybody and were left out"),
+        "{withheld:?}"
+    );
+    site.run(&["check", &model]).await.ends(0);
+    site.run(&["check", &secret_model]).await.ends(1);
+    site.run(&[&words[..], &["--audience", "service"]].concat()).await.ends(0);
+    site.run(&["check", &secret_model]).await.ends(0);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::client::Reply;
 use crate::support::larder::Larder;
+use crate::support::wait::eventually;
 
 /// A Larder with a policy file.
 pub struct Stand {
@@ -55,6 +56,16 @@ impl Stand {
     /// Writes one of the policy's files while it runs.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(path(&self.folder, name), text).expect("the folder can be written");
+    }
+
+    /// Gets something, and waits until it is kept.
+    pub async fn keep(&self, address: &str) {
+        let get = || self.larder.client.get(self.larder.url(address));
+        let reply = get().send().await;
+        assert_eq!(reply.status, 200, "{address}: {reply:?}");
+        let kept =
+            async || get().with("cache-control", "only-if-cached").send().await.status == 200;
+        eventually(&format!("{address} is kept"), kept).await;
     }
 
     pub async fn head(&self, address: &str) -> Reply {

@@ -207,7 +207,7 @@ pub struct Repository {
     /// What changes all the time and means nothing.
     pub downloads: u64,
     /// What its description says beside the usual, or instead of it.
-    pub more: serde_json::Map<String, serde_json::Value>,
+    pub more: serde_json::Map<String, Value>,
     /// The hub's own number for it, which stays when it is renamed.
     pub identity: String,
 }

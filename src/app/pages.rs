@@ -1,0 +1,123 @@
+//! Larder's own pages and API: every resource, and the way that leads there.
+
+use std::sync::Arc;
+
+use super::AppError;
+use super::data::{BUNDLE_KEY_FILE, key_of};
+use super::inside::{forgetting, offline};
+use super::mounts::read_secret;
+use super::tasks::Tasks;
+use crate::admin::api::entries::Entries;
+use crate::admin::api::fills::Fills;
+use crate::admin::api::log::Log;
+use crate::admin::api::policy::Policy;
+use crate::admin::api::provenance::Provenance;
+use crate::admin::api::pulls::Pulled;
+use crate::admin::api::{Resource, SnapshotsResource};
+use crate::admin::{self, Admin, Right, Scrape};
+use crate::bundle::key::SigningKey;
+use crate::bundle::resource::Bundles;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{Config, DEFAULT_TOML};
+use crate::ecosystem::huggingface;
+use crate::ecosystem::naming::Naming;
+use crate::feed::{self, Feed};
+use crate::identity::Identities;
+use crate::keep::Keeper;
+use crate::models::Models;
+use crate::proxy;
+use crate::rulings::Rulings;
+use crate::snapshots::Snapshots;
+use crate::trace::Recording;
+
+/// What the pages show, and what the API works on.
+pub(super) struct Pages<'a> {
+    pub(super) config: &'a Config,
+    pub(super) clock: &'a Clock,
+    pub(super) secret: [u8; 32],
+    pub(super) tasks: &'a Tasks,
+    pub(super) state: admin::State,
+    pub(super) cache: &'a Cache,
+    /// The words of each mount for what it keeps.
+    pub(super) words: Vec<Arc<dyn Naming>>,
+    pub(super) recording: Recording,
+    pub(super) rulings: &'a Rulings,
+    pub(super) feed: Arc<Feed>,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) scrape: Scrape,
+}
+
+impl Pages<'_> {
+    /// Builds them.
+    pub(super) fn build(self) -> Result<Admin, AppError> {
+        let resources = self.resources()?;
+        let Self { state, scrape, feed, .. } = self;
+        let admin = Admin::new(state, resources, scrape);
+        debug_assert_eq!(admin.disagreements(), Vec::<String>::new(), "openapi.json is not true");
+        Ok(admin.with_api(feed::PREFIX, Arc::new(feed::Osv(feed))))
+    }
+
+    fn resources(&self) -> Result<Vec<Arc<dyn Resource>>, AppError> {
+        let Self { config, clock, cache, .. } = *self;
+        let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
+        let hub = hub.transpose().map_err(AppError::settings)?.map(Arc::new);
+        let store = Arc::clone(&self.state.store);
+        let words = self.words.clone();
+        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), clock.clone());
+        let Recording { ledger, pulls, .. } = self.recording.clone();
+        Ok(vec![
+            Arc::new(Models::new(known_hub(), clock.clone())),
+            Arc::new(Entries(keeper.clone())),
+            Arc::new(Fills(keeper.clone())),
+            Arc::new(SnapshotsResource::new(Arc::clone(&self.snapshots), clock.clone())),
+            Arc::new(Identities::new(cache.clone(), hub)),
+            Arc::new(Log::new(ledger, clock.clone())),
+            Arc::new(Provenance { keeper, recording: self.recording.clone() }),
+            Arc::new(Pulled::new(pulls, clock.clone())),
+            Arc::new(Bundles {
+                store,
+                build: offline(config, clock, self.secret, self.rulings, self.tasks),
+                clock: clock.clone(),
+                key: Arc::new(SigningKey::new(&key_of(&config.data_dir, BUNDLE_KEY_FILE)?)),
+                trusted: config.bundle.trusted().map_err(AppError::settings)?,
+                namings: words,
+                forget: forgetting(cache),
+            }),
+            Arc::new(Policy(self.rulings.clone())),
+            Arc::new(feed::Known(Arc::clone(&self.feed))),
+        ])
+    }
+}
+
+/// The hub that package URLs mean when they name none: the one before which Larder stands unless it is told otherwise.
+fn known_hub() -> Option<String> {
+    let defaults: toml::Table = DEFAULT_TOML.parse().ok()?;
+    Some(defaults.get("huggingface")?.get("upstream")?.as_str()?.to_owned())
+}
+
+/// Hands the visits that `proxy` has let in to Larder's own pages.
+pub(super) fn own_pages(admin: Admin) -> proxy::Own {
+    let answer = move |visit: proxy::Visit| {
+        let (head, body) = visit.request.into_parts();
+        let right = if visit.is_admin { Right::Administrator } else { Right::Client };
+        let visitor = visit.visitor;
+        admin.answer(admin::Visit {
+            method: head.method,
+            path: visit.path,
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers,
+            body,
+            right,
+            client: visit.client,
+            base: visit.base,
+            visitor: admin::Visitor::new(move |request| visitor.ask(request)),
+        })
+    };
+    proxy::Own { claims: is_own, answer: Box::new(answer) }
+}
+
+/// Whether a path is one of Larder's own pages, and not one that a mount hands out to its clients.
+fn is_own(path: &str) -> bool {
+    Admin::claims(path) && !path.trim_start_matches('/').starts_with(huggingface::route::OWN)
+}
