@@ -330,13 +330,13 @@ impl Writer {
         self.send(padding(size)).await
     }
 
-    async fn signed(&mut self, name: &str, content: Bytes) -> Result<(), Ended> {
+    async fn signed(&self, name: &str, content: Bytes) -> Result<(), Ended> {
         let signature = self.key.sign(&self.id, name, &content);
         self.member(name, content).await?;
         self.member(&format!("{name}{SIGNATURE}"), signature.into()).await
     }
 
-    async fn member(&mut self, name: &str, content: Bytes) -> Result<(), Ended> {
+    async fn member(&self, name: &str, content: Bytes) -> Result<(), Ended> {
         let size = content.len() as u64;
         self.send(header(name, size, self.now.secs())).await?;
         self.send(content).await?;

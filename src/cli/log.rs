@@ -234,13 +234,15 @@ impl List {
             }
             let Records { records, mut next } = reach.get(&self.address(None)).await?;
             self.tell(&records)?;
-            while self.follow {
+            if !self.follow {
+                return Ok(ExitCode::SUCCESS);
+            }
+            loop {
                 tokio::time::sleep(FOLLOWED_EVERY).await;
                 let more: Records = reach.get(&self.address(Some(next))).await?;
                 self.tell(&more.records)?;
                 next = more.next;
             }
-            Ok(ExitCode::SUCCESS)
         }
     }
 

@@ -104,7 +104,7 @@ impl Summary {
             Fared::Kept => self.kept += 1,
             Fared::Refused { .. } => self.refused += 1,
             Fared::Missing { .. } | Fared::Failed { .. } | Fared::Mismatch { .. } => {
-                self.failed += 1
+                self.failed += 1;
             }
         }
     }

@@ -129,7 +129,8 @@ impl Package {
 
     /// The one version that will do, if it is one.
     pub fn pinned(&self) -> Option<Version> {
-        let version = self.allowed.strip_prefix("===").or(self.allowed.strip_prefix("=="))?;
+        let version =
+            self.allowed.strip_prefix("===").or_else(|| self.allowed.strip_prefix("=="))?;
         version.trim().parse().ok()
     }
 

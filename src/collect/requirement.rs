@@ -25,8 +25,8 @@ pub struct Requirement {
 /// When a requirement is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Marker {
-    Both(Box<Marker>, Box<Marker>),
-    Either(Box<Marker>, Box<Marker>),
+    Both(Box<Self>, Box<Self>),
+    Either(Box<Self>, Box<Self>),
     Compared { left: Term, operator: String, right: Term },
 }
 

@@ -206,7 +206,11 @@ async fn what_cannot_be_known_is_not_called_harmless() {
 async fn questions_are_answered_in_the_public_apis_shapes() {
     let folder = TempDir::new().expect("a folder");
     let known = record("X-1", "six", &json!([{"introduced": "0"}, {"fixed": "1.5"}]));
-    zipped(&folder.path().join("all.zip"), CompressionMethod::Deflated, &[known.clone()]);
+    zipped(
+        &folder.path().join("all.zip"),
+        CompressionMethod::Deflated,
+        std::slice::from_ref(&known),
+    );
     let feed = Arc::new(open(folder.path()));
     let (status, told) = ask(&feed, Method::POST, "query", &six("1.4")).await;
     assert_eq!((status, told), (StatusCode::OK, json!({"vulns": [known]})));

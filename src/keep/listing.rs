@@ -223,7 +223,8 @@ impl Parts {
             let entry = entry.as_deref();
             if part.role == Role::Content {
                 item.files += 1;
-                item.bytes += part.size.or(entry.map(|entry| entry.body.len())).unwrap_or(0);
+                item.bytes +=
+                    part.size.or_else(|| entry.map(|entry| entry.body.len())).unwrap_or(0);
             }
             if let Some(entry) = entry {
                 if part.role == Role::Content {

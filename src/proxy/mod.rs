@@ -321,8 +321,10 @@ impl Pipeline {
         mount: &dyn Ecosystem,
         ask: &Ask,
         subject: &Subject,
-        seen: &Seen,
+        seen: &mut Seen,
     ) -> Response<Content> {
+        // Each of them is recorded, so none is answered from memory.
+        seen.settled = false;
         self.note(subject);
         record::refused(&self.pulls, mount, &seen.client, subject);
         judge::refused(mount, ask, subject)

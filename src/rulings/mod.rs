@@ -273,7 +273,7 @@ pub fn read(settings: &Config) -> Result<Ruleset, RulingsError> {
     let text = |path: &Option<PathBuf>| path.as_deref().map_or(Ok(String::new()), text);
     let (file, waivers) = (text(&settings.file)?, text(&settings.waivers)?);
     let faulty = |path: &Option<PathBuf>| {
-        let path = path.as_deref().unwrap_or(Path::new("")).display().to_string();
+        let path = path.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
         move |faults| RulingsError::Faulty { path, faults }
     };
     let rules = policy::file::read(&file).map_err(faulty(&settings.file))?;

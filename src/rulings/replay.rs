@@ -118,7 +118,7 @@ mod tests {
                 .with(Fact::Version, format!("1.{number}"))
                 .with(Fact::File, format!("project-1.{number}-py3-none-any.whl"))
                 .with(Fact::Size, number)
-                .with(Fact::Yanked, number % 100 == 0)
+                .with(Fact::Yanked, number.is_multiple_of(100))
                 .with(Fact::Release, Timestamp::from_secs(number));
             let judged = old.judged(facts, Point::Content, Timestamp::from_secs(2_000_000));
             std::sync::Arc::new(Record::of(&judged, judged.id()))

@@ -257,7 +257,7 @@ mod tests {
             "0".repeat(64)
         );
         let text = changed(|all| {
-            part(all, "envelope/statement", BASE64_STANDARD.encode(statement).into())
+            part(all, "envelope/statement", BASE64_STANDARD.encode(statement).into());
         });
         let forged = verify(text.as_bytes(), GITHUB_FILE, &"0".repeat(64));
         assert!(matches!(forged, Err(Unverified::Signature(_))), "{forged:?}");

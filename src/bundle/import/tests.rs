@@ -230,7 +230,7 @@ async fn a_flipped_byte_is_refused_wherever_it_is() {
         match outcome {
             Err(_) => {}
             Ok(report) => {
-                assert!(!report.refused.is_empty() || padding(at), "byte {at}: {report:?}")
+                assert!(!report.refused.is_empty() || padding(at), "byte {at}: {report:?}");
             }
         }
     }

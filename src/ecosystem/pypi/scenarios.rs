@@ -209,14 +209,14 @@ fn what_happens_to_a_project_is_told() {
     };
     let (old, new) = (file(OLD, "a", ""), file(NEW, "b", ""));
     let project = "pypi:demo-project";
-    check(&page(&[old.clone()], ""), &[]);
-    check(&page(&[old.clone()], ""), &[]);
+    check(&page(std::slice::from_ref(&old), ""), &[]);
+    check(&page(std::slice::from_ref(&old), ""), &[]);
     check(&page(&[old.clone(), new.clone()], ""), &[&format!("appeared {project}==1.1 {NEW}")]);
     let yanked = file(NEW, "b", ", \"yanked\": \"bad\"");
     check(&page(&[old.clone(), yanked], ""), &[&format!("yanked {project}==1.1 {NEW}: bad")]);
     check(&page(&[old.clone(), new.clone()], ""), &[&format!("unyanked {project}==1.1 {NEW}")]);
-    check(&page(&[old.clone()], ""), &[&format!("vanished {project}==1.1 {NEW}")]);
-    check(&page(&[old.clone(), new.clone()], ""), &[&format!("returned {project}==1.1 {NEW}")]);
+    check(&page(std::slice::from_ref(&old), ""), &[&format!("vanished {project}==1.1 {NEW}")]);
+    check(&page(&[old.clone(), new], ""), &[&format!("returned {project}==1.1 {NEW}")]);
     let other = file(NEW, "c", "");
     check(
         &page(&[old.clone(), other], ""),

@@ -47,7 +47,7 @@ impl Upstreams {
         );
         let image = Image::multi(Family::Oci, 1);
         registry.publish(setting::REPOSITORY, setting::TAG, &image);
-        registry.sign(setting::REPOSITORY, &image.digest());
+        registry.sign(setting::REPOSITORY, image.digest());
         Self { hub, index, registry, image, sha }
     }
 

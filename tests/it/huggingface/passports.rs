@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Files, Kind, files};
 use crate::support::larder::{Larder, over_hub};
+use crate::support::wait::eventually;
 
 const CONFIG: &str =
     r#"{"architectures":["LlamaForCausalLM"],"model_type":"llama","max_position_embeddings":4096}"#;
@@ -63,6 +64,11 @@ async fn a_passport_is_made_of_what_passed_through() {
     assert_eq!(hub.journal(), Vec::<String>::new(), "nothing is asked for a passport");
     download(&larder).await;
     hub.forget();
+    let kept = async || {
+        let passport = get(&larder, "/-/api/v1/models/org/model@main").await.json();
+        passport["content"]["kept_files"] == 2
+    };
+    eventually("both files are kept", kept).await;
     let reply = get(&larder, "/-/api/v1/models/org/model@main").await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let passport = reply.json();

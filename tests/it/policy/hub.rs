@@ -115,7 +115,11 @@ async fn every_key_decides_at_every_point_cold_and_kept() {
                 match is_met {
                     true => [head, get].iter().for_each(|reply| refused(reply, &why)),
                     false => {
-                        assert_eq!((head.status.as_u16(), get.status.as_u16()), (200, 200), "{why}")
+                        assert_eq!(
+                            (head.status.as_u16(), get.status.as_u16()),
+                            (200, 200),
+                            "{why}"
+                        );
                     }
                 }
                 // What is refused stays on lists, so that whoever asks for it is told why.

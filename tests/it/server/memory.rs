@@ -71,7 +71,7 @@ async fn short_memory_is_told_and_survived() {
     for _ in 0..CLIENTS {
         let (address, refused) = (address.clone(), Arc::clone(&refused));
         clients.spawn(async move {
-            let status = flood(address).await;
+            let status = Box::pin(flood(address)).await;
             // 400: one of the few, which paused in the middle of its body for too long.
             assert!(matches!(status, None | Some(400 | 503)), "{status:?}");
             refused.fetch_add(usize::from(status == Some(503)), Ordering::Relaxed);

@@ -17,7 +17,11 @@ async fn what_was_removed_is_fetched_again() {
     }
     assert_eq!(bench.upstream.count(FILE), 1);
     let edition = bench.cache.edition();
-    bench.cache.remove(&[asked.lookup.key.clone()]).await.expect("the store takes writes");
+    bench
+        .cache
+        .remove(std::slice::from_ref(&asked.lookup.key))
+        .await
+        .expect("the store takes writes");
     assert!(bench.entry(&asked).is_none() && bench.cache.edition() != edition);
     let found = bench.get(&asked).await.expect("it is there");
     assert_eq!(whole(found.source.body(None)).await, bytes);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::platter::{Chance, Platter};
 use super::simulated::Disk;
 use super::*;
+use crate::store::INLINE_LIMIT_BYTES;
 
 /// Names of what is kept for its body, and of interrupted transfers.
 const KEYS: u64 = 12;
