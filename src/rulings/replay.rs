@@ -128,7 +128,10 @@ mod tests {
             log.append(&records).expect("written");
         }
         let text: String = (0..50)
-            .map(|number| format!("[[rule]]\nid = \"r{number}\"\nhold_if = {{ yanked = true, size_gte = {number}000 }}\n"))
+            .map(|number| {
+                let size = number * 1000;
+                format!("[[rule]]\nid = \"r{number}\"\nhold_if = {{ yanked = true, size_gte = {size} }}\n")
+            })
             .collect();
         let start = std::time::Instant::now();
         let report = replay(log.records(), &rules(&text), Timestamp(0));
