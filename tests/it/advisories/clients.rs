@@ -82,22 +82,6 @@ async fn uv_audits_behind_larder() {
     assert_eq!(said.code, Some(0), "{}", said.all);
 }
 
-/// `uv sync` asks before it installs whether a package is known to be malicious.
-#[tokio::test]
-#[ignore = "needs the clients that tests/run installs"]
-async fn uv_installs_nothing_that_larder_knows_to_be_malicious() {
-    let place = TempDir::new().expect("a temporary folder can be made");
-    let (_index, larder) = stage(place.path()).await;
-    project(place.path(), &larder);
-    let locked = run(uv(place.path(), &["lock"])).await;
-    assert_eq!(locked.code, Some(0), "{}", locked.all);
-    let mut command = uv(place.path(), &["sync", "--frozen"]);
-    command.env("UV_MALWARE_CHECK", "1").env("UV_MALWARE_CHECK_URL", larder.url("/-/osv/"));
-    let said = run(command).await;
-    assert_ne!(said.code, Some(0), "{}", said.all);
-    assert!(said.all.contains("MAL-3") && !said.all.contains("PYSEC-1"), "{}", said.all);
-}
-
 #[tokio::test]
 #[ignore = "needs the clients that tests/run installs"]
 async fn pip_audit_audits_behind_larder() {
