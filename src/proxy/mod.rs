@@ -323,8 +323,7 @@ impl Pipeline {
         subject: &Subject,
         seen: &mut Seen,
     ) -> Response<Content> {
-        // Each of them is recorded, so none is answered from memory.
-        seen.settled = false;
+        seen.settled = false; // Each is recorded, so none is answered from memory.
         self.note(subject);
         record::refused(&self.pulls, mount, &seen.client, subject);
         judge::refused(mount, ask, subject)

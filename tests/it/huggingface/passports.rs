@@ -50,6 +50,8 @@ async fn download(larder: &Larder) {
         "/org/model/resolve/main/model.safetensors",
         "/api/models/org/model/tree/main?recursive=true",
         "/api/models/base/one",
+        // It would follow in the background by itself.
+        "/api/models/base/one/tree/main?recursive=true",
     ] {
         assert_eq!(get(larder, path).await.status, 200, "{path}");
     }
@@ -63,12 +65,12 @@ async fn a_passport_is_made_of_what_passed_through() {
     assert!(cold.text().contains("fetch=true"), "{cold:?}");
     assert_eq!(hub.journal(), Vec::<String>::new(), "nothing is asked for a passport");
     download(&larder).await;
-    hub.forget();
     let kept = async || {
         let passport = get(&larder, "/-/api/v1/models/org/model@main").await.json();
         passport["content"]["kept_files"] == 2
     };
     eventually("both files are kept", kept).await;
+    hub.forget();
     let reply = get(&larder, "/-/api/v1/models/org/model@main").await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let passport = reply.json();
