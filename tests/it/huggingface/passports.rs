@@ -55,6 +55,11 @@ async fn download(larder: &Larder) {
     ] {
         assert_eq!(get(larder, path).await.status, 200, "{path}");
     }
+    let kept = async || {
+        let passport = get(larder, "/-/api/v1/models/org/model@main").await.json();
+        passport["content"]["kept_files"] == 2
+    };
+    eventually("both files are kept", kept).await;
 }
 
 #[tokio::test]
@@ -65,11 +70,6 @@ async fn a_passport_is_made_of_what_passed_through() {
     assert!(cold.text().contains("fetch=true"), "{cold:?}");
     assert_eq!(hub.journal(), Vec::<String>::new(), "nothing is asked for a passport");
     download(&larder).await;
-    let kept = async || {
-        let passport = get(&larder, "/-/api/v1/models/org/model@main").await.json();
-        passport["content"]["kept_files"] == 2
-    };
-    eventually("both files are kept", kept).await;
     hub.forget();
     let reply = get(&larder, "/-/api/v1/models/org/model@main").await;
     assert_eq!(reply.status, 200, "{reply:?}");
