@@ -12,8 +12,7 @@ use url::Url;
 use super::Got;
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{
-    Accepted, Admission, Admit, Answer, Artifact, Demand, Document, Follow, Fresh, Keep, Kept,
-    Lookup, Nature, Page, Parsed, Stale,
+    Accepted, Admission, Admit, Answer, Demand, Document, Fresh, Keep, Kept, Lookup, Parsed, Stale,
 };
 use crate::cache::witness::Notebook;
 use crate::cache::{Cache, Config};
@@ -24,6 +23,9 @@ use crate::types::event::Kind;
 use crate::types::{Audience, ByteSize, CacheKey, Presence, Timestamp, What};
 use crate::upstream::scripted::{Gate, Reply, Scripted};
 use crate::upstream::{Availability, HostRule, Origin, OriginRequest, UpstreamError};
+
+mod pages;
+mod tell;
 
 const FIRST: &str = "http://first.example/doc";
 const SECOND: &str = "http://second.example/doc";
@@ -426,137 +428,4 @@ async fn a_document_that_cannot_be_written_down_is_served_all_the_same() {
     bench.serve("one");
     assert_eq!(bench.told(&document()).await.0, "one");
     assert_eq!(bench.told(&document()).await.1, "larder; hit; ttl=600");
-}
-
-/// Reads a document whose pages name the next one after `>`, and which refers to a document of its own.
-#[derive(Debug)]
-struct Paged(Vec<Follow>);
-
-impl Keep for Paged {
-    fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        Text.read(kept)
-    }
-
-    fn next_page(&self, page: &Page) -> Option<Url> {
-        let text = std::str::from_utf8(&page.body).ok()?;
-        text.split_once('>').and_then(|(_, next)| page.url.join(next).ok())
-    }
-
-    fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
-        let pages = [fresh.body].into_iter().chain(fresh.rest.iter().map(|page| &page.body));
-        let texts: Vec<_> = pages.map(|body| String::from_utf8_lossy(body).into_owned()).collect();
-        Ok(Kept { follow: self.0.clone(), ..Text::kept(texts.join("|")) })
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
-}
-
-fn paged(follow: Vec<Follow>) -> Document {
-    Document { keep: Arc::new(Paged(follow)), ..document() }
-}
-
-#[tokio::test]
-async fn pages_are_merged_as_one_answer() {
-    let bench = Bench::new();
-    bench.serve("a>?2");
-    bench.upstream.always("http://first.example/doc?2", Reply::file("b>?3", "\"2\""));
-    bench.upstream.always("http://first.example/doc?3", Reply::file("c", "\"3\""));
-    assert_eq!(bench.told(&paged(Vec::new())).await.0, "a>?2|b>?3|c");
-}
-
-#[tokio::test]
-async fn a_page_that_fails_fails_the_whole() {
-    let bench = Bench::new();
-    bench.serve("a");
-    assert_eq!(bench.told(&paged(Vec::new())).await.0, "a");
-    bench.pass(601);
-    bench.serve("b>?2");
-    bench.upstream.always("http://first.example/doc?2", Reply::new(StatusCode::BAD_GATEWAY));
-    assert_eq!(bench.told(&paged(Vec::new())).await.0, "a", "what was kept is served on");
-
-    let cold = Bench::new();
-    cold.serve("b>?2");
-    cold.upstream.always("http://first.example/doc?2", Reply::new(StatusCode::NOT_FOUND));
-    let failure = cold.get(&paged(Vec::new())).await.expect_err("half a document is none");
-    assert!(matches!(failure, Failure::BadAnswer(_)), "{failure}");
-}
-
-#[tokio::test]
-async fn pages_that_never_end_are_refused_by_size() {
-    let bench = Bench::new();
-    bench.serve("a>?");
-    bench.upstream.always("http://first.example/doc?", Reply::file("a>?", "\"2\""));
-    assert!(matches!(bench.get(&paged(Vec::new())).await, Err(Failure::BadAnswer(_))));
-}
-
-#[tokio::test]
-async fn what_belongs_to_a_document_is_kept_with_it() {
-    let bench = Bench::new();
-    bench.serve("a");
-    bench.upstream.always(SECOND, Reply::file("b", "\"b\""));
-    let file = "http://third.example/file";
-    bench.upstream.always(file, Reply::file(vec![7; 300 << 10], "\"f\""));
-    let mut other = document();
-    other.lookup.key = CacheKey::new("test", &Audience::Public, "other");
-    other.lookup.origins = vec![origin_request(SECOND)];
-    let artifact = Artifact {
-        lookup: Lookup {
-            key: CacheKey::new("test", &Audience::Public, "file"),
-            origins: vec![origin_request(file)],
-            admit: Arc::new(ByStatus),
-            stale: Stale::Always,
-        },
-        digests: Vec::new(),
-        size: None,
-        nature: Nature::Data,
-    };
-    let follow = vec![Follow::Document(other.clone()), Follow::Artifact(artifact.clone())];
-    bench.told(&paged(follow)).await;
-    bench.settle().await;
-    assert!(bench.cache.is_kept(&other.lookup.key));
-    assert!(bench.cache.is_kept(&artifact.lookup.key));
-}
-
-#[tokio::test]
-async fn what_happens_to_a_document_is_told_once() {
-    let bench = Bench::new();
-    let check = async |answer: &dyn Fn(), expected: &str| {
-        answer();
-        bench.pass(601);
-        let _ = bench.get(&document()).await;
-        bench.settle().await;
-        let events = bench.notebook.take().into_iter().map(|event| {
-            assert_eq!((event.mount.as_str(), event.what.subject.as_str()), ("test", "text:doc"));
-            let change = event.what.before.zip(event.what.after);
-            change.map_or_else(
-                || event.what.kind.name().to_owned(),
-                |(before, after)| format!("{} {before} {after}", event.what.kind),
-            )
-        });
-        assert_eq!(events.collect::<Vec<_>>().join(","), expected);
-    };
-    check(&|| bench.status(StatusCode::BAD_GATEWAY), "").await;
-    check(&|| bench.serve("a"), "appeared").await;
-    check(&|| {}, "").await;
-    check(&|| bench.serve("b"), "moved a b").await;
-    check(&|| bench.status(StatusCode::FORBIDDEN), "withdrawn").await;
-    check(&|| {}, "").await;
-    check(&|| bench.serve("b"), "reopened").await;
-    check(&|| bench.status(StatusCode::NOT_FOUND), "vanished").await;
-    check(&|| bench.status(StatusCode::GONE), "").await;
-    check(&|| bench.status(StatusCode::BAD_GATEWAY), "").await;
-    check(&|| bench.serve("b!"), "returned").await;
-}
-
-#[tokio::test]
-async fn nothing_is_told_of_what_one_clients_credential_opens() {
-    let bench = Bench::new();
-    bench.serve("a");
-    let mut own = document();
-    own.lookup.key = CacheKey::new("test", &Audience::Credential([7; 16]), "doc");
-    bench.get(&own).await.expect("it is there");
-    bench.settle().await;
-    assert_eq!(bench.notebook.take(), []);
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::cache::failure::Failure;
@@ -12,12 +12,15 @@ use crate::cache::lookup::{
     Admission, Answer, Artifact, Demand, Document, Follow, Fresh, Kept, Parsed, Stale,
 };
 use crate::ecosystem::huggingface::Hub;
-use crate::ecosystem::huggingface::config::{AfterWithdrawal, Auth, Config};
+use crate::ecosystem::huggingface::config::Config;
 use crate::ecosystem::{
     Ask, ClientCredential, Ecosystem, Held, MOST_ROUNDS, Serve, Standing, Step, View,
 };
 use crate::types::{CacheKey, Head, Presence, Secret, Signer, Timestamp};
 use crate::upstream::request::{Credentials, OriginRequest};
+
+mod answers;
+mod rights;
 
 const HUB: &str = "https://hub.example/";
 const BASE: &str = "http://larder.example";
@@ -29,6 +32,10 @@ const XET: &str = "ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
 const FRIEND: Option<&str> = Some("hf_friend");
 const STRANGER: Option<&str> = Some("hf_stranger");
 const START: Timestamp = Timestamp::from_secs(1_795_392_000);
+const FILE: &str = "org/m/resolve/main/a.txt";
+const LARGE: &str = "org/m/resolve/main/w.bin";
+const INFO: &str = "api/models/org/m";
+const TREE: &str = "api/models/org/m/tree/main?recursive=true";
 
 /// Who may see the one repository of the hub, `models/org/m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -380,323 +387,4 @@ fn said(status: u16, code: &str, message: &str) -> (Head, Bytes) {
         }
     }
     (head, json!({ "error": message }).to_string().into())
-}
-
-const FILE: &str = "org/m/resolve/main/a.txt";
-const LARGE: &str = "org/m/resolve/main/w.bin";
-const INFO: &str = "api/models/org/m";
-const TREE: &str = "api/models/org/m/tree/main?recursive=true";
-
-#[test]
-fn a_file_is_described_as_the_hub_describes_it() {
-    for follows in [true, false] {
-        let mut stage = Stage { follows, ..Stage::new() };
-        let end = stage.get(LARGE, None);
-        assert_eq!(end.field("x-repo-commit"), ONE);
-        assert_eq!(end.field("etag"), format!("\"{SHA256}\""));
-        assert_eq!(end.field("x-linked-etag"), format!("\"{SHA256}\""));
-        assert_eq!(end.field("x-linked-size"), "9000000");
-        assert_eq!(end.field("x-xet-hash"), XET);
-        let link = end.field("link").to_owned();
-        assert!(
-            link.contains(&format!("<{BASE}/api/models/org/m/xet-read-token/{ONE}>")),
-            "{link}"
-        );
-        assert!(!link.contains("hub.example"), "{link}");
-        let End::File(artifact, _) = end else { panic!("no file") };
-        assert_eq!(
-            (artifact.size, artifact.digests[0].to_hex()),
-            (Some(9_000_000), SHA256.to_owned())
-        );
-        assert!(artifact.lookup.key.is_public());
-        let end = stage.get(FILE, None);
-        assert_eq!((end.field("etag"), end.field("x-linked-etag")), (&*format!("\"{OID}\""), ""));
-    }
-}
-
-#[test]
-fn a_warm_repository_costs_one_question_after_its_time_and_none_before() {
-    let mut stage = Stage::new();
-    stage.get(INFO, None);
-    assert_eq!(stage.questions(), 2, "the description, and the tree behind it");
-    let rounds = |stage: &mut Stage| {
-        for path in [INFO, "api/models/org/m/revision/main", TREE, FILE, LARGE] {
-            assert_eq!(stage.get(path, None).status(), 200, "{path}");
-        }
-        let pinned = format!("org/m/resolve/{ONE}/d/b.txt");
-        assert_eq!(stage.get(&pinned, None).status(), 200);
-        assert_eq!(stage.get(&format!("{INFO}/revision/{ONE}"), None).status(), 200);
-    };
-    rounds(&mut stage);
-    assert_eq!(stage.questions(), 0);
-    stage.after(600);
-    rounds(&mut stage);
-    assert_eq!(stage.asked, ["GET api/models/org/m"]);
-}
-
-#[test]
-fn a_moved_branch_is_followed_and_the_old_commit_stays() {
-    let mut stage = Stage::new();
-    stage.get(FILE, None);
-    stage.head = TWO;
-    stage.after(600);
-    assert_eq!(stage.get(FILE, None).field("x-repo-commit"), TWO);
-    stage.is_down = true;
-    for (path, status) in [
-        (format!("org/m/resolve/{ONE}/only-1"), 200),
-        (format!("org/m/resolve/{TWO}/only-1"), 404),
-        (format!("org/m/resolve/{TWO}/only-2"), 200),
-    ] {
-        let end = stage.get(&path, None);
-        assert_eq!(end.status(), status, "{path}");
-        if status == 404 {
-            assert_eq!(
-                (end.field("x-error-code"), end.field("x-repo-commit")),
-                ("EntryNotFound", TWO)
-            );
-        }
-    }
-}
-
-#[test]
-fn a_token_never_splits_what_is_public() {
-    let mut stage = Stage::new();
-    for token in [None, FRIEND, STRANGER, Some("Basic eA==")] {
-        assert_eq!(stage.get(FILE, token).status(), 200, "{token:?}");
-        assert_eq!(stage.get(TREE, token).status(), 200, "{token:?}");
-    }
-    assert_eq!(stage.questions(), 2);
-    assert_eq!(stage.tokens, BTreeSet::from([String::new()]), "no token went to the hub");
-}
-
-/// Who gets what of a repository that was never public: routes by audiences by states of the hub.
-#[test]
-fn what_was_never_public_is_for_those_the_hub_confirms() {
-    for door in [Door::Gated, Door::Private] {
-        for (path, is_of_files) in [
-            (FILE, true),
-            (LARGE, true),
-            ("org/m/raw/main/a.txt", true),
-            ("api/models/org/m/auth-check", true),
-            (INFO, false),
-            (TREE, false),
-            ("api/models/org/m/revision/main", false),
-            ("api/models/org/m?blobs=true", false),
-            ("api/models/org/m?expand=sha", false),
-            ("api/models/org/m/refs", false),
-        ] {
-            let mut stage = Stage { door, ..Stage::new() };
-            let open_to_all = door == Door::Gated && !is_of_files;
-            // The friend first, so that everything is kept when the others come.
-            assert_eq!(stage.get(path, FRIEND).status(), 200, "{door:?} {path}");
-            for token in [None, STRANGER, Some("Basic aGZfZnJpZW5kOg==")] {
-                let end = stage.get(path, token);
-                let expected = open_to_all || end.status() != 200;
-                assert!(expected, "{door:?} {path} {token:?}: {end:?}");
-                if !open_to_all {
-                    let code = if door == Door::Gated { "GatedRepo" } else { "RepoNotFound" };
-                    assert_eq!(end.field("x-error-code"), code, "{door:?} {path} {token:?}");
-                }
-            }
-            assert!(!stage.tokens.iter().any(|token| token.starts_with("Basic")));
-            // Within the memo the friend is believed; after it only while the hub says so.
-            stage.is_down = true;
-            assert_eq!(stage.get(path, FRIEND).status(), 200, "{door:?} {path}");
-            stage.after(3600);
-            for token in [None, FRIEND, STRANGER] {
-                let end = stage.get(path, token);
-                let shut = matches!(end.status(), 401 | 403 | 404 | 503 | 504);
-                assert!(shut || open_to_all, "{door:?} {path} {token:?} in an outage: {end:?}");
-            }
-            let end = stage.get(path, FRIEND);
-            assert!(open_to_all || end.status() == 504, "an outage is no refusal: {end:?}");
-        }
-    }
-}
-
-#[test]
-fn rights_that_are_taken_away_end_with_the_memo() {
-    for door in [Door::Gated, Door::Private] {
-        let mut stage = Stage { door, ..Stage::new() };
-        assert_eq!(stage.get(FILE, FRIEND).status(), 200);
-        stage.friend = "hf_another";
-        assert_eq!(stage.get(FILE, FRIEND).status(), 200, "{door:?} within the memo");
-        stage.after(61);
-        assert!(matches!(stage.get(FILE, FRIEND).status(), 401 | 403 | 404), "{door:?}");
-    }
-}
-
-#[test]
-fn tokens_are_ignored_where_only_what_is_public_is_served() {
-    for door in [Door::Gated, Door::Private] {
-        let config = Config { auth: Some(Auth::PublicOnly), ..Config::default() };
-        let mut stage = Stage { door, ..Stage::with(config) };
-        assert_eq!(stage.get(FILE, FRIEND).status(), 401, "{door:?}");
-        assert_eq!(stage.tokens, BTreeSet::from([String::new()]));
-    }
-}
-
-#[test]
-fn an_offline_grant_lasts_as_long_as_it_says() {
-    let grant = Some(Duration::from_secs(86400));
-    for door in [Door::Gated, Door::Private] {
-        let config = Config { offline_grant: grant, ..Config::default() };
-        let mut stage = Stage { door, ..Stage::with(config) };
-        assert_eq!(stage.get(FILE, FRIEND).status(), 200);
-        stage.is_down = true;
-        stage.after(80_000);
-        assert_eq!(stage.get(FILE, FRIEND).status(), 200, "{door:?}");
-        stage.restart();
-        assert_eq!(stage.get(FILE, FRIEND).status(), 200, "{door:?} after a restart");
-        assert_ne!(stage.get(FILE, STRANGER).status(), 200, "{door:?}");
-        stage.after(8_000);
-        assert_eq!(stage.get(FILE, FRIEND).status(), 504, "{door:?}");
-    }
-}
-
-#[test]
-fn what_was_public_is_served_on_or_denied_as_configured() {
-    for door in [Door::Gated, Door::Private] {
-        let mut stage = Stage::new();
-        stage.get(FILE, None);
-        stage.after(600);
-        (stage.door, stage.head) = (door, TWO);
-        let end = stage.get(&format!("org/m/resolve/{ONE}/a.txt"), None);
-        assert_eq!(end.status(), 200, "{door:?}: {end:?}");
-        assert!(end.field("warning").contains("withdrawn"), "{door:?}");
-        let End::File(artifact, _) = end else { panic!("no file") };
-        assert!(artifact.lookup.origins.is_empty(), "the hub is not asked for what it closed");
-        // A friend reads what came after; that opens nothing to others.
-        let later = format!("org/m/resolve/{TWO}/only-2");
-        assert_eq!(stage.get(&later, FRIEND).status(), 200, "{door:?}");
-        for token in [None, STRANGER] {
-            let end = stage.get(&later, token);
-            assert!(matches!(end.status(), 401 | 403 | 404), "{door:?} {token:?}: {end:?}");
-        }
-
-        let denied = Config { after_withdrawal: AfterWithdrawal::Deny, ..Config::default() };
-        stage.mount = Stage::with(denied).mount;
-        let end = stage.get(&format!("org/m/resolve/{ONE}/a.txt"), None);
-        assert_eq!(end.status(), 401, "{door:?}");
-    }
-}
-
-#[test]
-fn larders_own_token_opens_to_those_who_are_named() {
-    let config = Config {
-        token_file: Some("token".into()),
-        grant: vec!["ci".to_owned()].into(),
-        ..Config::default()
-    };
-    for door in [Door::Open, Door::Gated, Door::Private] {
-        let mut stage = Stage { door, ..Stage::with(config.clone()) };
-        for (client, path) in
-            [(Some("ci"), FILE), (None, FILE), (Some("other"), FILE), (None, TREE)]
-        {
-            let end = stage.ask(Method::GET, path, FRIEND, client, &[]);
-            let is_let =
-                client == Some("ci") || door == Door::Open || door == Door::Gated && path == TREE;
-            assert_eq!(end.status() == 200, is_let, "{door:?} {client:?} {path}: {end:?}");
-        }
-        assert_eq!(stage.tokens, BTreeSet::from(["hf_service".to_owned()]));
-    }
-}
-
-#[test]
-fn an_outage_is_never_absence() {
-    let mut stage = Stage { is_down: true, ..Stage::new() };
-    for path in [FILE, INFO, TREE, "api/models/org/m/refs", "api/models/org/m?expand=x"] {
-        let end = stage.get(path, None);
-        assert_eq!(end.status(), 504, "{path}");
-        assert_eq!(end.field("x-error-code"), "", "{path}");
-        assert!(!end.field("retry-after").is_empty() && !end.field("x-error-message").is_empty());
-    }
-}
-
-#[test]
-fn lists_come_from_the_tree() {
-    let mut stage = Stage::new();
-    stage.get(INFO, None);
-    stage.is_down = true;
-    stage.after(86400);
-    let paths = |end: &End| {
-        let entries = end.json();
-        let entries = entries.as_array().expect("a list").iter();
-        entries.map(|entry| entry["path"].as_str().expect("a path").to_owned()).collect::<Vec<_>>()
-    };
-    let all = stage.get(TREE, None);
-    assert_eq!(paths(&all), ["a.txt", "d", "d/b.txt", "only-1", "w.bin"]);
-    assert!(all.field("warning").contains("110"), "{all:?}");
-    let large = &all.json()[4];
-    assert_eq!((&large["lfs"]["oid"], &large["xetHash"]), (&json!(SHA256), &json!(XET)));
-    let root = stage.get("api/models/org/m/tree/main", None);
-    assert_eq!(paths(&root), ["a.txt", "d", "only-1", "w.bin"]);
-    assert_eq!(paths(&stage.get("api/models/org/m/tree/main/d", None)), ["d/b.txt"]);
-    let none = stage.get("api/models/org/m/tree/main/additional_chat_templates", None);
-    assert_eq!((none.status(), none.field("x-error-code")), (404, "EntryNotFound"));
-
-    let first = stage.get(&format!("{TREE}&limit=2"), None);
-    assert_eq!(paths(&first), ["a.txt", "d"]);
-    let link = first.field("link");
-    let next = link.trim_start_matches(&format!("<{BASE}/")).split('>').next().expect("a link");
-    assert!(next.contains(ONE), "{next}");
-    let second = stage.get(next, None);
-    assert_eq!(paths(&second), ["d/b.txt", "only-1"]);
-
-    for body in ["paths=a.txt&paths=d&paths=none&expand=False", r#"{"paths":["a.txt","d","none"]}"#]
-    {
-        let path = "api/models/org/m/paths-info/main";
-        let end = stage.ask(Method::POST, path, None, None, body.as_bytes());
-        assert_eq!(paths(&end), ["a.txt", "d"], "{body}");
-    }
-    let blobs = stage.get("api/models/org/m?blobs=true", None).json();
-    assert_eq!(blobs["siblings"][3]["lfs"]["sha256"], SHA256);
-    assert_eq!(blobs["siblings"].as_array().map(Vec::len), Some(4));
-}
-
-#[test]
-fn the_hub_s_addresses_become_larder_s() {
-    let mut stage = Stage::new();
-    for path in [INFO, "api/models/org/m/revision/tag", "api/models/org/m?expand=x"] {
-        let end = stage.get(path, None);
-        assert_eq!(end.json()["url"], format!("{BASE}/org/m"), "{path}");
-    }
-}
-
-#[test]
-fn references_that_the_hub_lacks_are_refused_in_its_words_and_kept_ones_stay() {
-    let mut stage = Stage::new();
-    let end = stage.get("org/m/resolve/nowhere/a.txt", None);
-    assert_eq!((end.status(), end.field("x-error-code")), (404, "RevisionNotFound"));
-    assert_eq!(stage.get("org/m/resolve/tag/a.txt", None).status(), 200);
-    stage.is_down = true;
-    stage.after(86400);
-    let end = stage.get("org/m/resolve/tag/a.txt", None);
-    assert_eq!(end.status(), 200);
-    assert!(end.field("warning").contains("110"));
-    let refs = stage.get("api/models/org/m/refs", None);
-    assert_eq!(refs.json()["branches"][0]["targetCommit"], ONE);
-}
-
-#[test]
-fn what_is_not_known_passes_with_the_hub_s_own_tokens_only() {
-    let mut stage = Stage::new();
-    for (token, sent) in
-        [(None, false), (FRIEND, true), (Some("Basic eA=="), false), (Some("Bearer other"), false)]
-    {
-        let End::Passed(request) = stage.get("org", token) else { panic!("{token:?}") };
-        assert_eq!(request.credentials.is_some(), sent, "{token:?}");
-        assert!(request.headers.get(header::AUTHORIZATION).is_none());
-        for path in ["api/whoami-v2", "api/models?search=x"] {
-            assert_eq!(matches!(stage.get(path, token), End::Passed(_)), sent, "{path} {token:?}");
-        }
-    }
-    assert_eq!(stage.get("api/telemetry/x/y", FRIEND).status(), 200);
-    for path in ["api/agent-harnesses", "api/models-tags-by-type"] {
-        assert!(matches!(stage.get(path, FRIEND), End::Reply(..)), "{path}");
-    }
-    assert_eq!(stage.get("-/elsewhere", None).status(), 404);
-    let token = "api/buckets/o/b/xet-read-token";
-    assert_eq!(stage.get(token, FRIEND).status(), 501);
-    assert_eq!(stage.tokens, BTreeSet::from([String::new()]));
 }
