@@ -20,7 +20,7 @@ use larder::ecosystem::huggingface::Hub;
 use larder::ecosystem::huggingface::xet::reconstruction::{self, File, Version};
 use larder::ecosystem::oci::Registries;
 use larder::ecosystem::origin::SecretSource;
-use larder::ecosystem::pypi::Index;
+use larder::ecosystem::pypi::{Index, IndexConfig};
 use larder::ecosystem::{Ask, Ecosystem, Held, Plan, Serve, Standing, Step, View};
 use larder::inspect::{self, Inspection, Nature, Rules};
 use larder::policy::{self, Fact, Facts, Point, Ruleset};
@@ -160,9 +160,9 @@ fn no_secret(_: &SecretSource) -> Result<Secret, String> {
 }
 
 fn index() -> Index {
-    let config = config();
-    let settings = config.pypi.indexes["default"].resolve("default", no_secret);
-    Index::new(settings.expect("an index"))
+    let settings = "upstream = \"https://index.example/simple/\"\nfile_hosts = [\"files.example\"]";
+    let config: IndexConfig = toml::from_str(settings).expect("settings");
+    Index::new(config.resolve("default", no_secret).expect("an index"))
 }
 
 fn registries() -> Registries {
@@ -238,6 +238,14 @@ fn pages(criterion: &mut Criterion) {
                 note: &|_| (),
             };
             time(&mut group, "render", || render.render(black_box(&view)));
+            // What a request for a file costs: the page that must list it is in memory.
+            let path =
+                format!("files/files.example/packages/{0}/{1}", files - 1, file_name(files - 1));
+            let file = self::ask("/pypi/default/", &path, None, "*/*");
+            let held = || Held { parsed: parsed.clone(), version: 1, standing: standing() };
+            time(&mut group, "plan of its last file", || {
+                walk(index.plan(black_box(&file)), &mut |_| Some(held()))
+            });
             group.finish();
         }
     }

@@ -79,7 +79,12 @@ impl Log {
         }
     }
 
-    pub(super) fn append(&self, batch: &[Arc<Record>]) -> io::Result<()> {
+    /// Writes them down, after what is there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// A folder or a file that cannot be written.
+    pub fn append(&self, batch: &[Arc<Record>]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let now = self.now();
         let length = fs::metadata(&now).map_or(0, |metadata| metadata.len());
@@ -99,7 +104,7 @@ impl Log {
     }
 
     /// All of them, the oldest first. Blocks.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record> + use<> {
+    pub fn records(&self) -> impl Iterator<Item = Record> + use<> {
         self.lines().filter_map(|line| serde_json::from_slice(&line).ok())
     }
 

@@ -106,39 +106,6 @@ mod tests {
         Ruleset::new(Config::default(), file, Vec::new(), [text, ""])
     }
 
-    /// How long it takes, on this machine and unoptimised; nothing is asserted of that.
-    #[test]
-    #[ignore = "measures"]
-    fn a_million_decisions() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let old = rules("[[rule]]\nid = \"old\"\ndeny_if = { name_in = \"bad*\" }");
-        let log = super::super::log::Log::open(dir.path(), 4 << 30).expect("a log");
-        let record = |number: u64| {
-            let facts = Facts::of(Ecosystem::PyPi, format!("project-{}", number % 5000))
-                .with(Fact::Version, format!("1.{number}"))
-                .with(Fact::File, format!("project-1.{number}-py3-none-any.whl"))
-                .with(Fact::Size, number)
-                .with(Fact::Yanked, number.is_multiple_of(100))
-                .with(Fact::Release, Timestamp::from_secs(number));
-            let judged = old.judged(facts, Point::Content, Timestamp::from_secs(2_000_000));
-            std::sync::Arc::new(Record::of(&judged, judged.id()))
-        };
-        for batch in 0..100 {
-            let records: Vec<_> = (batch * 10_000..(batch + 1) * 10_000).map(record).collect();
-            log.append(&records).expect("written");
-        }
-        let text: String = (0..50)
-            .map(|number| {
-                let size = number * 1000;
-                format!("[[rule]]\nid = \"r{number}\"\nhold_if = {{ yanked = true, size_gte = {size} }}\n")
-            })
-            .collect();
-        let start = std::time::Instant::now();
-        let report = replay(log.records(), &rules(&text), Timestamp(0));
-        println!("{} decisions in {:?}", report.decisions, start.elapsed());
-        assert_eq!(report.decisions, 1_000_000);
-    }
-
     #[test]
     fn a_draft_is_told_by_what_it_would_have_changed() {
         let old = rules("[[rule]]\nid = \"old\"\ndeny_if = { name_in = \"bad*\" }");

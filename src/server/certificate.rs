@@ -76,14 +76,14 @@ mod tests {
         parameters.distinguished_name = DistinguishedName::new();
         parameters.distinguished_name.push(DnType::CommonName, "boss");
         parameters.subject_alt_names = names.to_vec();
-        let key = KeyPair::generate().unwrap();
-        parameters.self_signed(&key).unwrap().der().clone()
+        let key = KeyPair::generate().expect("keys can be made");
+        parameters.self_signed(&key).expect("what is in it is right").der().clone()
     }
 
     #[test]
     fn holders_are_called_by_alternative_names_alone() {
-        let dns = |text: &str| SanType::DnsName(text.try_into().unwrap());
-        let uri = |text: &str| SanType::URI(text.try_into().unwrap());
+        let dns = |text: &str| SanType::DnsName(text.try_into().expect("it is ASCII"));
+        let uri = |text: &str| SanType::URI(text.try_into().expect("it is ASCII"));
         let check = |names: &[SanType], expected: &str| {
             assert_eq!(&*name_of(&named(names)), expected);
         };
@@ -97,12 +97,12 @@ mod tests {
 
     #[test]
     fn authorities_that_are_none_are_told() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("there is room");
         let file = folder.path().join("ca.pem");
         let read = || verifier(&file, ClientAuth::Optional);
         assert!(matches!(read(), Err(TlsError::Read { .. })));
         for text in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-            std::fs::write(&file, text).unwrap();
+            std::fs::write(&file, text).expect("there is room");
             assert!(matches!(read(), Err(TlsError::Authorities { .. })), "{text:?}");
         }
     }

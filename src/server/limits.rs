@@ -148,19 +148,23 @@ mod tests {
         let places = Places::new(3, 2);
         let admission =
             |text| places.take(address(text), |_| false).map(|place| (place.admission, place));
-        let (first, _a) = admission("192.0.2.1").unwrap();
-        let (second, b) = admission("::ffff:192.0.2.1").unwrap();
-        let (third, _c) = admission("192.0.2.1").unwrap();
+        let (first, _a) = admission("192.0.2.1").expect("it is not refused");
+        let (second, b) = admission("::ffff:192.0.2.1").expect("it is not refused");
+        let (third, _c) = admission("192.0.2.1").expect("it is not refused");
         assert_eq!(
             (first, second, third),
             (Admission::Admitted, Admission::Admitted, Admission::TurnedAway),
             "an address has two"
         );
-        let (fourth, _d) = admission("2001:db8::1").unwrap();
-        let (fifth, _e) = admission("2001:db8::2").unwrap();
+        let (fourth, _d) = admission("2001:db8::1").expect("it is not refused");
+        let (fifth, _e) = admission("2001:db8::2").expect("it is not refused");
         assert_eq!((fourth, fifth), (Admission::Admitted, Admission::TurnedAway), "all are taken");
         drop(b);
-        assert_eq!(admission("192.0.2.1").unwrap().0, Admission::Admitted, "one was freed");
+        assert_eq!(
+            admission("192.0.2.1").expect("it is not refused").0,
+            Admission::Admitted,
+            "one was freed"
+        );
     }
 
     #[test]
@@ -180,8 +184,8 @@ mod tests {
     fn a_network_of_ipv6_counts_as_one_client() {
         let places = Places::new(9, 1);
         let _first = places.take(address("2001:db8::1"), |_| false);
-        let second = places.take(address("2001:db8::2"), |_| false).unwrap();
-        let other = places.take(address("2001:db8:0:1::1"), |_| false).unwrap();
+        let second = places.take(address("2001:db8::2"), |_| false).expect("there is a place");
+        let other = places.take(address("2001:db8:0:1::1"), |_| false).expect("there is a place");
         assert_eq!(second.admission, Admission::TurnedAway);
         assert_eq!(other.admission, Admission::Admitted);
     }
@@ -194,7 +198,7 @@ mod tests {
         assert!(told.iter().all(Option::is_some));
         assert!(places.take(address("::1"), |_| false).is_none());
         drop(told);
-        let taken = places.taken.lock().unwrap();
+        let taken = places.taken.lock().expect("no test panics with the lock held");
         assert_eq!((taken.admitted, taken.turned_away, taken.by_address.len()), (0, 0, 0));
     }
 }

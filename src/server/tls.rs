@@ -222,7 +222,7 @@ mod tests {
 
     impl Files {
         fn new() -> Self {
-            Self { directory: tempfile::tempdir().unwrap() }
+            Self { directory: tempfile::tempdir().expect("there is room") }
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -232,12 +232,13 @@ mod tests {
         /// Puts a file in place the way certificate tools do, by renaming.
         fn put(&self, name: &str, text: &str) {
             let fresh = self.path("fresh");
-            fs::write(&fresh, text).unwrap();
-            fs::rename(fresh, self.path(name)).unwrap();
+            fs::write(&fresh, text).expect("there is room");
+            fs::rename(fresh, self.path(name)).expect("it was just written");
         }
 
         fn put_pair(&self) -> Vec<u8> {
-            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
+                .expect("a name is all that it takes");
             self.put("certificate", &made.cert.pem());
             self.put("key", &made.signing_key.serialize_pem());
             made.cert.der().to_vec()
@@ -249,7 +250,7 @@ mod tests {
     }
 
     fn shown(pair: &Pair) -> Vec<u8> {
-        pair.current.read().unwrap().cert[0].to_vec()
+        pair.current.read().expect("nobody panics with the lock held").cert[0].to_vec()
     }
 
     #[test]
@@ -272,10 +273,11 @@ mod tests {
     fn a_broken_pair_leaves_the_old_one_in_place_and_the_next_good_one_is_taken() {
         let files = Files::new();
         let first = files.put_pair();
-        let pair = files.load().unwrap();
+        let pair = files.load().expect("the files are right");
         assert!(matches!(pair.look(), Ok(Look::Same)));
 
-        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()])
+            .expect("a name is all that it takes");
         files.put("certificate", &other.cert.pem());
         assert!(matches!(pair.look(), Err(TlsError::Pair { .. })), "the key is not there yet");
         assert!(matches!(pair.look(), Ok(Look::Same)), "it is said once");
@@ -285,7 +287,7 @@ mod tests {
         assert!(matches!(pair.look(), Ok(Look::Renewed)));
         assert_eq!(shown(&pair), other.cert.der().to_vec());
 
-        fs::remove_file(files.path("key")).unwrap();
+        fs::remove_file(files.path("key")).expect("it is there");
         assert!(matches!(pair.look(), Err(TlsError::Read { .. })));
         assert!(matches!(pair.look(), Ok(Look::Same)), "it is said once");
         assert_eq!(shown(&pair), other.cert.der().to_vec());

@@ -49,7 +49,8 @@ struct Counted {
 impl Counted {
     fn start() -> Self {
         let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-        let server = Server::bind(Config::default(), &TlsConfig::default(), &[any]).unwrap();
+        let server =
+            Server::bind(Config::default(), &TlsConfig::default(), &[any]).expect("a port is free");
         let address = server.local_addrs()[0];
         let handler = Arc::new(Counting::default());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -58,7 +59,7 @@ impl Counted {
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+        TcpStream::connect(self.address).await.expect("it listens")
     }
 
     fn counts(&self) -> (u64, u64) {
@@ -70,7 +71,7 @@ impl Counted {
 const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 
 async fn ask(client: &mut TcpStream, request: &str) -> String {
-    client.write_all(request.as_bytes()).await.unwrap();
+    client.write_all(request.as_bytes()).await.expect("the server reads");
     read_one(client).await
 }
 
@@ -136,7 +137,7 @@ async fn pipelined_requests_are_answered_in_order() {
     assert!(read_one(&mut client).await.ends_with("call 4 "));
     // In one piece, in many, and behind a whole one.
     for piece in GET.as_bytes().chunks(5) {
-        client.write_all(piece).await.unwrap();
+        client.write_all(piece).await.expect("the server reads");
         tokio::task::yield_now().await;
     }
     assert!(read_one(&mut client).await.contains("call "));
@@ -148,12 +149,12 @@ async fn heads_without_bodies_are_given_again_without_them() {
     let server = Counted::start();
     let mut client = server.connect().await;
     for _ in 0..3 {
-        client.write_all(b"HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        client.write_all(b"HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(client.read_u8().await.unwrap());
+            head.push(client.read_u8().await.expect("an answer begins"));
         }
-        assert!(String::from_utf8(head).unwrap().contains("content-length: 7\r\n"));
+        assert!(String::from_utf8(head).expect("ASCII").contains("content-length: 7\r\n"));
     }
     assert_eq!(server.counts(), (1, 2));
 }
@@ -164,7 +165,7 @@ async fn the_last_answer_of_a_connection_says_so() {
     let last = "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     for call in 1..3 {
         let mut client = server.connect().await;
-        client.write_all(last.as_bytes()).await.unwrap();
+        client.write_all(last.as_bytes()).await.expect("the server reads");
         let answer = read_all(&mut client).await;
         assert!(answer.ends_with(&format!("call {call} ")), "{answer}");
         assert!(answer.contains("connection: close\r\n"), "{answer}");

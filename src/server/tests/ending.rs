@@ -6,10 +6,10 @@ use super::*;
 async fn answers_under_way_end_and_idle_connections_close() {
     let server = Running::default().await;
     let mut idle = server.connect().await;
-    idle.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
     read_one(&mut idle).await;
     let mut busy = server.connect().await;
-    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
     while server.orders().len() < 2 {
         tokio::task::yield_now().await;
     }
@@ -19,7 +19,7 @@ async fn answers_under_way_end_and_idle_connections_close() {
     server.kitchen.ready.notify_one();
     let answer = read_all(&mut busy).await;
     assert!(answer.contains("connection: close\r\n") && answer.ends_with("waited"), "{answer}");
-    server.run.await.unwrap();
+    server.run.await.expect("it does not panic");
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
     server.tasks.close();
     server.tasks.wait().await;
@@ -29,13 +29,13 @@ async fn answers_under_way_end_and_idle_connections_close() {
 async fn what_does_not_end_in_time_is_cut() {
     let server = Running::default().await;
     let mut client = server.connect().await;
-    client.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    client.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
     while server.orders().is_empty() {
         tokio::task::yield_now().await;
     }
     server.stop.cancel();
     assert_eq!(read_all(&mut client).await, "");
-    server.run.await.unwrap();
+    server.run.await.expect("it does not panic");
     server.tasks.close();
     server.tasks.wait().await;
 }
@@ -45,8 +45,8 @@ async fn what_does_not_end_in_time_is_cut() {
 async fn a_slow_reader_gets_all_of_its_answer() {
     let server = Running::default().await;
     let mut client = server.connect().await;
-    client.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    assert_eq!(client.read_u8().await.unwrap(), b'H');
+    client.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
+    assert_eq!(client.read_u8().await.expect("an answer begins"), b'H');
     server.stop.cancel();
     let answer = read_all(&mut client).await;
     assert_eq!(answer.bytes().filter(|&byte| byte == b'x').count(), 4 << 20);

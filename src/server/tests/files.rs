@@ -14,8 +14,8 @@ fn content() -> Vec<u8> {
 }
 
 fn file(length: usize) -> std::fs::File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(&content()[..length]).unwrap();
+    let mut file = tempfile::tempfile().expect("there is room");
+    file.write_all(&content()[..length]).expect("there is room");
     file
 }
 
@@ -37,7 +37,7 @@ async fn ask(server: &Running, requests: &[&str]) -> Vec<u8> {
     for (index, request) in requests.iter().enumerate() {
         let end = if index == last { "Connection: close\r\n" } else { "" };
         let head = format!("{request} HTTP/1.1\r\nHost: a\r\n{end}\r\n");
-        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(head.as_bytes()).await.expect("the server reads");
     }
     let mut answers = Vec::new();
     let _ = client.read_to_end(&mut answers).await;
@@ -46,7 +46,7 @@ async fn ask(server: &Running, requests: &[&str]) -> Vec<u8> {
 
 /// What follows the first head.
 fn body(answers: &[u8]) -> &[u8] {
-    let head = answers.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+    let head = answers.windows(4).position(|end| end == b"\r\n\r\n").expect("a whole head");
     &answers[head + 4..]
 }
 
@@ -91,8 +91,9 @@ async fn a_file_that_ends_early_cuts_the_connection() {
 async fn http2_gets_the_bytes() {
     let server = Running::default().await;
     let mut client = http2::handshake(&server).await;
-    let request = Request::get("http://a/file/0/70000").body(Full::new(Bytes::new())).unwrap();
-    let response = client.send_request(request).await.unwrap();
+    let request =
+        Request::get("http://a/file/0/70000").body(Full::new(Bytes::new())).expect("a request");
+    let response = client.send_request(request).await.expect("an answer comes");
     assert_eq!(http2::text(response).await, (200, "-".repeat(70_000)));
 }
 
@@ -100,8 +101,8 @@ async fn http2_gets_the_bytes() {
 async fn a_client_that_takes_nothing_of_a_file_is_cut() {
     let server = Running::default().await;
     let mut client = server.connect().await;
-    client.write_all(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    assert_eq!(client.read_u8().await.unwrap(), b'H', "it is under way");
+    client.write_all(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
+    assert_eq!(client.read_u8().await.expect("an answer begins"), b'H', "it is under way");
     tokio::time::sleep(std::time::Duration::from_secs(200)).await;
     let mut rest = Vec::new();
     let _ = client.read_to_end(&mut rest).await;

@@ -20,7 +20,7 @@ async fn refused(status: u16, request: &[u8]) {
 
     let mut client = server.connect().await;
     for piece in request.chunks(1 + request.len() / 1000) {
-        client.write_all(piece).await.unwrap();
+        client.write_all(piece).await.expect("the server reads");
         tokio::task::yield_now().await;
     }
     assert_eq!(statuses(&read_all(&mut client).await), [status], "{shown:?} in small pieces");
@@ -227,9 +227,9 @@ async fn an_unread_body_is_not_a_request() {
 
         // The same, but the body comes late, when the answer is long gone.
         let mut client = server.connect().await;
-        client.write_all(request.as_bytes()).await.unwrap();
+        client.write_all(request.as_bytes()).await.expect("the server reads");
         tokio::task::yield_now().await;
-        client.write_all(smuggled.as_bytes()).await.unwrap();
+        client.write_all(smuggled.as_bytes()).await.expect("the server reads");
         let answers = read_all(&mut client).await;
         assert_eq!(statuses(&answers), [200], "{method}: {answers}");
         assert!(!server.orders().contains(&"GET /smuggled".to_owned()), "{method}: {answers}");

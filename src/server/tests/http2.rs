@@ -11,7 +11,8 @@ pub(super) type Sender = http2::SendRequest<Full<Bytes>>;
 pub(super) async fn handshake(server: &Running) -> Sender {
     let client = server.connect().await;
     let builder = http2::Builder::new(TokioExecutor::new());
-    let (sender, connection) = builder.handshake(TokioIo::new(client)).await.unwrap();
+    let (sender, connection) =
+        builder.handshake(TokioIo::new(client)).await.expect("the handshake is done");
     server.tasks.spawn(connection);
     sender
 }
@@ -24,8 +25,8 @@ pub(super) async fn text(response: Response<hyper::body::Incoming>) -> (u16, Str
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), 1 << 20);
     #[expect(clippy::disallowed_methods, reason = "it is limited")]
-    let bytes = body.collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(bytes.to_vec()).unwrap())
+    let bytes = body.collect().await.expect("the whole body comes").to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).expect("text"))
 }
 
 #[tokio::test]
@@ -39,19 +40,19 @@ async fn requests_are_checked_and_take_the_same_form_as_others() {
         (request(Method::GET, "http://a/b").header("host", "b"), 400, "different hosts"),
         (request(Method::GET, "http://a/b/../c"), 400, "segment"),
         (request(Method::GET, "http://a/b\\c"), 400, "backslash"),
-        (request(Method::from_bytes(b"get").unwrap(), "http://a/b"), 400, "method"),
-        (request(Method::from_bytes(b"refuse").unwrap(), "http://a/0"), 400, "method"),
+        (request(Method::from_bytes(b"get").expect("a token"), "http://a/b"), 400, "method"),
+        (request(Method::from_bytes(b"refuse").expect("a token"), "http://a/0"), 400, "method"),
         (request(Method::TRACE, "http://a/b"), 405, "no tunnel"),
     ] {
-        let request = builder.body(none.clone()).unwrap();
+        let request = builder.body(none.clone()).expect("a request");
         let shown = format!("{request:?}");
-        let response = sender.send_request(request).await.unwrap();
+        let response = sender.send_request(request).await.expect("an answer comes");
         let (got, body) = text(response).await;
         assert_eq!(got, status, "{shown}: {body}");
         assert!(body.contains(answer), "{shown}: {body}");
     }
-    let connect = request(Method::CONNECT, "a:443").body(none).unwrap();
-    let response = sender.send_request(connect).await.unwrap();
+    let connect = request(Method::CONNECT, "a:443").body(none).expect("a request");
+    let response = sender.send_request(connect).await.expect("an answer comes");
     assert_eq!(response.status(), 405);
     assert_eq!(server.orders(), ["GET /b?c", "GET /b"]);
 }
@@ -61,8 +62,11 @@ async fn a_body_arrives() {
     let server = Running::default().await;
     let mut sender = handshake(&server).await;
     let body = Full::new(Bytes::from(vec![b'x'; 700_000]));
-    let request = request(Method::POST, "http://a/read").body(body).unwrap();
-    assert_eq!(text(sender.send_request(request).await.unwrap()).await, (200, "700000".into()));
+    let request = request(Method::POST, "http://a/read").body(body).expect("a request");
+    assert_eq!(
+        text(sender.send_request(request).await.expect("an answer comes")).await,
+        (200, "700000".into())
+    );
 }
 
 /// A client that grants a stream no window makes no progress that TCP would show.
@@ -71,13 +75,13 @@ async fn a_stream_without_window_is_reset_and_others_go_on() {
     let server = Running::default().await;
     let mut sender = handshake(&server).await;
     let none = Full::new(Bytes::new());
-    let endless = request(Method::GET, "http://a/endless").body(none.clone()).unwrap();
-    let response = sender.send_request(endless).await.unwrap();
+    let endless = request(Method::GET, "http://a/endless").body(none.clone()).expect("a request");
+    let response = sender.send_request(endless).await.expect("an answer comes");
     assert_eq!(response.status(), 200);
     server.kitchen.cut.notified().await;
 
-    let other = request(Method::GET, "http://a/b").body(none).unwrap();
-    assert_eq!(text(sender.send_request(other).await.unwrap()).await.0, 200);
+    let other = request(Method::GET, "http://a/b").body(none).expect("a request");
+    assert_eq!(text(sender.send_request(other).await.expect("an answer comes")).await.0, 200);
     drop(response);
 }
 
@@ -85,8 +89,8 @@ async fn a_stream_without_window_is_reset_and_others_go_on() {
 async fn an_idle_connection_is_closed() {
     let server = Running::default().await;
     let mut sender = handshake(&server).await;
-    let get = request(Method::GET, "http://a/b").body(Full::new(Bytes::new())).unwrap();
-    assert_eq!(text(sender.send_request(get.clone()).await.unwrap()).await.0, 200);
+    let get = request(Method::GET, "http://a/b").body(Full::new(Bytes::new())).expect("a request");
+    assert_eq!(text(sender.send_request(get.clone()).await.expect("an answer comes")).await.0, 200);
     tokio::time::timeout(4 * Config::default().idle_timeout, async {
         while sender.ready().await.is_ok() {
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -100,7 +104,8 @@ async fn an_idle_connection_is_closed() {
 async fn streams_under_way_end_when_the_server_stops() {
     let server = Running::default().await;
     let mut sender = handshake(&server).await;
-    let get = request(Method::GET, "http://a/wait").body(Full::new(Bytes::new())).unwrap();
+    let get =
+        request(Method::GET, "http://a/wait").body(Full::new(Bytes::new())).expect("a request");
     let waiting = sender.send_request(get);
     let ((), answer) = tokio::join!(
         async {
@@ -112,8 +117,8 @@ async fn streams_under_way_end_when_the_server_stops() {
         },
         waiting
     );
-    assert_eq!(text(answer.unwrap()).await, (200, "waited".into()));
-    server.run.await.unwrap();
+    assert_eq!(text(answer.expect("it waited with us")).await, (200, "waited".into()));
+    server.run.await.expect("it does not panic");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,10 +17,10 @@ async fn a_head_that_does_not_come_is_given_up() {
 async fn a_dripping_head_is_given_up() {
     let server = Running::default().await;
     let mut client = server.connect().await;
-    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.expect("the server reads");
     let mut byte = [0; 1];
     for _ in 0..100 {
-        client.write_all(b"x").await.unwrap();
+        client.write_all(b"x").await.expect("the server reads");
         let second = std::time::Duration::from_secs(1);
         if tokio::time::timeout(second, client.read_exact(&mut byte)).await.is_ok() {
             let rest = read_all(&mut client).await;
@@ -38,13 +38,13 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     assert_eq!(statuses(&server.exchange(get).await), [200], "closed without another word");
 
     let mut client = server.connect().await;
-    client.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    client.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
     let long = 10 * Config::default().idle_timeout;
     let answer = tokio::time::timeout(long, client.read_u8()).await;
     assert!(answer.is_err(), "the handler may take its time: {answer:?}");
     server.kitchen.ready.notify_one();
     assert!(read_one(&mut client).await.ends_with("waited"));
-    client.write_all(get.as_bytes()).await.unwrap();
+    client.write_all(get.as_bytes()).await.expect("the server reads");
     assert!(read_one(&mut client).await.starts_with("HTTP/1.1 200"), "it is still there");
 }
 
@@ -61,7 +61,7 @@ async fn a_body_that_does_not_come_is_an_error_for_the_handler() {
 async fn a_client_that_reads_nothing_is_cut() {
     let server = Running::default().await;
     let mut client = server.connect().await;
-    client.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    client.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
     server.kitchen.cut.notified().await;
 }
 
@@ -76,7 +76,7 @@ async fn one_connection_too_many_is_told_so() {
         let mut kept = Vec::new();
         for _ in 0..2 {
             let mut client = server.connect().await;
-            client.write_all(get.as_bytes()).await.unwrap();
+            client.write_all(get.as_bytes()).await.expect("the server reads");
             assert_eq!(statuses(&read_one(&mut client).await), [200]);
             kept.push(client);
         }
@@ -86,8 +86,10 @@ async fn one_connection_too_many_is_told_so() {
         assert!(answer.contains("connection: close\r\n"), "{answer}");
         assert_eq!(server.orders().len(), 2);
 
-        let mut last = kept.pop().unwrap();
-        last.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut last = kept.pop().expect("some were kept");
+        last.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await
+            .expect("the server reads");
         read_all(&mut last).await;
         assert_eq!(statuses(&server.exchange(get).await), [200], "its place is free again");
     }

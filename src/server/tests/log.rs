@@ -13,7 +13,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().expect("nobody panics with the lock held").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -36,9 +36,9 @@ impl Lines {
     }
 
     fn read(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap().clone();
-        let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let bytes = self.0.lock().expect("nobody panics with the lock held").clone();
+        let text = String::from_utf8(bytes).expect("text");
+        text.lines().map(|line| serde_json::from_str(line).expect("lines are JSON")).collect()
     }
 }
 
@@ -56,7 +56,7 @@ async fn every_response_leaves_one_line_at_its_end() {
         let (lines, _guard) = Lines::collect();
         let server = Running::default().await;
         let mut client = server.connect().await;
-        client.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
+        client.write_all(format!("{request}\r\n").as_bytes()).await.expect("the server reads");
         if path == "/endless" {
             server.kitchen.cut.notified().await;
         } else {
@@ -82,7 +82,7 @@ async fn a_client_that_left_unanswered_leaves_a_line_too() {
     let (lines, _guard) = Lines::collect();
     let server = Running::default().await;
     let mut client = server.connect().await;
-    client.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    client.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
     while server.orders().is_empty() {
         tokio::task::yield_now().await;
     }

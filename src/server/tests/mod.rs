@@ -52,7 +52,7 @@ impl Running {
 
     async fn start(config: Config, tls: &TlsConfig) -> Self {
         let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-        let server = Server::bind(config, tls, &[any, any]).unwrap();
+        let server = Server::bind(config, tls, &[any, any]).expect("a port is free");
         let address = server.local_addrs()[1];
         let kitchen = Arc::new(Kitchen::default());
         let stop = CancellationToken::new();
@@ -64,18 +64,18 @@ impl Running {
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+        TcpStream::connect(self.address).await.expect("it listens")
     }
 
     /// Sends bytes and reads until the server closes.
     async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut client = self.connect().await;
-        client.write_all(bytes.as_ref()).await.unwrap();
+        client.write_all(bytes.as_ref()).await.expect("the server reads");
         read_all(&mut client).await
     }
 
     fn orders(&self) -> Vec<String> {
-        self.kitchen.orders.lock().unwrap().clone()
+        self.kitchen.orders.lock().expect("nobody panics with the lock held").clone()
     }
 }
 
@@ -90,16 +90,16 @@ async fn read_all(client: &mut (impl AsyncReadExt + Unpin)) -> String {
 async fn read_one(client: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut answer = Vec::new();
     loop {
-        answer.push(client.read_u8().await.unwrap());
+        answer.push(client.read_u8().await.expect("an answer begins"));
         if answer.ends_with(b"\r\n\r\n") {
             break;
         }
     }
-    let head = String::from_utf8(answer).unwrap();
+    let head = String::from_utf8(answer).expect("ASCII");
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.unwrap_or("0").parse().unwrap()];
-    client.read_exact(&mut body).await.unwrap();
-    head + &String::from_utf8(body).unwrap()
+    let mut body = vec![0; length.unwrap_or("0").parse().expect("a number")];
+    client.read_exact(&mut body).await.expect("the whole body comes");
+    head + &String::from_utf8(body).expect("text")
 }
 
 /// The statuses of the answers in what a server sent.
@@ -121,7 +121,7 @@ impl Handler for Front {
         if let Some(certificate) = &peer.certificate {
             order = format!("{order} {certificate}");
         }
-        kitchen.orders.lock().unwrap().push(order.clone());
+        kitchen.orders.lock().expect("nobody panics with the lock held").push(order.clone());
         async move {
             match request.uri().path() {
                 "/read" => {
@@ -171,7 +171,7 @@ impl CollectLimited for Limited<RequestBody> {
 }
 
 fn host(headers: &HeaderMap) -> &str {
-    headers.get(http::header::HOST).map_or("-", |host| host.to_str().unwrap())
+    headers.get(http::header::HOST).map_or("-", |host| host.to_str().expect("ASCII"))
 }
 
 fn full(bytes: impl Into<Bytes>) -> Response<Body> {
