@@ -109,6 +109,8 @@ mod tests {
             last: "2026-03-01T13:00:00.000Z".to_owned(),
             pulls: 3,
             bytes: 21,
+            licence: None,
+            is_manifest: false,
         };
         assert_eq!(
             told(&row),

@@ -56,10 +56,8 @@ pub(crate) fn pull(
         }
         _ => return,
     };
-    let Some((name, digest)) = thing(mount, subject, bytes) else { return };
-    let Some(tally) = pulls.tally(&Thing { mount: mount.id(), name, digest, client }) else {
-        return;
-    };
+    let thing = thing((mount, client), subject, bytes);
+    let Some(tally) = thing.and_then(|thing| pulls.tally(&thing)) else { return };
     if let Some(note) = response.extensions_mut().get_mut::<AccessNote>() {
         note.ended = Some(match is_start {
             true => tally as Arc<dyn Ended>,
@@ -69,18 +67,30 @@ pub(crate) fn pull(
 }
 
 /// What is pulled by its name, and the digest of its bytes. Bytes that are asked for by nothing but their digest are named by that.
-fn thing(
-    mount: &dyn Ecosystem,
+fn thing<'a>(
+    (mount, client): (&'a dyn Ecosystem, &'a str),
     subject: &Subject,
     bytes: Option<Bytes>,
-) -> Option<(String, Option<String>)> {
+) -> Option<Thing<'a>> {
+    let of = |name: String, digest: Option<String>| Thing {
+        mount: mount.id(),
+        name,
+        digest,
+        client,
+        licence: None,
+        is_manifest: false,
+    };
     let promised = bytes.as_ref().and_then(|bytes| bytes.digest.as_ref()).map(Digest::to_string);
     let Some(judged) = &subject.judged else {
         let name = mount.naming()?.name_of(&bytes?.key)?;
-        return Some((name.to_string(), promised));
+        return Some(of(name.to_string(), promised));
     };
     let digest = judged.facts.digest.as_deref().map(str::to_owned).or(promised);
-    is_pull(judged, digest.is_some()).then(|| (named(judged), digest))
+    is_pull(judged, digest.is_some()).then(|| Thing {
+        licence: judged.facts.text(Fact::Licence).map(str::to_owned),
+        is_manifest: judged.point == Point::Metadata,
+        ..of(named(judged), digest)
+    })
 }
 
 /// Bytes that people come for; or what stands for all of them, and has a digest: the manifest of an image.

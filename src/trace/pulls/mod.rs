@@ -58,6 +58,10 @@ pub struct Thing<'a> {
     /// Of its bytes, where one is known.
     pub digest: Option<String>,
     pub client: &'a str,
+    /// The licence that it is under, as far as that was looked at.
+    pub licence: Option<String>,
+    /// It stands for bytes that are pulled on their own.
+    pub is_manifest: bool,
 }
 
 /// Something that is refused.
@@ -157,6 +161,12 @@ impl Pulls {
     /// Rows that somebody wants to see, those pulled last first. Blocking.
     pub fn rows(&self, wanted: &Wanted) -> Result<Vec<Row>, StoreError> {
         self.shared.rows.look(wanted)
+    }
+
+    /// Since when every pull is in the rows, but for those of the last moments. `None`: pulls are not recorded. Blocking.
+    pub fn recorded_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        let now = self.shared.clock.now();
+        self.shared.is_on.then(|| self.shared.rows.since_or(now)).transpose()
     }
 
     /// Writes down what was counted so far, and bounds the rows.

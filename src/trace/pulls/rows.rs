@@ -1,13 +1,14 @@
 //! Pulls as they are written down: one row for each thing, digest and client, in a space of the store's index.
 //!
 //! A row's key is the thing's name, its digest and its client, with a tab between; its body is JSON. Rows are bounded: those not pulled for long go, and of too many
-//! those that were pulled longest ago.
+//! those that were pulled longest ago. A row of its own says since when nothing is missing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ use crate::types::{Audience, CacheKey, Head, Presence, Timestamp};
 
 /// The space of the keys of rows.
 pub const SPACE: &str = "larder/pulls";
+
+/// The space of the entry that says since when the rows are complete.
+const SINCE_SPACE: &str = "larder/pulls-since";
 
 /// Parts the fields of a key.
 const TAB: char = '\t';
@@ -46,6 +50,12 @@ pub struct Row {
     /// Answers that began at the first byte and were sent to their end.
     pub pulls: u64,
     pub bytes: u64,
+    /// The licence that it was under when it was pulled last, as far as that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub licence: Option<String>,
+    /// It stands for bytes that are pulled on their own: an image's manifest.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_manifest: bool,
 }
 
 /// Which rows somebody wants to see.
@@ -69,6 +79,8 @@ pub(super) struct Prepared {
     changes: Vec<(Counted, Change)>,
     /// Things that have no row yet.
     pub(super) first_served: Vec<Counted>,
+    /// Since when nothing is missing, where that changes.
+    since: Option<Change>,
     removals: Vec<Change>,
 }
 
@@ -112,13 +124,17 @@ impl Rows {
                 last: String::new(),
                 pulls: 0,
                 bytes: 0,
+                licence: None,
+                is_manifest: tally.is_manifest,
             });
+            row.licence = tally.licence.clone().or(row.licence);
             row.last = written(now);
             row.pulls += one.pulls;
             row.bytes += one.bytes;
             let change = Change::Put { key, entry: Arc::new(entry(&row, first, now)) };
             prepared.changes.push((one, change));
         }
+        let mut since = self.since_or(now).unwrap_or(now);
         let bounded = Timestamp(self.bounded.load(Ordering::Relaxed));
         if now.since(bounded) >= BOUNDED_EVERY {
             self.bounded.store(now.0, Ordering::Relaxed);
@@ -126,21 +142,45 @@ impl Rows {
             let renewed: HashSet<&str> =
                 prepared.changes.iter().map(|(_, change)| named(change)).collect();
             let mut excess = self.excess(now).unwrap_or_default();
-            excess.retain(|change| !renewed.contains(named(change)));
-            prepared.removals = excess;
+            excess.retain(|(_, key)| !renewed.contains(key.as_str()));
+            let last = excess.iter().map(|(last, _)| Timestamp(last.0.saturating_add(1))).max();
+            since = last.map_or(since, |last| last.max(since));
+            let removal = |(_, key)| Change::Remove { key };
+            prepared.removals = excess.into_iter().map(removal).collect();
+        }
+        let known = self.store.get(&since_key()).ok().flatten().map(|entry| entry.first_kept);
+        if known != Some(since) {
+            let entry = Arc::new(inline(Bytes::new(), since, now));
+            prepared.since = Some(Change::Put { key: since_key(), entry });
         }
         prepared
     }
 
+    /// Since when nothing is missing: as it was written down, or else since the first row; `now` where there is none.
+    pub(super) fn since_or(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        if let Some(entry) = self.store.get(&since_key())? {
+            return Ok(entry.first_kept);
+        }
+        let mut first = now;
+        let start = CacheKey::start_of_space(SPACE);
+        self.each(&start, |_, entry| first = first.min(entry.first_kept))?;
+        Ok(first)
+    }
+
     /// Writes it all down. What cannot be is counted again next time.
     pub(super) async fn commit(&self, prepared: Prepared) {
-        let Prepared { changes, removals, .. } = prepared;
+        let Prepared { changes, since, removals, .. } = prepared;
         for part in changes.chunks(RUN) {
             let list = part.iter().map(|(_, change)| change.clone()).collect();
             if let Err(error) = self.store.commit(list).await {
                 tracing::warn!(%error, "pulls could not be written down; they are counted on");
                 part.iter().for_each(|(one, _)| one.tally.restore(one.pulls, one.bytes));
             }
+        }
+        // First: what is said to be missing may still be there, and not the other way round.
+        if let Err(error) = self.store.commit(since.into_iter().collect()).await {
+            tracing::warn!(%error, "since when pulls are recorded could not be written down");
+            return;
         }
         for part in removals.chunks(RUN) {
             if let Err(error) = self.store.commit(part.to_vec()).await {
@@ -152,7 +192,7 @@ impl Rows {
     /// Rows that somebody wants to see, those pulled last first.
     pub(super) fn look(&self, wanted: &Wanted) -> Result<Vec<Row>, StoreError> {
         let mut found: Vec<(Timestamp, Row)> = Vec::new();
-        self.each(|_, entry| {
+        self.each(&wanted.start(), |_, entry| {
             let Some(row) = read(entry) else { return };
             if wanted.fits(&row, entry) {
                 found.push((entry.validated, row));
@@ -171,26 +211,30 @@ impl Rows {
     }
 
     /// Rows that are too old or too many.
-    fn excess(&self, now: Timestamp) -> Result<Vec<Change>, StoreError> {
+    fn excess(&self, now: Timestamp) -> Result<Vec<(Timestamp, CacheKey)>, StoreError> {
         let oldest = now.minus(self.kept_for);
         let (mut gone, mut left) = (Vec::new(), Vec::new());
-        self.each(|key, entry| match entry.validated < oldest {
-            true => gone.push(key.clone()),
-            false => left.push((entry.validated, key.clone())),
+        self.each(&CacheKey::start_of_space(SPACE), |key, entry| {
+            let list = if entry.validated < oldest { &mut gone } else { &mut left };
+            list.push((entry.validated, key.clone()));
         })?;
         if left.len() > self.most {
             left.sort();
             let excess = left.len() - self.most * LEFT_PERCENT / 100;
-            gone.extend(left.drain(..excess).map(|(_, key)| key));
+            gone.extend(left.drain(..excess));
         }
-        Ok(gone.into_iter().map(|key| Change::Remove { key }).collect())
+        Ok(gone)
     }
 
-    fn each(&self, mut visit: impl FnMut(&CacheKey, &Entry)) -> Result<(), StoreError> {
-        let start = CacheKey::start_of_space(SPACE);
+    /// Visits the rows whose keys begin so.
+    fn each(
+        &self,
+        start: &str,
+        mut visit: impl FnMut(&CacheKey, &Entry),
+    ) -> Result<(), StoreError> {
         let mut after: Option<CacheKey> = None;
         loop {
-            let keys = self.store.scan(&start, after.as_ref(), RUN)?;
+            let keys = self.store.scan(start, after.as_ref(), RUN)?;
             let Some(last) = keys.last() else { return Ok(()) };
             after = Some(last.clone());
             for key in &keys {
@@ -203,6 +247,15 @@ impl Rows {
 }
 
 impl Wanted {
+    /// What the keys of all rows that fit begin with.
+    fn start(&self) -> String {
+        let known = self.name.map_or("", |_| self.named.split('*').next().unwrap_or_default());
+        match known.contains(TAB) {
+            true => CacheKey::start_of_space(SPACE),
+            false => CacheKey::new(SPACE, &Audience::Public, known).as_str().to_owned(),
+        }
+    }
+
     fn fits(&self, row: &Row, entry: &Entry) -> bool {
         self.name.is_none_or(|fits| fits(&row.name, &self.named))
             && self.digest.as_ref().is_none_or(|digest| row.digest.as_ref() == Some(digest))
@@ -231,17 +284,25 @@ fn read(entry: &Entry) -> Option<Row> {
     }
 }
 
+fn since_key() -> CacheKey {
+    CacheKey::new(SINCE_SPACE, &Audience::Public, "since")
+}
+
 fn entry(row: &Row, first: Timestamp, now: Timestamp) -> Entry {
     let body = serde_json::to_vec(row).expect("plain values have a form in JSON");
+    inline(body.into(), first, now)
+}
+
+fn inline(body: Bytes, first: Timestamp, now: Timestamp) -> Entry {
     Entry {
         head: Head::new(StatusCode::OK),
-        body: Stored::Inline(body.into()),
+        body: Stored::Inline(body),
         origin: None,
         first_kept: first,
         validated: now,
         fresh_until: Timestamp::NEVER,
         presence: Presence::Present,
         digests: Vec::new(),
-        note: bytes::Bytes::new(),
+        note: Bytes::new(),
     }
 }

@@ -24,6 +24,9 @@ pub struct Tally {
     pub(super) name: String,
     pub(super) digest: Option<String>,
     pub(super) client: String,
+    /// As it was when this began.
+    pub(super) licence: Option<String>,
+    pub(super) is_manifest: bool,
     pulls: AtomicU64,
     bytes: AtomicU64,
 }
@@ -100,6 +103,8 @@ impl Tallies {
             name: thing.name.clone(),
             digest: thing.digest.clone(),
             client: thing.client.to_owned(),
+            licence: thing.licence.clone(),
+            is_manifest: thing.is_manifest,
             pulls: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::cache::witness::Notebook;
 use crate::server::Ended;
+use crate::store::Change;
 use crate::store::memory::{Fault, MemoryStore};
-use crate::types::Timestamp;
+use crate::types::{Audience, CacheKey, Timestamp};
 
 struct Bench {
     pulls: Pulls,
@@ -27,7 +28,8 @@ impl Bench {
 
     fn tally(&self, name: &str, client: &str) -> Option<Arc<Tally>> {
         let digest = Some("sha256:00".to_owned());
-        self.pulls.tally(&Thing { mount: "test", name: name.to_owned(), digest, client })
+        let (name, licence) = (name.to_owned(), Some("MIT".to_owned()));
+        self.pulls.tally(&Thing { mount: "test", name, digest, client, licence, is_manifest: true })
     }
 
     fn pull(&self, name: &str, client: &str) {
@@ -82,6 +84,13 @@ async fn pulls_are_added_up_for_each_thing_and_client() {
         (row[0].first.as_str(), row[0].last.as_str()),
         ("2023-11-14T22:13:20.000Z", "2023-11-14T22:14:20.000Z")
     );
+    assert_eq!((row[0].licence.as_deref(), row[0].is_manifest), (Some("MIT"), true));
+    let by_name = |named: &str| {
+        let named = named.to_owned();
+        let name = Some(str::eq as fn(&str, &str) -> bool);
+        bench.rows(&Wanted { name, named, limit: 10, ..Wanted::default() }).len()
+    };
+    assert_eq!((by_name("a"), by_name("b"), by_name("c")), (3, 1, 0));
     assert_eq!(bench.pulls.shared.tallies.take().len(), 0);
 }
 
@@ -115,6 +124,8 @@ async fn rows_are_bounded_by_number_and_age() {
     bench.pulls.write().await;
     let left = bench.all();
     assert_eq!((left.len(), left[8].as_str()), (9, "thing-11 ci 1 7"));
+    let since = bench.pulls.recorded_since().expect("it is known").expect("they are recorded");
+    assert_eq!(since, Timestamp(1_700_000_011_001), "the last pull of a row that is gone");
     bench.clock.advance(Duration::from_secs(86_400));
     bench.pull("thing-19", "ci");
     bench.pulls.write().await;
@@ -124,6 +135,24 @@ async fn rows_are_bounded_by_number_and_age() {
 
     let off = Bench::new(&Config { pulls: 0, ..Config::default() });
     assert!(off.tally("a", "ci").is_none());
+    assert_eq!(off.pulls.recorded_since().expect("it is known"), None);
+}
+
+#[tokio::test]
+async fn pulls_are_recorded_since_the_first_row_or_the_first_look() {
+    let bench = Bench::new(&Config::default());
+    let start = bench.clock.now();
+    let since = async || {
+        bench.clock.advance(Duration::from_secs(60));
+        bench.pulls.write().await;
+        bench.pulls.recorded_since().expect("it is known")
+    };
+    bench.pull("a", "ci");
+    bench.pulls.write().await;
+    assert_eq!(since().await, Some(start));
+    let key = CacheKey::new("larder/pulls-since", &Audience::Public, "since");
+    bench.store.commit(vec![Change::Remove { key }]).await.expect("it is removed");
+    assert_eq!(since().await, Some(start), "as the first row says");
 }
 
 #[tokio::test]
