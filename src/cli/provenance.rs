@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::reach::Reach;
-use super::{Outcome, Overrides, log, pulls};
+use super::{Outcome, Overrides, log, pulls, show};
 use crate::admin::api::provenance::Known;
 
 /// Tell where something came from, what became of it since, and who pulled it.
@@ -39,6 +39,12 @@ impl Provenance {
             }
             for thing in &known.things {
                 println!("kept: {}", thing.item.name);
+                println!("  upstream: {}", show::upstream(&thing.upstream));
+                for (what, said) in
+                    [("called", &thing.upstream.identity), ("licence", &thing.upstream.licence)]
+                {
+                    said.iter().for_each(|said| println!("  {what}: {said}"));
+                }
                 for part in thing.parts.iter().filter(|part| part.kept) {
                     let text = |text: &Option<String>| text.clone().unwrap_or_default();
                     println!(

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::reach::{Reach, ReachError};
 use super::{Outcome, Overrides, lines, passport};
-use crate::keep::listing::{Showing, Shown, ShownPart};
+use crate::keep::listing::{Showing, Shown, ShownPart, Upstream};
 use crate::passport::Passport;
 
 /// Say what is kept of a model, a package or an image, and what not.
@@ -100,7 +100,9 @@ fn text(shown: &Shown) -> String {
     line("size", format!("{} of {}", lines::size(item.kept_bytes), lines::size(item.bytes)));
     line("kept since", item.first_kept.clone().unwrap_or_default());
     line("confirmed", item.validated.clone().unwrap_or_default());
-    line("upstream", item.presence.clone());
+    line("upstream", upstream(&shown.upstream));
+    line("called", shown.upstream.identity.clone().unwrap_or_default());
+    line("licence", shown.upstream.licence.clone().unwrap_or_default());
     line("kept for", item.audience.clone());
     line("pinned", if item.pinned { "yes" } else { "no" }.to_owned());
     let rows: Vec<Vec<String>> =
@@ -113,6 +115,14 @@ fn text(shown: &Shown) -> String {
         let _ = writeln!(text, "  and {} more", shown.more_parts);
     }
     text
+}
+
+/// What has become of a thing upstream.
+pub(super) fn upstream(upstream: &Upstream) -> String {
+    let Upstream { state, since, reason, .. } = upstream;
+    let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+    let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{state}{since}{reason}")
 }
 
 fn row(part: &ShownPart) -> Vec<String> {
@@ -141,6 +151,8 @@ mod tests {
             "name": "x:a@1", "also": ["2"], "kind": "edition", "identity": "abc", "audience": "public",
             "files": 2, "kept_files": 1, "bytes": 2048, "kept_bytes": 1024, "first_kept": null,
             "validated": "2026-03-01T00:00:00.000Z", "presence": "gone", "pinned": false, "more_parts": 3,
+            "upstream": {"licence": "MIT", "identity": "serial 7", "state": "yanked",
+                         "since": "2026-03-01T00:00:00.000Z", "reason": "broken"},
             "parts": [
                 {"name": "b", "role": "content", "digest": "sha256:1", "bytes": 1024, "kept": true, "pinned": false,
                  "first_kept": null, "validated": null, "presence": "gone", "origin": null},
@@ -156,6 +168,9 @@ mod tests {
             "x:a@1\n",
             "  also        2\n",
             "  files       1 of 2\n",
+            "  upstream    yanked since 2026-03-01T00:00:00.000Z: broken\n",
+            "  called      serial 7\n",
+            "  licence     MIT\n",
             "  size        1.0 KiB of 2.0 KiB\n",
             "  b     content  1.0 KiB  kept, gone upstream  sha256:1\n",
             "  c     content  -        not kept\n",

@@ -11,7 +11,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::types::{Audience, CacheKey, Digest};
+use crate::types::{Audience, CacheKey, Digest, Timestamp};
 
 /// Keys looked at together.
 const RUN: usize = 256;
@@ -54,6 +54,12 @@ pub trait Naming: Send + Sync + fmt::Debug + 'static {
         thing: &Thing,
         visit: &mut dyn FnMut(Part),
     ) -> Result<(), Unreadable>;
+
+    /// What upstream says of a thing, and has done with it since, as far as that is kept.
+    fn account(&self, shelf: &Shelf<'_>, thing: &Thing) -> Result<Account, Unreadable> {
+        let _ = (shelf, thing);
+        Ok(Account::default())
+    }
 
     /// What is kept of a group as a whole and of no version alone: its description, its lists, the rights to it.
     fn about(
@@ -98,6 +104,20 @@ pub struct Thing {
     pub versions: Vec<String>,
     /// What it is, whatever it is called: a commit, a digest. Empty where its version says that.
     pub identity: String,
+}
+
+/// What upstream says of a thing, and has done with it since.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The licence that it declares: an SPDX expression, or whatever it is called.
+    pub licence: Option<String>,
+    /// What upstream calls that which it belongs to, whatever its name is.
+    pub identity: Option<String>,
+    /// What has become of it: `moved`, `yanked`, `deleted`, `gated`, …. `None`: nothing out of the ordinary.
+    pub state: Option<&'static str>,
+    pub since: Option<Timestamp>,
+    /// In upstream's words, or in ours where it has none.
+    pub reason: Option<String>,
 }
 
 /// An entry that makes up a thing.

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::ecosystem::naming::{Part, Role, Shelf, Thing};
+use crate::ecosystem::naming::{Account, Part, Role, Shelf, Thing};
 use crate::keep::pins::record_key;
 use crate::keep::walk::{Aisle, Located};
 use crate::keep::{KeepError, Keeper, Parts, Sight, written};
@@ -68,9 +68,24 @@ pub struct Item {
 pub struct Shown {
     #[serde(flatten)]
     pub item: Item,
+    #[serde(default)]
+    pub upstream: Upstream,
     pub parts: Vec<ShownPart>,
     /// Parts beyond those.
     pub more_parts: u64,
+}
+
+/// What upstream says of a thing, and has done with it since.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// As the thing declares it.
+    pub licence: Option<String>,
+    /// What upstream calls that which it belongs to, whatever its name is: a repository's number, a project's serial, a registry.
+    pub identity: Option<String>,
+    /// `present`, `moved`, `yanked`, `deleted`, `quarantined`, `gated`, `private`, `disabled`, `refused`, `replaced`; or `gone` and `withdrawn`, as for its parts.
+    pub state: String,
+    pub since: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// One entry that makes up a thing.
@@ -167,7 +182,8 @@ impl Parts {
                 false => more_parts += 1,
             },
         )?;
-        Ok(Shown { item, parts, more_parts })
+        let account = located.aisle.words.account(&shelf, &located.thing)?;
+        Ok(Shown { upstream: upstream(account, &item.presence), item, parts, more_parts })
     }
 
     fn shown_part(&self, part: &Part, entry: Option<&Entry>) -> ShownPart {
@@ -243,6 +259,12 @@ impl Parts {
         item.presence = presence_name(presence).to_owned();
         failed.map_or(Ok(item), |error| Err(error.into()))
     }
+}
+
+fn upstream(account: Account, presence: &str) -> Upstream {
+    let Account { licence, identity, state, since, reason } = account;
+    let state = state.unwrap_or(presence).to_owned();
+    Upstream { licence, identity, state, since: since.map(written), reason }
 }
 
 /// Whether any name of a thing begins with a prefix, with or without its scheme.

@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use crate::ecosystem::huggingface::info::Info;
 use crate::ecosystem::huggingface::repository::MAIN;
-use crate::ecosystem::huggingface::word::Word;
 use crate::types::event::{Kind, What};
 
 /// What a description is of.
@@ -59,11 +58,10 @@ fn openness(subject: &str, before: &Info, after: &Info) -> Option<What> {
     if after.is_open() {
         return Some(What::new(Kind::Reopened, subject));
     }
-    if let Some(Word { status, code, message }) = &after.refusal {
-        let is_absent = matches!(status, 404 | 410) || code.as_deref() == Some("RepoNotFound");
-        let kind = if is_absent { Kind::Vanished } else { Kind::Withdrawn };
-        let message = message.as_deref().unwrap_or("without a word");
-        let answered = format!("the hub answers {status}: {message}");
+    if let Some(word) = &after.refusal {
+        let kind = if word.is_absence() { Kind::Vanished } else { Kind::Withdrawn };
+        let message = word.message.as_deref().unwrap_or("without a word");
+        let answered = format!("the hub answers {}: {message}", word.status);
         return Some(What::new(kind, subject).detail(answered));
     }
     let state = match after {
@@ -107,6 +105,7 @@ fn licence_of(info: &Info) -> Option<String> {
 mod tests {
     use super::*;
     use crate::ecosystem::huggingface::repository::Commit;
+    use crate::ecosystem::huggingface::word::Word;
 
     fn info(commit: char, rest: &str) -> Info {
         let commit = Commit::parse(&commit.to_string().repeat(40));

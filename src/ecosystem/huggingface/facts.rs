@@ -90,6 +90,11 @@ impl Info {
 }
 
 impl Said {
+    /// The licence that the card declares.
+    pub fn licence(&self) -> Option<&str> {
+        self.licence.as_deref()
+    }
+
     fn read(text: &str) -> Self {
         let read: Description = serde_json::from_str(text).unwrap_or_default();
         let card = &read.card_data;

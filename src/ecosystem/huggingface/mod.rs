@@ -16,6 +16,7 @@ use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
+mod account;
 mod api;
 mod batch;
 mod changes;

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::ecosystem::huggingface::account;
 use crate::ecosystem::huggingface::config::ID;
 use crate::ecosystem::huggingface::file::{Content, FileFacts, blob_key};
 use crate::ecosystem::huggingface::head::{self, Seen, What};
@@ -31,7 +32,7 @@ use crate::ecosystem::huggingface::repository::{
 };
 use crate::ecosystem::huggingface::tree::Tree;
 use crate::ecosystem::naming::{
-    Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, page_of,
+    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, page_of,
 };
 use crate::types::CacheKey;
 
@@ -166,6 +167,13 @@ impl Naming for Words {
                 manifests(shelf, &under, Some(commit), visit)
             }
             _ => Ok(()),
+        }
+    }
+
+    fn account(&self, shelf: &Shelf<'_>, thing: &Thing) -> Result<Account, Unreadable> {
+        match thing.group.parse::<Repository>() {
+            Ok(repository) => account::account(shelf, &repository, thing),
+            Err(()) => Ok(Account::default()),
         }
     }
 

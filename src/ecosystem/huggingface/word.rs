@@ -44,6 +44,11 @@ impl Word {
         }
     }
 
+    /// Whether it says that there is no such thing; the hub says the same of what is not to be seen.
+    pub fn is_absence(&self) -> bool {
+        matches!(self.status, 404 | 410) || self.code.as_deref() == Some("RepoNotFound")
+    }
+
     /// What the hub tells strangers of a repository that is not theirs to see, existing or not.
     pub fn not_found() -> Self {
         Self::known(401, "RepoNotFound", "Repository not found")

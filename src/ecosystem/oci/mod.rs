@@ -18,6 +18,7 @@ use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 use crate::types::Signer;
 
 mod access;
+mod account;
 mod admit;
 mod blob;
 mod catalog;

@@ -18,9 +18,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ecosystem::naming::{
-    Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, page_of,
+    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, page_of,
 };
 use crate::ecosystem::oci::SPACE;
+use crate::ecosystem::oci::account;
 use crate::ecosystem::oci::blob;
 use crate::ecosystem::oci::config::Settings;
 use crate::ecosystem::oci::manifest::Manifest;
@@ -182,6 +183,10 @@ impl Naming for Words {
             Ok(digest) => Walk { shelf, group, visit }.manifest(&digest, None, "manifest", 0),
             Err(_) => Ok(()),
         }
+    }
+
+    fn account(&self, shelf: &Shelf<'_>, thing: &Thing) -> Result<Account, Unreadable> {
+        account::account(shelf, thing)
     }
 
     fn about(

@@ -150,7 +150,7 @@ pub fn add_release(facts: &mut Facts<'_>, document: &Parsed) {
 
 /// The licence that the metadata declares: an SPDX expression where there is one, else what classifiers stand for, else the name that was written down,
 /// unless that is the licence's whole text.
-fn licence(info: &Value) -> Option<String> {
+pub fn licence(info: &Value) -> Option<String> {
     let text = |key: &str| {
         let text = info[key].as_str().map(str::trim);
         text.filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("unknown"))

@@ -16,6 +16,7 @@ use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
 
 pub mod accept;
+mod account;
 mod admit;
 mod changes;
 pub mod config;

@@ -14,8 +14,9 @@
 use std::collections::BTreeSet;
 
 use crate::ecosystem::naming::{
-    Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted,
+    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted,
 };
+use crate::ecosystem::pypi::account;
 use crate::ecosystem::pypi::config::Settings;
 use crate::ecosystem::pypi::page::{File, Page, Provenance};
 use crate::ecosystem::pypi::{links, listing, name};
@@ -146,10 +147,7 @@ impl Naming for Words {
         visit: &mut dyn FnMut(Part),
     ) -> Result<(), Unreadable> {
         let Some(page) = page(shelf, &thing.group)? else { return Ok(()) };
-        let is_of = |file: &&File| {
-            thing.versions.iter().any(|version| version == version_of(&thing.group, file))
-        };
-        for file in page.files.iter().filter(is_of) {
+        for file in files_of(&page, thing) {
             let key = listing::file_key(shelf.space, shelf.audience, file);
             let sidecar = listing::sidecar_key(&key);
             let digests = file.hashes.digests().unwrap_or_default();
@@ -169,6 +167,11 @@ impl Naming for Words {
         Ok(())
     }
 
+    fn account(&self, shelf: &Shelf<'_>, thing: &Thing) -> Result<Account, Unreadable> {
+        let Some(page) = page(shelf, &thing.group)? else { return Ok(Account::default()) };
+        account::account(shelf, thing, &page, &files_of(&page, thing))
+    }
+
     fn about(
         &self,
         shelf: &Shelf<'_>,
@@ -186,6 +189,14 @@ impl Naming for Words {
 
 fn page(shelf: &Shelf<'_>, project: &str) -> Result<Option<Page>, Unreadable> {
     shelf.read(&format!("page/{project}"), |body| Page::decode(body))
+}
+
+/// The files of a release.
+fn files_of<'a>(page: &'a Page, thing: &Thing) -> Vec<&'a File> {
+    let is_of = |file: &&File| {
+        thing.versions.iter().any(|version| version == version_of(&thing.group, file))
+    };
+    page.files.iter().filter(is_of).collect()
 }
 
 fn version_of<'a>(project: &str, file: &'a File) -> &'a str {
