@@ -64,8 +64,9 @@ impl Pages<'_> {
         let hub = hub.transpose().map_err(AppError::settings)?.map(Arc::new);
         let store = Arc::clone(&self.state.store);
         let words = self.words.clone();
-        let keeper = Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), clock.clone());
-        let Recording { ledger, pulls, .. } = self.recording.clone();
+        let Recording { ledger, witness, pulls } = self.recording.clone();
+        let keeper =
+            Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), witness, clock.clone());
         Ok(vec![
             Arc::new(Models::new(known_hub(), clock.clone())),
             Arc::new(Entries(keeper.clone())),

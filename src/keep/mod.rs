@@ -5,26 +5,32 @@
 //! are made up of stays.
 //!
 //! - `contents`: the store as adapters read it; `walk`: from thing to thing
-//! - `listing`: what is kept, for people; `removal`; `pins`; `fills`: what is on its way
+//! - `listing`: what is kept, for people; `removal`; `pins`; `fills`: what is on its way; `tell`: what was done is an event like others
 //!
 //! Left out: who may do it (`admin`), and what a client's request leads to (`proxy`).
 
 use std::sync::Arc;
 
 use crate::cache::Cache;
+use crate::cache::witness::Witness;
 use crate::clock::Clock;
 use crate::ecosystem::naming::{Misnamed, Naming, Thing, Unreadable};
-use crate::store::{Store, StoreError, Tidied, Tidy};
+use crate::store::{Freed, Store, StoreError, Tidied, Tidy};
 use crate::types::Timestamp;
+use crate::types::event::Kind;
 
 mod contents;
 pub mod fills;
 pub mod listing;
 pub mod pins;
 pub mod removal;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod walk;
+
+/// All that is kept, as what it is told that it was tidied.
+const STORE: &str = "larder:store";
 
 /// Keeps by hand. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +42,8 @@ struct Parts {
     cache: Cache,
     /// Of every mount that has words, in the order of their spaces.
     words: Vec<Arc<dyn Naming>>,
+    /// Who is told of what is done.
+    witness: Arc<dyn Witness>,
     clock: Clock,
 }
 
@@ -79,19 +87,30 @@ impl Keeper {
         store: Arc<dyn Store>,
         cache: Cache,
         mut words: Vec<Arc<dyn Naming>>,
+        witness: Arc<dyn Witness>,
         clock: Clock,
     ) -> Self {
         words.sort_by(|one, other| one.space().cmp(other.space()));
         words.dedup_by(|one, other| one.space() == other.space());
-        Self(Arc::new(Parts { store, cache, words, clock }))
+        Self(Arc::new(Parts { store, cache, words, witness, clock }))
     }
 
-    /// Does all of the upkeep now, once every pin protects what has come since it was made.
-    pub async fn tidy(&self, how: Tidy) -> Result<Tidied, KeepError> {
-        if !how.dry_run {
-            self.renew_pins().await?;
+    /// Does all of the upkeep now, once every pin protects what has come since it was made. `by`: the name of whoever asks for it.
+    pub async fn tidy(&self, how: Tidy, by: Option<&str>) -> Result<Tidied, KeepError> {
+        if how.dry_run {
+            return Ok(self.0.store.tidy(how).await?);
         }
-        Ok(self.0.store.tidy(how).await?)
+        self.renew_pins().await?;
+        let tidied = self.0.store.tidy(how).await?;
+        let of =
+            |name: &str, freed: Freed| format!("{} {name} ({} bytes)", freed.count, freed.bytes);
+        let told = [
+            of("orphans", tidied.orphans),
+            of("interrupted transfers", tidied.partials),
+            of("evicted", tidied.evicted),
+        ];
+        self.tell(Kind::Collected, &[STORE.to_owned()], by, &told.join(", ")).await;
+        Ok(tidied)
     }
 
     /// Looks at what is kept where that holds up nobody.

@@ -15,6 +15,7 @@ use crate::keep::listing::Item;
 use crate::keep::walk::{Aisle, Located};
 use crate::keep::{KeepError, Keeper, Parts, Sight, id_of, written};
 use crate::store::{Change, Entry, Stored};
+use crate::types::event::Kind;
 use crate::types::{Audience, CacheKey, Head, Presence, Timestamp};
 
 /// The space of Larder's own entries; no mount is called so.
@@ -69,6 +70,8 @@ fn key_of(place: &CacheKey, identity: &str) -> CacheKey {
 /// Entries whose flags change.
 struct Flags {
     items: Vec<Item>,
+    /// Of the pins that are made or ended.
+    names: Vec<String>,
     keys: Vec<CacheKey>,
     records: Vec<Change>,
 }
@@ -87,25 +90,32 @@ impl Keeper {
     /// Protects all that is kept under a name.
     pub async fn pin(&self, name: String, by: Option<String>) -> Result<Pinned, KeepError> {
         let now = self.0.clock.now();
-        let flags = self.look(move |parts| parts.to_pin(&name, by.as_deref(), now)).await?;
-        self.change(flags, true).await
+        let asker = by.clone();
+        let flags = self.look(move |parts| parts.to_pin(&name, asker.as_deref(), now)).await?;
+        let names = flags.names.clone();
+        let pinned = self.change(flags, true).await?;
+        self.tell(Kind::Pinned, &names, by.as_deref(), "").await;
+        Ok(pinned)
     }
 
-    /// Ends the protection of all that a name leads to, but for what another pin protects as well.
-    pub async fn unpin(&self, name: String) -> Result<Pinned, KeepError> {
+    /// Ends the protection of all that a name leads to, but for what another pin protects as well. `by`: the name of whoever asks for it.
+    pub async fn unpin(&self, name: String, by: Option<&str>) -> Result<Pinned, KeepError> {
         let flags = self.look(move |parts| parts.to_unpin(&name)).await?;
-        self.change(flags, false).await
+        let names = flags.names.clone();
+        let pinned = self.change(flags, false).await?;
+        self.tell(Kind::Unpinned, &names, by, "").await;
+        Ok(pinned)
     }
 
     /// Protects what has come to pinned things since.
     pub(super) async fn renew_pins(&self) -> Result<(), KeepError> {
         let keys = self.look(Parts::unprotected).await?;
-        let flags = Flags { items: Vec::new(), keys, records: Vec::new() };
+        let flags = Flags { items: Vec::new(), names: Vec::new(), keys, records: Vec::new() };
         self.change(flags, true).await.map(|_| ())
     }
 
     async fn change(&self, flags: Flags, pinned: bool) -> Result<Pinned, KeepError> {
-        let Flags { items, keys, records } = flags;
+        let Flags { items, keys, records, .. } = flags;
         for some in keys.chunks(MOST_AT_ONCE) {
             let pin = |key: &CacheKey| Change::Pin { key: key.clone(), pinned };
             self.0.store.commit(some.iter().map(pin).collect()).await?;
@@ -139,7 +149,7 @@ impl Parts {
             return Err(KeepError::Nothing(name.to_owned()));
         }
         let mut keys = HashSet::new();
-        let (mut items, mut records) = (Vec::new(), Vec::new());
+        let (mut items, mut names, mut records) = (Vec::new(), Vec::new(), Vec::new());
         for Located { aisle, thing } in &named.things {
             self.protected(aisle, thing, &mut keys)?;
             let kept = self.kept();
@@ -152,11 +162,12 @@ impl Parts {
                 since: written(now),
                 place: aisle.place(&thing.group).as_str().to_owned(),
             };
+            names.push(pin.name.clone());
             records.push(Change::Put { key: record_key(aisle, thing), entry: entry(&pin, now) });
         }
         let mut keys: Vec<CacheKey> = keys.into_iter().collect();
         self.retain(&mut keys, |is_pinned| !is_pinned)?;
-        Ok(Flags { items, keys, records })
+        Ok(Flags { items, names, keys, records })
     }
 
     fn to_unpin(&self, name: &str) -> Result<Flags, KeepError> {
@@ -192,7 +203,8 @@ impl Parts {
         });
         let items = items.collect::<Result<_, KeepError>>()?;
         let records = end.iter().filter_map(key).map(|key| Change::Remove { key }).collect();
-        Ok(Flags { items, keys, records })
+        let names = end.into_iter().map(|pin| pin.name).collect();
+        Ok(Flags { items, names, keys, records })
     }
 
     /// Entries of pinned things that are not protected yet.

@@ -9,6 +9,7 @@ use crate::ecosystem::naming::{Role, Thing};
 use crate::keep::pins::record_key;
 use crate::keep::walk::{Aisle, Located, Named};
 use crate::keep::{KeepError, Keeper, Parts, Sight, id_of};
+use crate::types::event::Kind;
 use crate::types::{BlobId, CacheKey};
 
 /// How something is removed.
@@ -47,7 +48,13 @@ struct Plan {
 impl Keeper {
     /// Removes all that a name leads to, for everybody. What other things are made up of as well stays. Where the name is one of several of a thing, only the
     /// name goes.
-    pub async fn remove(&self, name: String, how: Removal) -> Result<Removed, KeepError> {
+    /// `by`: the name of whoever asks for it.
+    pub async fn remove(
+        &self,
+        name: String,
+        how: Removal,
+        by: Option<&str>,
+    ) -> Result<Removed, KeepError> {
         let plan = self.look(move |parts| parts.plan(&name, how)).await?;
         if how.dry_run {
             return Ok(plan.removed);
@@ -62,6 +69,9 @@ impl Keeper {
             bytes = plan.removed.bytes,
             "removed by hand"
         );
+        let Removed { entries, bytes, names, .. } = &plan.removed;
+        let told = format!("{entries} entries, {bytes} bytes");
+        self.tell(Kind::Removed, names, by, &told).await;
         Ok(plan.removed)
     }
 }

@@ -11,7 +11,7 @@ use crate::cache::witness::Notebook;
 use crate::ecosystem::naming::{Name, Onward, Part, Role, Shelf, Wanted, page_of};
 use crate::store::memory::{Fault, MemoryStore};
 use crate::store::{Change, Entry, Stored, conformance};
-use crate::types::{Audience, CacheKey};
+use crate::types::{Audience, CacheKey, What};
 use crate::upstream::scripted::Scripted;
 
 const SPACE: &str = "books";
@@ -125,6 +125,7 @@ const CHAPTER_BYTES: u64 = 20_000;
 struct Bench {
     store: MemoryStore,
     keeper: Keeper,
+    notebook: Notebook,
 }
 
 impl Bench {
@@ -140,8 +141,11 @@ impl Bench {
             TaskTracker::new(),
             CancellationToken::new(),
         );
-        let keeper = Keeper::new(Arc::new(store.clone()), cache, vec![Arc::new(Books)], clock);
-        Self { store, keeper }
+        let notebook = Notebook::default();
+        let told: Arc<dyn Witness> = Arc::new(notebook.clone());
+        let words: Vec<Arc<dyn Naming>> = vec![Arc::new(Books)];
+        let keeper = Keeper::new(Arc::new(store.clone()), cache, words, told, clock);
+        Self { store, keeper, notebook }
     }
 
     async fn put(&self, audience: &Audience, name: &str, text: &str) {
@@ -192,7 +196,16 @@ impl Bench {
     }
 
     async fn remove(&self, name: &str, how: Removal) -> Result<Removed, String> {
-        self.keeper.remove(name.to_owned(), how).await.map_err(|error| error.to_string())
+        self.keeper.remove(name.to_owned(), how, None).await.map_err(|error| error.to_string())
+    }
+
+    /// What was told since the last look.
+    fn told(&self) -> Vec<String> {
+        let told = |event: crate::types::Event| {
+            let What { kind, subject, detail, .. } = event.what;
+            format!("{kind} {subject} {}", detail.unwrap_or_default())
+        };
+        self.notebook.take().into_iter().map(told).collect()
     }
 
     fn holds(&self, key: &CacheKey) -> bool {
@@ -306,15 +319,24 @@ async fn pins_protect_until_the_last_of_them_ends() {
 
     let refused = bench.remove("book:ants@first", Removal::default()).await;
     assert!(refused.is_err_and(|reason| reason.contains("is pinned")));
-    let unpinned = bench.keeper.unpin("book:ants@1111111".to_owned()).await.expect("pinned");
+    let unpinned =
+        bench.keeper.unpin("book:ants@1111111".to_owned(), Some("ops")).await.expect("pinned");
     assert_eq!(unpinned.entries, 3, "the name, the list and the first chapter");
+    let told = [
+        "pinned book:ants@first by ops",
+        "pinned book:ants@latest ",
+        "unpinned book:ants@first by ops",
+    ];
+    assert_eq!(bench.told(), told);
     assert_eq!(["a", "b", "c"].map(|chapter| bench.is_pinned(chapter)), [false, true, true]);
     assert!(matches!(
-        bench.keeper.unpin("book:ants@first".to_owned()).await,
+        bench.keeper.unpin("book:ants@first".to_owned(), None).await,
         Err(KeepError::Nothing(_))
     ));
     // The chapter in common is pinned for the other edition and stays anyway.
     bench.remove("book:ants@first", Removal::default()).await.expect("no longer pinned");
+    let told = bench.told();
+    assert!(told.len() == 1 && told[0].starts_with("removed book:ants@first "), "{told:?}");
 
     let force = Removal { dry_run: false, force: true };
     bench.remove("book:ants", force).await.expect("insisted on");
@@ -329,8 +351,10 @@ async fn pins_are_renewed_for_what_has_come_since() {
     bench.chapter("d").await;
     assert!(!bench.is_pinned("d"));
     let orphan = conformance::seal(&bench.store, &[9; 100]);
-    let tidied = bench.keeper.tidy(Tidy::default()).await.expect("it takes writes");
+    let tidied = bench.keeper.tidy(Tidy::default(), None).await.expect("it takes writes");
     assert_eq!((tidied.orphans.count, tidied.orphans.bytes), (1, 100));
+    let told = bench.told().pop().expect("it is told");
+    assert!(told.starts_with("collected larder:store 1 orphans (100 bytes), "), "{told}");
     assert!(bench.store.open(orphan).expect("it can be read").is_none());
     assert!(bench.is_pinned("d") && bench.is_pinned("c") && !bench.is_pinned("a"));
 }
@@ -339,7 +363,7 @@ async fn pins_are_renewed_for_what_has_come_since() {
 async fn a_store_that_refuses_is_told() {
     let bench = Bench::stocked().await;
     bench.store.suffer(Fault::Refusing);
-    let removed = bench.keeper.remove("book:ants".to_owned(), Removal::default()).await;
+    let removed = bench.keeper.remove("book:ants".to_owned(), Removal::default(), None).await;
     assert!(matches!(removed, Err(KeepError::Store(StoreError::Refusing))));
     assert_eq!(bench.names("book:ants", Sight::Public).await.len(), 2);
     assert!(bench.keeper.pin("book:ants".to_owned(), None).await.is_err());

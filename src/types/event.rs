@@ -73,13 +73,21 @@ pub enum Kind {
     FirstServed,
     /// It was refused to a client, by a rule or for want of a right.
     Refused,
+    /// What was kept of it was removed by hand.
+    Removed,
+    /// It was protected from eviction.
+    Pinned,
+    /// Its protection was ended.
+    Unpinned,
+    /// What nothing leads to any more, and what is beyond the budget, was cleared away by hand.
+    Collected,
     /// Events before this one were lost: how many, and why.
     Gap,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Appeared,
         Self::Moved,
         Self::Mutated,
@@ -96,6 +104,10 @@ impl Kind {
         Self::LicenceChanged,
         Self::FirstServed,
         Self::Refused,
+        Self::Removed,
+        Self::Pinned,
+        Self::Unpinned,
+        Self::Collected,
         Self::Gap,
     ];
 
@@ -118,6 +130,10 @@ impl Kind {
             Self::LicenceChanged => "licence-changed",
             Self::FirstServed => "first-served",
             Self::Refused => "refused",
+            Self::Removed => "removed",
+            Self::Pinned => "pinned",
+            Self::Unpinned => "unpinned",
+            Self::Collected => "collected",
             Self::Gap => "gap",
         }
     }

@@ -54,21 +54,22 @@ async fn answer(keeper: &Keeper, call: Call) -> Result<Response<Body>, Problem> 
         Right::Client => Sight::Public,
     };
     let name = call.captures.first().cloned().unwrap_or_default();
+    let by = call.client.as_deref();
     let answer = match call.operation {
         "listEntries" => keeper.list(query(&call, sight)?).await.map(|page| json(&page)),
         "showEntry" => keeper.show(name, sight).await.map(|shown| json(&shown)),
         "removeEntry" => {
             let dry_run = flag(&call.query, "dry_run")?;
             let how = Removal { dry_run, force: flag(&call.query, "force")? };
-            keeper.remove(name, how).await.map(|removed| json(&removed))
+            keeper.remove(name, how, by).await.map(|removed| json(&removed))
         }
         "listPins" => keeper.pins(sight).await.map(|pins| json(&pins)),
-        "pin" => keeper.pin(name, call.client).await.map(|pinned| json(&pinned)),
-        "unpin" => keeper.unpin(name).await.map(|pinned| json(&pinned)),
+        "pin" => keeper.pin(name, call.client.clone()).await.map(|pinned| json(&pinned)),
+        "unpin" => keeper.unpin(name, by).await.map(|pinned| json(&pinned)),
         _ => {
             let dry_run = flag(&call.query, "dry_run")?;
             let how = Tidy { dry_run, all_partials: flag(&call.query, "all_partials")? };
-            keeper.tidy(how).await.map(|tidied| json(&tidied))
+            keeper.tidy(how, by).await.map(|tidied| json(&tidied))
         }
     };
     answer.map_err(problem)
