@@ -36,7 +36,7 @@
 //! | [`proxy`] | the pipeline | all of the above but store and upstream |
 //! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
 //! | [`bom`] | bills of materials (CycloneDX); pure | types, licence, passport |
-//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller | types, clock, formats, ecosystem, passport, bom, admin, server |
+//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller; bills of what was pulled | types, clock, formats, ecosystem, passport, bom, keep, trace, admin, server, `store::StoreError` |
 //! | [`snapshots`] | names for instants of the past | types, store |
 //! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
 //! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |

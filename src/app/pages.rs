@@ -25,7 +25,7 @@ use crate::ecosystem::naming::Naming;
 use crate::feed::{self, Feed};
 use crate::identity::Identities;
 use crate::keep::Keeper;
-use crate::models::Models;
+use crate::models::{Models, Recorded};
 use crate::proxy;
 use crate::rulings::Rulings;
 use crate::snapshots::Snapshots;
@@ -67,8 +67,10 @@ impl Pages<'_> {
         let Recording { ledger, witness, pulls } = self.recording.clone();
         let keeper =
             Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), witness, clock.clone());
+        let recorded =
+            Recorded { pulls: pulls.clone(), keeper: keeper.clone(), clock: clock.clone() };
         Ok(vec![
-            Arc::new(Models::new(known_hub(), clock.clone())),
+            Arc::new(Models::new(known_hub(), recorded, clock.clone())),
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper.clone())),
             Arc::new(SnapshotsResource::new(Arc::clone(&self.snapshots), clock.clone())),

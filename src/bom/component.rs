@@ -212,6 +212,19 @@ impl LicenceEntry {
     }
 }
 
+impl LicenceEntry {
+    /// A licence as somebody wrote it: by what it says where that can be read, else by that name.
+    pub fn of_text(text: &str, acknowledgement: Acknowledgement) -> Self {
+        match Licence::parse(text) {
+            Ok(licence) => Self::of(&licence, acknowledgement),
+            Err(_) => {
+                let name = Some(text.trim().to_owned());
+                Self::Named { license: NamedLicence { id: None, name, acknowledgement } }
+            }
+        }
+    }
+}
+
 impl Property {
     /// One of ours, in a name space of its own.
     pub fn new(name: &str, value: impl Into<String>) -> Self {

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Parts;
-use super::component::{Component, Hash, Property};
+use super::component::{Acknowledgement, Component, Hash, LicenceEntry, Property};
 use crate::passport::purl;
 
 const PLAIN: &AsciiSet =
@@ -16,6 +16,10 @@ pub struct Item {
     name: String,
     version: String,
     pub files: Vec<ItemFile>,
+    /// The licence that it declares, as far as that is known.
+    pub licence: Option<String>,
+    /// The tag by which an image was asked for.
+    pub(super) tag: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,8 @@ enum Kind {
     Data,
     Package,
     Image,
+    /// Bytes of which no more than their name is known.
+    File,
 }
 
 /// A file of a thing.
@@ -60,7 +66,47 @@ impl Item {
         if name.is_empty() || version.is_empty() {
             return Err(unnamed());
         }
-        Ok(Self { kind, name: name.to_owned(), version: version.to_owned(), files })
+        let (name, version) = (name.to_owned(), version.to_owned());
+        Ok(Self { kind, name, version, files, licence: None, tag: None })
+    }
+
+    /// Bytes of nothing that has a name of its own.
+    pub(super) fn of_file(name: &str) -> Self {
+        let (name, version) = (name.to_owned(), String::new());
+        Self { kind: Kind::File, name, version, files: Vec::new(), licence: None, tag: None }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is_file(&self) -> bool {
+        self.kind == Kind::File
+    }
+
+    /// As [`Item::read`] takes it. `None`: it has no such name.
+    pub fn exact(&self) -> Option<String> {
+        let Self { kind, name, version, .. } = self;
+        match kind {
+            Kind::Model => Some(format!("hf:{name}@{version}")),
+            Kind::Data => Some(format!("hf:datasets/{name}@{version}")),
+            Kind::Package => Some(format!("pypi:{name}=={version}")),
+            Kind::Image => Some(format!("oci:{name}@{version}")),
+            Kind::File => None,
+        }
+    }
+
+    /// Whether a file was got from the repository of an image.
+    pub(super) fn is_beside(&self, image: &Self) -> bool {
+        let repository = self.name.strip_prefix("oci:").and_then(|name| name.split_once('@'));
+        image.kind == Kind::Image && repository.is_some_and(|(name, _)| name == image.name)
+    }
+
+    /// Adds a file, unless it is there.
+    pub(super) fn add(&mut self, file: Option<ItemFile>) {
+        if let Some(file) = file.filter(|file| !self.files.contains(file)) {
+            self.files.push(file);
+        }
     }
 
     /// The repository and commit, where it is a model.
@@ -75,6 +121,7 @@ impl Item {
             Kind::Data => ("data", format!("datasets:{address}")),
             Kind::Package => ("library", address.clone()),
             Kind::Image => ("container", address.clone()),
+            Kind::File => return self.alone(address),
         };
         let (group, name) = match self.name.rsplit_once('/') {
             Some((group, name)) => (Some(group.to_owned()), name.to_owned()),
@@ -85,6 +132,7 @@ impl Item {
         main.version = Some(self.version.clone());
         main.purl = Some(address);
         main.hashes = Hash::read(&self.version).into_iter().collect();
+        main.licenses = self.licences();
         let mut files: Vec<Component> = Vec::new();
         for file in &self.files {
             let component = component_of(file, &main.bom_ref);
@@ -98,15 +146,42 @@ impl Item {
         Parts { main, data: Vec::new(), is_complete }
     }
 
+    /// A file that is a component of its own.
+    fn alone(&self, address: String) -> Parts {
+        let file = self.files.first();
+        let digest = file.map_or("", |file| file.digest.as_str());
+        let mut main = Component::new("file", format!("{}#{digest}", self.name), self.name.clone());
+        main.purl = Some(address);
+        main.hashes = Hash::read(digest).into_iter().collect();
+        main.licenses = self.licences();
+        let is_complete = !main.hashes.is_empty();
+        Parts { main, data: Vec::new(), is_complete }
+    }
+
+    fn licences(&self) -> Vec<LicenceEntry> {
+        let said = self.licence.as_deref().filter(|text| !text.trim().is_empty());
+        said.map(|text| LicenceEntry::of_text(text, Acknowledgement::Declared))
+            .into_iter()
+            .collect()
+    }
+
     fn purl(&self) -> String {
         let plain = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
         match self.kind {
             Kind::Model | Kind::Data => purl(&self.name, Some(&self.version), None),
             Kind::Package => format!("pkg:pypi/{}@{}", normal(&self.name), plain(&self.version)),
+            Kind::File => {
+                let digest = self.files.first().filter(|file| !file.digest.is_empty());
+                let digest = digest.map(|file| format!("?checksum={}", file.digest));
+                format!("pkg:generic/{}{}", plain(&self.name), digest.unwrap_or_default())
+            }
             Kind::Image => {
                 let last = self.name.rsplit('/').next().unwrap_or(&self.name);
                 let (version, tag) = match self.version.contains(':') {
-                    true => (format!("@{}", plain(&self.version)), String::new()),
+                    true => {
+                        let tag = self.tag.as_deref().map(|tag| format!("&tag={}", plain(tag)));
+                        (format!("@{}", plain(&self.version)), tag.unwrap_or_default())
+                    }
                     false => (String::new(), format!("&tag={}", plain(&self.version))),
                 };
                 let place = self.name.split('/').map(plain).collect::<Vec<_>>().join("/");

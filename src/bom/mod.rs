@@ -12,12 +12,14 @@ use crate::types::Timestamp;
 mod component;
 mod item;
 mod model;
+mod pulled;
 
 pub use component::{
     Acknowledgement, Component, Contents, DataSource, Dataset, Hash, HashAlgorithm, LicenceEntry,
     ModelCard, ModelParameters, NamedLicence, Pedigree, Property, Reference,
 };
 pub use item::{Item, ItemFile, Unnamed};
+pub use pulled::{Pull, Pulled, Range, nest, of_pulls, things};
 
 /// A bill of materials.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,6 +39,8 @@ pub struct Bom {
 struct Metadata {
     timestamp: String,
     tools: Tools,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    properties: Vec<Property>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,6 +73,11 @@ pub fn of_passports(passports: &[Passport], now: Timestamp) -> Bom {
 pub fn bill(passports: &[Passport], items: &[Item], now: Timestamp) -> Bom {
     let mut parts: Vec<Parts> = passports.iter().map(model::parts).collect();
     parts.extend(items.iter().map(Item::parts));
+    assemble(parts, Vec::new(), now)
+}
+
+/// Makes a bill of its parts; `properties` are of the bill as a whole.
+fn assemble(parts: Vec<Parts>, properties: Vec<Property>, now: Timestamp) -> Bom {
     let mut components: Vec<Component> = Vec::new();
     let mut dependencies: Vec<Dependency> = Vec::new();
     let (mut complete, mut incomplete) = (Vec::new(), Vec::new());
@@ -104,11 +113,12 @@ pub fn bill(passports: &[Passport], items: &[Item], now: Timestamp) -> Bom {
     Bom {
         bom_format: "CycloneDX",
         spec_version: "1.6",
-        serial_number: serial(&components),
+        serial_number: serial(&components, &properties),
         version: 1,
         metadata: Metadata {
             timestamp: now.to_rfc3339(),
             tools: Tools { components: vec![tool()] },
+            properties,
         },
         components,
         dependencies,
@@ -132,9 +142,12 @@ fn tool() -> Component {
     tool
 }
 
-/// A UUID of version 8 (RFC 9562), made of what the components say.
-fn serial(components: &[Component]) -> String {
-    let text = serde_json::to_vec(components).unwrap_or_default();
+/// A UUID of version 8 (RFC 9562), made of what the components and properties say.
+fn serial(components: &[Component], properties: &[Property]) -> String {
+    let mut text = serde_json::to_vec(components).unwrap_or_default();
+    if !properties.is_empty() {
+        text.extend(serde_json::to_vec(properties).unwrap_or_default());
+    }
     let digest = Sha256::digest(text);
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);

@@ -208,3 +208,119 @@ fn locked_things_have_package_addresses() {
         assert!(Item::read(wrong, Vec::new()).is_err(), "{wrong}");
     }
 }
+
+fn pull(name: &str, digest: &str, at: &str) -> Pull {
+    Pull {
+        name: name.to_owned(),
+        digest: Some(format!("sha256:{}", digest.repeat(64))),
+        first: format!("2026-11-{at}T00:00:00.000Z"),
+        last: format!("2026-11-{at}T00:00:00.000Z"),
+        pulls: 1,
+        ..Pull::default()
+    }
+}
+
+fn range() -> Range {
+    let day = |day: &str| format!("2026-11-{day}T00:00:00.000Z");
+    Range { since: day("10"), until: day("20"), recorded_since: day("01") }
+}
+
+fn pulls() -> Vec<Pull> {
+    let (image, layer) = ("oci:registry.example/team/app", "2");
+    let by_digest = format!("{image}@sha256:{}", "1".repeat(64));
+    let of_layer = format!("{image}@sha256:{}", layer.repeat(64));
+    let stray = format!("oci:registry.example/team/other@sha256:{}", "3".repeat(64));
+    let licensed = |pull: Pull, licence: &str| Pull { licence: Some(licence.to_owned()), ..pull };
+    vec![
+        pull("pypi:six==1.0/six-1.0.tar.gz", "a", "11"),
+        licensed(pull("pypi:six==1.0/six-1.0-py3-none-any.whl", "b", "12"), "MIT"),
+        licensed(pull("pypi:six==1.0/six-1.0-py3-none-any.whl", "b", "13"), "Acme's own words"),
+        pull("pypi:torch/torch==2.0+cu1/torch-2.0+cu1-py3-none-any.whl", "c", "11"),
+        pull("hf:org/name@0123/a b/model.safetensors", "b", "11"),
+        pull("hf:datasets/org/data@abc/data.csv", "d", "11"),
+        Pull { is_manifest: true, ..pull(&format!("{image}:1.0"), "1", "11") },
+        Pull { is_manifest: true, ..pull(&by_digest, "1", "12") },
+        pull(&of_layer, layer, "12"),
+        pull(&stray, "3", "12"),
+        pull("hf:sha256:0000", "e", "12"),
+        Pull { digest: None, ..pull("pypi:odd", "e", "12") },
+    ]
+}
+
+#[test]
+fn what_was_pulled_is_one_component_for_each_thing() {
+    let mut things = things(&pulls());
+    let image = format!("oci:registry.example/team/app@sha256:{}", "1".repeat(64));
+    let layer = format!("sha256:{}", "2".repeat(64));
+    nest(&mut things, &[(image.clone(), [layer].into())].into());
+    let known: Vec<String> = things.iter().filter_map(|thing| thing.item.exact()).collect();
+    let expected = [
+        "hf:datasets/org/data@abc",
+        "hf:org/name@0123",
+        &image,
+        "pypi:six==1.0",
+        "pypi:torch==2.0+cu1",
+    ];
+    assert_eq!(known, expected);
+    assert_eq!(things.len(), expected.len() + 3, "and what belongs to nothing that is known");
+    let of = |exact: &str| {
+        things.iter().find(|thing| thing.item.exact().as_deref() == Some(exact)).expect(exact)
+    };
+    let six = of("pypi:six==1.0");
+    assert_eq!(six.item.files.len(), 2);
+    assert_eq!(six.item.licence.as_deref(), Some("Acme's own words"), "the last word counts");
+    assert_eq!(of(&image).item.files.len(), 1, "the layer");
+    let purl = of(&image).item.parts().main.purl.expect("an address");
+    assert!(purl.ends_with("?repository_url=registry.example/team/app&tag=1.0"), "{purl}");
+}
+
+#[test]
+fn bills_of_pulls_are_what_the_official_schema_demands() {
+    let schema = schema();
+    let mut things = things(&pulls());
+    let model = things.iter_mut().find(|thing| thing.item.model().is_some()).expect("the model");
+    model.passport = Some(rich());
+    model.item.licence = Some("MIT".to_owned());
+    for (name, things) in [("nothing", &[][..]), ("all", &things)] {
+        let bill = serde_json::to_value(of_pulls(things, &range(), now())).expect("JSON");
+        assert_eq!(faults(&schema, &bill), Vec::<String>::new(), "{name}: {bill:#}");
+    }
+    let bill = serde_json::to_value(of_pulls(&things, &range(), now())).expect("JSON");
+    let components = bill["components"].as_array().expect("components");
+    let find = |kind: &str, name: &str| {
+        let is_it = |one: &&Value| one["type"] == kind && one["name"] == name;
+        components.iter().find(is_it).unwrap_or_else(|| panic!("{name} in {bill:#}"))
+    };
+    let six = find("library", "six");
+    assert_eq!(six["licenses"][0]["license"]["name"], "Acme's own words");
+    let has = |component: &Value, name: &str, value: &str| {
+        let property = json!({ "name": format!("larder:{name}"), "value": value });
+        component["properties"].as_array().is_some_and(|all| all.contains(&property))
+    };
+    assert!(has(six, "pulled:first", "2026-11-11T00:00:00.000Z"), "{six:#}");
+    assert!(has(six, "pulled:last", "2026-11-13T00:00:00.000Z"), "{six:#}");
+    assert!(has(six, "pulled:times", "3"), "{six:#}");
+    let model = find("machine-learning-model", "name");
+    let files: Vec<&Value> =
+        model["components"].as_array().expect("files").iter().map(|file| &file["name"]).collect();
+    assert_eq!(files, ["a b/model.safetensors"], "and not what was not pulled");
+    assert!(has(model, "licence:when-pulled", "MIT"), "{model:#}");
+    assert_eq!(find("container", "app")["version"], format!("sha256:{}", "1".repeat(64)));
+    find("file", "pypi:odd");
+    let recorded =
+        json!({ "name": "larder:pulled:recorded-since", "value": "2026-11-01T00:00:00.000Z" });
+    assert_eq!(bill["metadata"]["properties"][2], recorded);
+}
+
+#[test]
+fn a_thing_pulled_before_and_after_a_stretch_may_not_have_been_pulled_in_it() {
+    let around = Pull {
+        last: "2026-11-25T00:00:00.000Z".to_owned(),
+        ..pull("pypi:six==1.0/six.whl", "a", "02")
+    };
+    for (pull, expected) in [(around, true), (pull("pypi:six==1.0/six.whl", "a", "11"), false)] {
+        let bill =
+            serde_json::to_string(&of_pulls(&things(&[pull]), &range(), now())).expect("JSON");
+        assert_eq!(bill.contains("pulled:within"), expected, "{bill}");
+    }
+}

@@ -1,4 +1,4 @@
-//! `larder bom`: a bill of materials, of models, of what a lock names, or of both.
+//! `larder bom`: a bill of materials, of models, of what a lock names, or of both; or of what was pulled in a stretch of time.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::reach::Reach;
 use super::{Outcome, Overrides, passport};
@@ -23,6 +24,15 @@ pub(super) struct Bom {
     /// Everything that a lock of `larder lock` names
     #[arg(long, value_name = "FILE")]
     lock: Vec<PathBuf>,
+    /// Everything that was pulled since then: a date, an instant of RFC 3339, or how long ago (30d)
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["models", "lock", "at", "fetch"])]
+    since: Option<String>,
+    /// Everything that was pulled before that; now by default
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["models", "lock", "at", "fetch"])]
+    until: Option<String>,
+    /// Of what was pulled, only what this client did: the name of an access token, or a network
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["models", "lock"])]
+    client: Option<String>,
     /// Where to write it; standard output by default
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -43,16 +53,20 @@ const EXAMPLES: &str = "Examples:
   larder bom hf:org/model@main
   larder bom --lock larder.lock -o bom.json
   larder bom --at 2026-11-23T00:00:00Z hf:org/model@main hf:org/other@v1
+  larder bom --since 2026-10-01 --until 2026-11-01 -o october.json
+  larder bom --since 30d --client ci
 
 Of models that a lock names, and of which something is kept, the bill has all that `larder show` has; of the rest, names and digests.
 The same models give the same bill, but for its time.
+Of what was pulled, the bill has one component for each release, commit and image, with those of its files that were pulled; for administrators.
+How far back pulls are recorded, the configuration says: `trace.pulls` and `trace.pulls_for`.
 
 Exit codes: 0 it was written, 1 something could not be had, 2 wrong arguments or configuration.";
 
 /// What cannot be made a bill of.
 #[derive(Debug, thiserror::Error)]
 enum BomError {
-    #[error("name a model, such as hf:org/model@main, or a lock with --lock")]
+    #[error("name a model, such as hf:org/model@main, a lock with --lock, or a time with --since")]
     Nothing,
     #[error("{0:?} is no time: write one as 2026-11-23T00:00:00Z")]
     Time(String),
@@ -88,6 +102,9 @@ struct LockedFile {
 impl Bom {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
+            if self.since.is_some() || self.until.is_some() {
+                return self.pulled(reach).await;
+            }
             if self.models.is_empty() && self.lock.is_empty() {
                 return Err(BomError::Nothing.into());
             }
@@ -119,15 +136,39 @@ impl Bom {
                     }
                 }
             }
-            let bill = serde_json::to_string_pretty(&bom::bill(&passports, &items, now))? + "\n";
-            match &self.output {
-                Some(path) => {
-                    fs::write(path, bill).map_err(|error| BomError::File(path.clone(), error))?;
-                }
-                None => std::io::stdout().write_all(bill.as_bytes())?,
-            }
-            Ok(ExitCode::SUCCESS)
+            self.write(&serde_json::to_string_pretty(&bom::bill(&passports, &items, now))?)
         }
+    }
+
+    /// The bill of what was pulled, which the server makes of its record.
+    async fn pulled(&self, reach: &Reach) -> Outcome {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let given = [("since", &self.since), ("until", &self.until), ("client", &self.client)];
+        for (name, value) in given {
+            value.iter().for_each(|value| {
+                query.append_pair(name, value);
+            });
+        }
+        let bill: Value = reach.get(&format!("bom?{}", query.finish())).await?;
+        let told = |name: &str| {
+            let properties = bill["metadata"]["properties"].as_array()?;
+            let one = properties.iter().find(|one| one["name"] == format!("larder:pulled:{name}"));
+            one?["value"].as_str()
+        };
+        if self.since.is_some() && told("since") == told("recorded-since") {
+            let since = told("since").unwrap_or_default();
+            eprintln!("larder: pulls are recorded since {since}: the bill begins there");
+        }
+        self.write(&serde_json::to_string_pretty(&bill)?)
+    }
+
+    fn write(&self, bill: &str) -> Outcome {
+        match &self.output {
+            Some(path) => fs::write(path, format!("{bill}\n"))
+                .map_err(|error| BomError::File(path.clone(), error))?,
+            None => std::io::stdout().write_all(format!("{bill}\n").as_bytes())?,
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

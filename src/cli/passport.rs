@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use super::reach::{Reach, ReachError};
 use crate::passport::{Parent, Passport};
 
+/// Clients whose use is told.
+const MOST_CLIENTS: usize = 20;
+
 /// Asks for the passport of `hf:org/model@main`, or of the same without its scheme.
 pub(super) async fn get(
     reach: &Reach,
@@ -52,6 +55,7 @@ pub(super) fn text(passport: &Passport) -> String {
     page.build();
     page.terms();
     page.trust();
+    page.usage();
     page.text
 }
 
@@ -168,6 +172,22 @@ impl Page<'_> {
         self.maybe("remote code", "trust.remote_code", remote);
         for (file, fault) in &trust.broken {
             self.line("broken", &format!("{file}: {fault}"));
+        }
+    }
+
+    fn usage(&mut self) {
+        let Some(usage) = &self.passport.usage else { return self.maybe("used", "usage", None) };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let times = match usage.pulls {
+            0 => format!("never, as recorded since {}", usage.recorded_since),
+            pulls => {
+                format!("{pulls} files, from {} to {}", text(&usage.first), text(&usage.last))
+            }
+        };
+        self.line("pulled", &times);
+        for by in usage.by.iter().flatten().take(MOST_CLIENTS) {
+            let client = if by.client.is_empty() { "nobody in particular" } else { &by.client };
+            self.line("", &format!("{} by {client}, last {}", by.pulls, by.last));
         }
     }
 }

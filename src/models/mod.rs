@@ -1,4 +1,4 @@
-//! Passports over the API: of one model, of what changed between two commits, and as a bill of materials.
+//! Passports over the API: of one model, of what changed between two commits, and as a bill of materials; and bills of what was pulled.
 //!
 //! Everything is gathered by asking the hub's mount as the caller ([`gather`]), so that a passport says nothing to somebody that the mount would not tell him; nothing
 //! is asked upstream unless `fetch=true` is. Left out: what a passport is made of (`passport`, `bom`).
@@ -19,14 +19,17 @@ use crate::passport::{Passport, change, compose};
 use crate::server::Body;
 
 mod gather;
+mod pulled;
 
 use gather::Gather;
+pub use pulled::Recorded;
 
 /// The operations.
 #[derive(Debug)]
 pub struct Models {
     /// The hub that package URLs mean when they name none.
     known_hub: Option<String>,
+    recorded: Recorded,
     clock: Clock,
     /// Passports take memory while they are gathered.
     turns: Arc<Semaphore>,
@@ -37,8 +40,8 @@ const AT_ONCE: usize = 4;
 
 impl Models {
     /// `known_hub`: the hub that package URLs mean when they name none.
-    pub fn new(known_hub: Option<String>, clock: Clock) -> Self {
-        Self { known_hub, clock, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub fn new(known_hub: Option<String>, recorded: Recorded, clock: Clock) -> Self {
+        Self { known_hub, recorded, clock, turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
@@ -55,6 +58,7 @@ impl Resource for Models {
             Operation::new("getModel", Method::GET, "models/{id...}", Right::Client),
             Operation::new("getModelChanges", Method::GET, "changes/{id...}", Right::Client),
             Operation::new("getModelBom", Method::GET, "bom/{id...}", Right::Client),
+            Operation::new("getPulledBom", Method::GET, "bom", Right::Administrator),
         ]
     }
 
@@ -66,10 +70,13 @@ impl Resource for Models {
             known_hub: self.known_hub.clone(),
         };
         let turns = Arc::clone(&self.turns);
-        let now = self.clock.now();
+        let (now, recorded) = (self.clock.now(), self.recorded.clone());
         async move {
             // The semaphore is never closed.
             let _turn = turns.acquire_owned().await.ok();
+            if call.operation == "getPulledBom" {
+                return Ok(bill(&recorded.bill(&call, &gather).await?));
+            }
             let wanted = Wanted::read(call.captures.first().map_or("", String::as_str))?;
             match call.operation {
                 "getModelChanges" => changes(&gather, &wanted, call.query.get("to")).await,
@@ -77,7 +84,11 @@ impl Resource for Models {
                     let passport = passport(&gather, &wanted).await?;
                     Ok(bill(&bom::of_passports(&[passport], now)))
                 }
-                _ => Ok(json(&passport(&gather, &wanted).await?)),
+                _ => {
+                    let mut passport = passport(&gather, &wanted).await?;
+                    recorded.tell_usage(&mut passport, call.right).await;
+                    Ok(json(&passport))
+                }
             }
         }
         .boxed()

@@ -384,7 +384,7 @@ impl<'a> Maker<'a> {
         if remote_code.is_none() {
             self.unknown("trust.remote_code", "no config.json is kept");
         }
-        self.unknown("usage", "who pulled it is told by the log");
+        self.unknown("usage", "pulls are recorded apart from what passed through");
     }
 
     fn name(&mut self) {

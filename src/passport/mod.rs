@@ -46,6 +46,9 @@ pub struct Passport {
     pub licence: Licences,
     pub trust: Trust,
     pub lifecycle: Lifecycle,
+    /// How it was used here; what was not recorded, or is not told to the caller, is `None`.
+    #[serde(default)]
+    pub usage: Option<Usage>,
     /// Why a field is null or empty: its path, as in `parameters.total`, and the reason.
     pub unknown: BTreeMap<String, String>,
     /// Where a field is from: its path, or that of the group it is in, and the source.
@@ -243,6 +246,28 @@ pub struct Lifecycle {
     pub is_offline: bool,
     /// The hub's own word, where it refuses.
     pub refusal: Option<String>,
+}
+
+/// How often its files were pulled here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Since when every pull is counted. What `first` says may be as old as that, and no older.
+    pub recorded_since: String,
+    pub pulls: u64,
+    pub bytes: u64,
+    pub first: Option<String>,
+    pub last: Option<String>,
+    /// By whom, for administrators.
+    pub by: Option<Vec<UsedBy>>,
+}
+
+/// A client's use of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedBy {
+    /// The name of its access token, or its network; empty: nobody in particular.
+    pub client: String,
+    pub pulls: u64,
+    pub last: String,
 }
 
 #[cfg(test)]

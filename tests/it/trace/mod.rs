@@ -1,4 +1,5 @@
 //! What Larder records: events in the ledger, and who pulled what.
 
+mod bills;
 mod ledger;
 mod pulls;
