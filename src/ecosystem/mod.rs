@@ -19,6 +19,7 @@ use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 pub mod generic;
 pub mod grant;
 pub mod huggingface;
+pub mod listed;
 pub mod naming;
 pub mod oci;
 pub mod origin;

@@ -10,19 +10,32 @@ use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::config::AfterWithdrawal;
 use crate::ecosystem::oci::facts::{self, Image};
 use crate::ecosystem::oci::name::{self, Reference, Tag};
+use crate::ecosystem::oci::past::remembered;
 use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::readers::{self, First, Readable};
+use crate::ecosystem::oci::referrers::{self, Referrers};
 use crate::ecosystem::oci::registry::Reader;
 use crate::ecosystem::oci::render::{ManifestForm, NAMESPACE, Note, ReferrersForm, TagsForm};
 use crate::ecosystem::oci::route::{self, What};
 use crate::ecosystem::oci::tagged::Tagged;
-use crate::ecosystem::oci::tags_list::{self, Part};
-use crate::ecosystem::oci::{access, blob, explain, manifest, referrers};
+use crate::ecosystem::oci::tags_list::{self, Part, Tags};
+use crate::ecosystem::oci::{access, blob, explain, manifest};
 use crate::ecosystem::past::{Past, Unknown};
-use crate::ecosystem::{Access, Ask, Plan, Render, Serve, Standing, Step, Subject};
+use crate::ecosystem::{Access, Ask, Held, Plan, Render, Serve, Standing, Step, Subject};
 use crate::policy::{Facts, Point, State};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::types::{Audience, Digest, Presence};
+
+/// A list that is asked for.
+struct List {
+    /// What it is called.
+    what: String,
+    document: readers::DocumentOf,
+    form: ListForm,
+}
+
+/// Finds the form of a list that is kept, as of the instant that is asked about.
+type ListForm = Box<dyn FnOnce(&Held) -> Result<Arc<dyn Render>, Unknown> + Send>;
 
 /// One request for something of a repository.
 #[derive(Clone)]
@@ -99,13 +112,11 @@ impl Pull {
     }
 
     fn referrers(self, subject: Digest) -> Step {
-        if self.ask.as_of.is_some() {
-            let what = format!("what refers to {subject}");
-            return Step::Reply(explain::unknown_then(&self.ask, &what, Unknown::NoHistory));
-        }
         let artifact_type = route::parameter(self.ask.query.as_deref(), "artifactType");
-        let form = ReferrersForm { artifact_type, namespace: self.place.namespace.clone() };
+        let namespace = self.place.namespace.clone();
+        let form = ReferrersForm { artifact_type, namespace, past: None };
         let nothing = form.nothing();
+        let as_of = self.ask.as_of;
         let demand = self.demand();
         let document = {
             let place = self.place.clone();
@@ -120,17 +131,22 @@ impl Pull {
                 )
             }
         };
-        self.listed(Arc::new(document), Arc::new(form), move |failure| {
+        let list = List {
+            what: format!("what refers to {subject}"),
+            document: Arc::new(document),
+            form: Box::new(move |held| {
+                let Referrers(all) = held.parsed.get().ok_or(Unknown::Unseen)?;
+                let past = as_of.map(|at| all.past(at)).transpose()?;
+                Ok(Arc::new(ReferrersForm { past, ..form }))
+            }),
+        };
+        self.listed(list, move |failure| {
             // Where upstream has none, or does not know of such things, the answer is an empty list.
             matches!(failure, Failure::Absent).then_some(nothing)
         })
     }
 
     fn tags(self) -> Step {
-        if self.ask.as_of.is_some() {
-            let what = format!("the list of tags of {}", self.place.written);
-            return Step::Reply(explain::unknown_then(&self.ask, &what, Unknown::NoHistory));
-        }
         let form = TagsForm {
             name: self.place.written.clone(),
             path: explain::path(&self.ask, &format!("{}/tags/list", self.place.written)),
@@ -138,8 +154,9 @@ impl Pull {
             namespace: self.place.namespace.clone(),
             place: self.place.clone(),
             rules: Arc::clone(&self.ask.rules),
+            past: None,
         };
-        let demand = self.demand();
+        let (demand, as_of) = (self.demand(), self.ask.as_of);
         let document = {
             let place = self.place.clone();
             move |reader: &Reader| Document {
@@ -147,17 +164,31 @@ impl Pull {
                 ..tags_list::document(&place.registry, &place.repository, reader)
             }
         };
-        self.listed(Arc::new(document), Arc::new(form), |_| None)
+        let list = List {
+            what: format!("the list of tags of {}", self.place.written),
+            document: Arc::new(document),
+            form: Box::new(move |held| {
+                let Tags(all) = held.parsed.get().ok_or(Unknown::Unseen)?;
+                let past = as_of.map(|at| all.past(at)).transpose()?;
+                Ok(Arc::new(TagsForm { past, ..form }))
+            }),
+        };
+        self.listed(list, |_| None)
     }
 
-    /// Serves a list; `otherwise` may have an answer where there is none.
+    /// Serves a list; `otherwise` may have an answer where there is none. For the past, what is kept is taken as it is.
     fn listed(
         self,
-        document: readers::DocumentOf,
-        render: Arc<dyn Render>,
+        list: List,
         otherwise: impl FnOnce(&Failure) -> Option<crate::ecosystem::Reply> + Send + 'static,
     ) -> Step {
+        let List { what, document: today, form } = list;
         let readers = self.readers();
+        let is_past = self.ask.as_of.is_some();
+        let document: readers::DocumentOf = Arc::new(move |reader: &Reader| match is_past {
+            true => remembered(today(reader), reader),
+            false => today(reader),
+        });
         let again = Arc::clone(&document);
         readers::find(
             readers,
@@ -166,6 +197,12 @@ impl Pull {
             Box::new(move |found| match found {
                 Ok(Readable { reader, held }) => {
                     let document = again(&reader);
+                    let render = match form(&held) {
+                        Ok(render) => render,
+                        Err(unknown) => {
+                            return Step::Reply(explain::unknown_then(&self.ask, &what, unknown));
+                        }
+                    };
                     self.guarded(&reader, held.standing, move |pull| {
                         let subject =
                             pull.judged(facts::of_name(&pull.place, None), Point::Listing);

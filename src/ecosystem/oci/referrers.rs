@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::cache::lookup::{
     Accepted, Admission, Admit, Answer, Document, Follow, Fresh, Keep, Kept, Page, Parsed,
 };
+use crate::ecosystem::listed::Listed;
 use crate::ecosystem::oci::admit::verdict;
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::manifest;
@@ -25,9 +26,9 @@ pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// The largest list, all pages together.
 const LIMIT_BYTES: u64 = 32 << 20;
 
-/// Descriptors of what refers to a manifest, as upstream wrote them.
+/// Descriptors of what refers to a manifest, and of what did, as upstream wrote them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Referrers(pub Vec<Value>);
+pub struct Referrers(pub Listed<String>);
 
 #[derive(Debug)]
 struct KeepReferrers {
@@ -71,12 +72,33 @@ pub fn document(
 }
 
 impl Referrers {
-    /// The answer's body: all of them, or those of one kind.
-    pub fn index(&self, artifact_type: Option<&str>) -> Bytes {
-        let fits = |one: &&Value| {
+    /// Reads the kept form; before lists were remembered, it was that of the descriptors alone.
+    fn read(kept: &[u8]) -> Result<Self, serde_json::Error> {
+        match kept.first() {
+            Some(b'[') => {
+                let all: Vec<Value> = serde_json::from_slice(kept)?;
+                Ok(Self(Listed::undated(all.iter().map(Value::to_string).collect())))
+            }
+            _ => serde_json::from_slice(kept).map(Self),
+        }
+    }
+
+    /// The descriptors at an instant, or now.
+    pub fn descriptors(&self, at: Option<Timestamp>) -> Vec<Value> {
+        let read = |text: &String| serde_json::from_str(text).ok();
+        match at {
+            Some(at) => self.0.at(at).filter_map(read).collect(),
+            None => self.0.now().filter_map(read).collect(),
+        }
+    }
+
+    /// The answer's body: all of them, or those of one kind, at an instant, or now.
+    pub fn index(&self, artifact_type: Option<&str>, at: Option<Timestamp>) -> Bytes {
+        let fits = |one: &Value| {
             artifact_type.is_none_or(|wanted| one["artifactType"].as_str() == Some(wanted))
         };
-        let manifests: Vec<&Value> = self.0.iter().filter(fits).collect();
+        let mut manifests = self.descriptors(at);
+        manifests.retain(fits);
         let index = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests});
         index.to_string().into()
     }
@@ -107,17 +129,19 @@ impl Admit for AdmitReferrers {
 
 impl Keep for KeepReferrers {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        let all = serde_json::from_slice(kept).map_err(|error| error.to_string())?;
-        Ok(Parsed::new(Referrers(all)))
+        Referrers::read(kept).map(Parsed::new).map_err(|error| error.to_string())
     }
 
-    fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
+    fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
         let mut all = manifests(fresh.body)?;
         for page in fresh.rest {
             all.extend(manifests(&page.body)?);
         }
-        let bytes = serde_json::to_vec(&all).map_err(|error| error.to_string())?;
-        Ok(Kept::alone(bytes.into(), Parsed::new(Referrers(all))))
+        let all = all.iter().map(Value::to_string).collect();
+        let previous = previous.and_then(|parsed| parsed.get()).map(|Referrers(all)| all);
+        let all = Referrers(Listed::succeed(previous, all, fresh.now, self.registry.history));
+        let bytes = serde_json::to_vec(&all.0).map_err(|error| error.to_string())?;
+        Ok(Kept::alone(bytes.into(), Parsed::new(all)))
     }
 
     fn next_page(&self, page: &Page) -> Option<url::Url> {
@@ -125,9 +149,10 @@ impl Keep for KeepReferrers {
     }
 
     fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
-        let (Some(Referrers(all)), true) = (kept.get(), self.wish.blobs()) else {
+        let (Some(all), true) = (kept.get::<Referrers>(), self.wish.blobs()) else {
             return Vec::new();
         };
+        let all = all.descriptors(None);
         let digests = all.iter().filter_map(|one| name::digest(one["digest"].as_str()?).ok());
         let manifest = |digest| {
             manifest::document(&self.registry, &self.repository, digest, &self.reader, self.wish)
@@ -159,9 +184,13 @@ mod tests {
     fn lists_are_filtered_by_kind() {
         let body =
             r#"{"manifests":[{"digest":"sha256:a","artifactType":"x/sig"},{"digest":"sha256:b"}]}"#;
-        let all = Referrers(manifests(&Bytes::from_static(body.as_bytes())).expect("an index"));
+        let all = manifests(&Bytes::from_static(body.as_bytes())).expect("an index");
+        let former = serde_json::to_vec(&all).expect("JSON");
+        let all = Referrers::read(&former).expect("the former form");
+        let kept = serde_json::to_vec(&all.0).expect("JSON");
+        assert_eq!(Referrers::read(&kept).expect("the form of today"), all);
         let count = |kind: Option<&str>| {
-            let index: Value = serde_json::from_slice(&all.index(kind)).expect("JSON");
+            let index: Value = serde_json::from_slice(&all.index(kind, None)).expect("JSON");
             index["manifests"].as_array().map(Vec::len)
         };
         assert_eq!(

@@ -49,6 +49,8 @@ pub enum Note {
 pub struct ReferrersForm {
     pub artifact_type: Option<String>,
     pub namespace: Option<String>,
+    /// What the answer rests on, where it is one as of an instant of the past.
+    pub past: Option<Past>,
 }
 
 /// A part of a list of tags.
@@ -62,6 +64,8 @@ pub struct TagsForm {
     pub namespace: Option<String>,
     pub place: Place,
     pub rules: Arc<Ruleset>,
+    /// What the answer rests on, where it is one as of an instant of the past.
+    pub past: Option<Past>,
 }
 
 impl ManifestForm {
@@ -109,7 +113,7 @@ impl Render for ManifestForm {
 impl ReferrersForm {
     /// The answer where there are none.
     pub fn nothing(&self) -> Reply {
-        let body = Referrers::default().index(None);
+        let body = Referrers::default().index(None, None);
         Reply { status: StatusCode::OK, headers: self.headers(&body), body }
     }
 
@@ -118,37 +122,44 @@ impl ReferrersForm {
         if self.artifact_type.is_some() {
             headers.insert(FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
         }
+        if let Some(past) = self.past {
+            past.write(&mut headers);
+        }
         headers
     }
 }
 
 impl Render for ReferrersForm {
     fn variant(&self) -> String {
-        format!("referrers/{:?}/{:?}", self.artifact_type, self.namespace)
+        format!("referrers/{:?}/{:?}/{:?}", self.artifact_type, self.namespace, self.past)
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
         let Some(all) = view.document.get::<Referrers>() else { return nothing_kept() };
-        let body = all.index(self.artifact_type.as_deref());
+        let body = all.index(self.artifact_type.as_deref(), self.past.map(|past| past.at));
         rendered(self.headers(&body), body)
     }
 }
 
 impl Render for TagsForm {
     fn variant(&self) -> String {
-        let Self { name, path, part, namespace, rules, .. } = self;
-        format!("tags/{name}/{path}/{part:?}/{namespace:?}/{:x}", rules.epoch())
+        let Self { name, path, part, namespace, rules, past, .. } = self;
+        format!("tags/{name}/{path}/{part:?}/{namespace:?}/{:x}/{past:?}", rules.epoch())
     }
 
     fn render(&self, view: &View<'_>) -> Rendered {
-        let Some(Tags(all)) = view.document.get::<Tags>() else { return nothing_kept() };
-        let (shown, valid_until) = self.shown(all, view);
+        let Some(all) = view.document.get::<Tags>() else { return nothing_kept() };
+        let all = all.sorted(self.past.map(|past| past.at));
+        let (shown, valid_until) = self.shown(&all, view);
         let (tags, more) = self.part.select(&shown);
         let body: Bytes = json!({"name": self.name, "tags": tags}).to_string().into();
         let mut headers = list_headers("application/json", &body, self.namespace.as_deref());
         if let (true, Some(last)) = (more, tags.last()) {
             let link = next_link(&self.path, self.part.most, last, self.namespace.as_deref());
             headers.insert(header::LINK, link);
+        }
+        if let Some(past) = self.past {
+            past.write(&mut headers);
         }
         Rendered { valid_until, ..rendered(headers, body) }
     }

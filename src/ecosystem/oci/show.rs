@@ -127,9 +127,10 @@ impl Page {
                     });
                     manifests.push((child, content));
                 }
-                let referrers = held.next().flatten().and_then(|held| {
-                    held.parsed.get::<Referrers>().map(|Referrers(all)| all.len())
-                });
+                let referrers = held
+                    .next()
+                    .flatten()
+                    .and_then(|held| held.parsed.get().map(|Referrers(all)| all.now().count()));
                 let companions = tags.into_iter().map(|tag| {
                     let is_kept = held.next().flatten().is_some();
                     (tag, is_kept)

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::cache::lookup::{Document, Fresh, Keep, Kept, Page, Parsed};
+use crate::ecosystem::listed::Listed;
 use crate::ecosystem::oci::admit::AdmitDocument;
 use crate::ecosystem::oci::name::{Repository, Tag};
 use crate::ecosystem::oci::registry::{Reader, Registry};
@@ -23,9 +24,12 @@ const PAGE: u32 = 1000;
 /// Tags in one answer to a client that names no number; as many as that come in one page from registries, too.
 const MOST_AT_ONCE: usize = 10_000;
 
-/// All tags, in order.
+/// Begins the kept form: a number of tags that no list has, in the form that lists had before they were remembered.
+const REMEMBERED: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f, 1];
+
+/// All tags, and those that there were.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tags(pub Vec<String>);
+pub struct Tags(pub Listed<String>);
 
 /// Which part of a list a client wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,13 +96,35 @@ fn next_link(headers: &HeaderMap) -> Option<&str> {
     })
 }
 
-impl Keep for KeepTags {
-    fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        let all = postcard::from_bytes(kept).map_err(|error| error.to_string())?;
-        Ok(Parsed::new(Tags(all)))
+impl Tags {
+    /// Those at an instant, or now; in order.
+    pub fn sorted(&self, at: Option<Timestamp>) -> Vec<String> {
+        let mut all: Vec<String> = match at {
+            Some(at) => self.0.at(at).cloned().collect(),
+            None => self.0.now().cloned().collect(),
+        };
+        all.sort_unstable();
+        all
     }
 
-    fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
+    fn read(kept: &[u8]) -> Result<Self, postcard::Error> {
+        match kept.strip_prefix(REMEMBERED) {
+            Some(rest) => postcard::from_bytes(rest).map(Self),
+            None => postcard::from_bytes(kept).map(|all| Self(Listed::undated(all))),
+        }
+    }
+
+    fn to_bytes(&self) -> Result<Bytes, postcard::Error> {
+        postcard::to_extend(&self.0, REMEMBERED.to_vec()).map(Bytes::from)
+    }
+}
+
+impl Keep for KeepTags {
+    fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
+        Tags::read(kept).map(Parsed::new).map_err(|error| error.to_string())
+    }
+
+    fn merge(&self, previous: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
         let mut all = tags(fresh.body)?;
         for page in fresh.rest {
             all.extend(tags(&page.body)?);
@@ -106,8 +132,10 @@ impl Keep for KeepTags {
         all.retain(|tag| Tag::parse(tag).is_some());
         all.sort_unstable();
         all.dedup();
-        let bytes = postcard::to_stdvec(&all).map_err(|error| error.to_string())?;
-        Ok(Kept::alone(bytes.into(), Parsed::new(Tags(all))))
+        let previous = previous.and_then(|parsed| parsed.get::<Tags>()).map(|Tags(all)| all);
+        let tags = Tags(Listed::succeed(previous, all, fresh.now, self.0.history));
+        let bytes = tags.to_bytes().map_err(|error| error.to_string())?;
+        Ok(Kept::alone(bytes, Parsed::new(tags)))
     }
 
     fn next_page(&self, page: &Page) -> Option<Url> {
@@ -166,6 +194,18 @@ mod tests {
         check(&["<x>"], None);
         check(&["x; rel=next"], None);
         check(&[], None);
+    }
+
+    #[test]
+    fn lists_of_both_forms_are_read() {
+        let all = vec!["b".to_owned(), "a".to_owned()];
+        let former = postcard::to_stdvec(&all).expect("texts");
+        let read = Tags::read(&former).expect("the former form");
+        assert_eq!(read, Tags(Listed::undated(all.clone())));
+        let seen = Tags(Listed::succeed(Some(&read.0), all, Timestamp(7), 10));
+        let kept = seen.to_bytes().expect("texts");
+        assert_eq!(Tags::read(&kept), Ok(seen.clone()));
+        assert_eq!(seen.sorted(Some(Timestamp(7))), ["a", "b"]);
     }
 
     #[test]

@@ -394,3 +394,48 @@ async fn several_registries_stay_apart() {
     assert_error(&reply, &[404], &["BLOB_UNKNOWN"]);
     assert_eq!(second.manifest_requests(&Method::GET, REPOSITORY, TAG), 0);
 }
+
+/// Tags that came and went, and what referred to an image, are told as of every instant at which somebody had looked.
+#[tokio::test]
+async fn lists_are_told_as_they_were() {
+    let setting = Setting::new().await;
+    let image = setting.stock();
+    let tags = format!("/v2/{REPOSITORY}/tags/list");
+    let referrers = format!("/v2/{REPOSITORY}/referrers/{}", image.digest());
+    let listed = async |prefix: &str| {
+        let reply = setting.get(&format!("{prefix}{tags}")).await;
+        let refer = setting.get(&format!("{prefix}{referrers}")).await;
+        assert_eq!(
+            (reply.status.as_u16(), refer.status.as_u16()),
+            (200, 200),
+            "{reply:?} {refer:?}"
+        );
+        let count = refer.json()["manifests"].as_array().map(Vec::len);
+        (reply.json()["tags"].clone(), count, reply.header("larder-as-of").to_owned())
+    };
+    setting.registry.refer(REPOSITORY, &image.root, "x/signature");
+    assert_eq!(listed("").await, (json!([TAG]), Some(1), String::new()));
+    let first = setting.larder.clock.now().to_rfc3339();
+
+    setting.larder.advance(PAST_FRESHNESS);
+    setting.registry.publish(REPOSITORY, "2.0", &Image::single(Family::Oci, 9));
+    setting.registry.delete_tag(REPOSITORY, TAG);
+    setting.registry.refer(REPOSITORY, &image.root, "x/bill");
+    eventually("both lists have grown", async || {
+        let (tags, count, _) = listed("").await;
+        (tags, count) == (json!(["2.0"]), Some(2))
+    })
+    .await;
+
+    let then = listed(&format!("/@{first}")).await;
+    assert_eq!((then.0, then.1), (json!([TAG]), Some(1)));
+    assert!(then.2.ends_with("basis=observed"), "{}", then.2);
+    for path in [&tags, &referrers] {
+        let before = setting.get(&format!("/@2001-01-01{path}")).await;
+        assert_eq!(before.status, 409, "{before:?}");
+        assert!(before.text().contains("first saw"), "{before:?}");
+    }
+    let larder = setting.larder.restart().await;
+    let then = larder.get(&format!("/@{first}{tags}")).await;
+    assert_eq!(then.json()["tags"], json!([TAG]), "it is on disk: {then:?}");
+}
