@@ -36,7 +36,8 @@ impl Upstreams {
         let sha = hub.model(stock::ID, stock::content());
         index.publish(
             "leaf",
-            [Upload::wheel("leaf", "1.0"), Upload::wheel_for_python("leaf", "2.0", ">=3.99")],
+            // Poetry reads the metadata of what any Python that the project allows could take, and its projects end before Python 4.
+            [Upload::wheel("leaf", "1.0"), Upload::wheel_for_python("leaf", "2.0", ">=4.1")],
         );
         index.publish(
             "tree",
