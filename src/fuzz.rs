@@ -24,6 +24,9 @@ use crate::ecosystem::pypi::{name as project, parse_html, parse_json};
 use crate::formats::{self, Reading};
 use crate::inspect::{self, Inspection, Mode, Nature, Report, Rules};
 use crate::licence::{self, Licence};
+use crate::policy::rule::Turn;
+use crate::policy::when::Expression;
+use crate::policy::{self, Fact, Facts};
 use crate::proxy::target;
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::semantics::range;
@@ -69,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "licence", run: licence },
     Target { name: "advisory", run: advisory },
     Target { name: "attestation", run: attestation },
+    Target { name: "when", run: when },
 ];
 
 /// A record, what it says of a few versions, and the same bytes as a question.
@@ -342,6 +346,28 @@ fn licence(bytes: &[u8]) {
         read.tags();
     }
     licence::detect(&text);
+}
+
+/// As a condition of a draft that somebody has replayed, evaluated over facts of each kind.
+fn when(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let lists = &mut |name: &str| (name == "trusted").then(|| vec!["a*".to_owned()]);
+    let Ok(expression) = Expression::read(&text, lists) else { return };
+    let now = Timestamp::from_secs(1_795_392_000);
+    let known = Facts::of(policy::Ecosystem::Hf, text.as_ref())
+        .with(Fact::Size, u64::MAX)
+        .with(Fact::Gated, true)
+        .with(Fact::Cvss, 98)
+        .with(Fact::Release, Timestamp(u64::MAX))
+        .with(Fact::Project, now)
+        .with(Fact::Licence, text.as_ref())
+        .with(Fact::Tag, vec![String::new(), text.to_string()]);
+    for facts in [known, Facts::of(policy::Ecosystem::PyPi, policy::fact::Value::Unknown)] {
+        let mut turn = Turn::default();
+        let outcome = expression.outcome(&facts, now, &mut turn);
+        assert!(turn.0.is_none_or(|turn| turn > now), "what turns, turns later");
+        expression.tell(&facts, outcome, now);
+    }
 }
 
 fn inspect(bytes: &[u8]) {

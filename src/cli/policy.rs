@@ -39,7 +39,7 @@ enum Command {
     Check(Check),
     Test(Test),
     Replay(Replay),
-    /// List what rules can look at, the keys of conditions on it, and where it can be known.
+    /// List what rules can look at, the keys of conditions on it, its type in `when`, and where it can be known.
     Facts {
         /// As JSON
         #[arg(long)]
@@ -288,7 +288,7 @@ fn facts(json: bool) -> Outcome {
             known.map(Point::name).collect()
         };
         all.push(serde_json::json!({
-            "fact": fact.name(), "keys": keys,
+            "fact": fact.name(), "keys": keys, "type": policy::when::Kind::of(*fact).to_string(),
             "pypi": places(Ecosystem::PyPi), "hf": places(Ecosystem::Hf), "oci": places(Ecosystem::Oci),
         }));
     }
@@ -302,6 +302,8 @@ fn facts(json: bool) -> Outcome {
     };
     for one in &all {
         println!("{}", list(&one["keys"]));
+        let text = |key: &str| one[key].as_str().unwrap_or_default();
+        println!("    when: {} ({})", text("fact"), text("type"));
         for eco in ["pypi", "hf", "oci"] {
             let places = list(&one[eco]);
             if !places.is_empty() {

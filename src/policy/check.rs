@@ -165,6 +165,13 @@ mod tests {
             &["\"GNU\" is no SPDX"],
         );
         check(
+            &rule("a", "on = \"hf\"\ndeny_if = { when = 'size > 1 && yanked' }"),
+            &["never holds on hf: yanked"],
+        );
+        check(&rule("a", "on = [\"pypi\", \"hf\"]\ndeny_if = { when = 'yanked || gated' }"), &[]);
+        let listed = "[lists]\nx = [\"a\"]\n".to_owned();
+        check(&(listed + &rule("a", "deny_if = { when = 'name in lists.x' }")), &[]);
+        check(
             &rule("a", "deny_if = { yanked = true }\nunless = { yanked = true }"),
             &["its exception"],
         );

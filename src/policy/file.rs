@@ -17,6 +17,10 @@
 //! deny_if = { license_not_in = "@permissive" }
 //! on_missing = "warn"
 //! message = "{license} is not approved"
+//!
+//! [[rule]]
+//! id = "large-and-unknown"               # `when` says what no key does: see [`crate::policy::when`]
+//! warn_if = { when = 'size > 50000000000 || (downloads < 100 && !(publisher in lists.trusted))' }
 //! ```
 
 use std::collections::BTreeMap;
@@ -29,6 +33,7 @@ use crate::policy::fact::{Ecosystem, Fact, Kind, Point};
 use crate::policy::pattern::Patterns;
 use crate::policy::read::{Fault, Reader, Value, joined};
 use crate::policy::rule::{Check, Condition, Rule, Test, unknown_places};
+use crate::policy::when::Expression;
 use crate::policy::words;
 use crate::types::ByteSize;
 
@@ -139,6 +144,13 @@ impl Lists {
             let line = reader.line(&key.span());
             self.by_name.insert(name, List { line, items, is_used: false });
         }
+    }
+
+    /// The items of one that a rule refers to.
+    fn get(&mut self, name: &str) -> Option<Vec<String>> {
+        let list = self.by_name.get_mut(name)?;
+        list.is_used = true;
+        Some(list.items.clone())
     }
 }
 
@@ -256,6 +268,10 @@ impl<'t> RuleReader<'_, 't> {
                 condition.is_any = self.reader.flag(&key_path, value).unwrap_or(false);
                 continue;
             }
+            if name == "when" {
+                condition.when = self.expression(&key_path, value);
+                continue;
+            }
             match key_of(name) {
                 Some((fact, form)) => {
                     let check = self.check(&key_path, fact, form, value);
@@ -268,10 +284,29 @@ impl<'t> RuleReader<'_, 't> {
                 }
             }
         }
-        if condition.tests.is_empty() && self.reader.faults.len() == before {
+        let is_empty = condition.tests.is_empty() && condition.when.is_none();
+        if is_empty && self.reader.faults.len() == before {
             self.reader.fault(&value.span(), path, "an empty condition");
         }
         condition
+    }
+
+    /// A `when`. What is wrong with it is told with the line of its text, and the column there.
+    fn expression(&mut self, path: &str, value: &Value<'t>) -> Option<Expression> {
+        let text = self.reader.text(path, value)?;
+        let problem = match Expression::read(&text, &mut |name| self.lists.get(name)) {
+            Ok(expression) => return Some(expression),
+            Err(problem) => problem,
+        };
+        let before = text.get(..problem.at).unwrap_or(&text);
+        let (line, column) = (before.matches('\n').count(), before.rsplit('\n').next());
+        let column = 1 + column.map_or(0, |part| part.chars().count());
+        let place = match line {
+            0 => format!("at character {column}"),
+            line => format!("at character {column} of its line {}", line + 1),
+        };
+        self.reader.fault(&value.span(), path, format!("{place}: {}", problem.text));
+        None
     }
 
     fn check(&mut self, path: &str, fact: Fact, form: Form, value: &Value<'t>) -> Option<Check> {
@@ -340,11 +375,8 @@ impl<'t> RuleReader<'_, 't> {
                 items.push(text);
                 continue;
             };
-            match self.lists.by_name.get_mut(name) {
-                Some(list) => {
-                    list.is_used = true;
-                    items.extend(list.items.iter().cloned());
-                }
+            match self.lists.get(name) {
+                Some(list) => items.extend(list),
                 None => {
                     let problem = format!("there is no list `{name}` in [lists]");
                     self.reader.fault(&place, path, problem);
@@ -388,7 +420,8 @@ pub fn keys_of(fact: Fact) -> impl Iterator<Item = String> {
 }
 
 fn keys() -> Vec<String> {
-    Fact::ALL.iter().flat_map(|fact| keys_of(*fact)).collect()
+    let ours = ["any", "when"].map(str::to_owned);
+    Fact::ALL.iter().flat_map(|fact| keys_of(*fact)).chain(ours).collect()
 }
 
 #[cfg(test)]
@@ -413,6 +446,22 @@ mod tests {
         check("[[rule]]\nid = \"a\"", "line 1: rule.a: needs a condition");
         let rule = |more: &str| format!("[[rule]]\nid = \"a\"\n{more}");
         check(&rule("deny_if = {}"), "line 3: rule.a.deny_if: an empty condition");
+        check(
+            &rule("deny_if = { when = 'size > 5 && yankd' }"),
+            "line 3: rule.a.deny_if.when: at character 13: unknown name `yankd`; `yanked` is meant",
+        );
+        check(
+            &rule("[rule.deny_if]\nwhen = '''\nsize > 5\n  && size'''"),
+            "line 4: rule.a.deny_if.when: at character 6 of its line 2: expected bool, found int",
+        );
+        check(
+            &rule("deny_if = { when = 'name in lists.no' }"),
+            "line 3: rule.a.deny_if.when: at character 15: there is no list `no` in [lists]",
+        );
+        check(
+            &rule("deny_if = { whn = 'yanked' }"),
+            "line 3: rule.a.deny_if.whn: unknown key; `when`",
+        );
         check(
             &rule("deny_if = { yankd = true }"),
             "line 3: rule.a.deny_if.yankd: unknown key; `yanked`",

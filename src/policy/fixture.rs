@@ -162,6 +162,12 @@ fn fact<'t>(
             u64::from_str_radix(number.as_str(), number.radix()).ok().map(Into::into)
         }
         (Kind::Count, DeValue::String(text)) => words::parse_count(text).map(Into::into),
+        (Kind::Score, DeValue::Integer(number)) => {
+            words::parse_score(number.as_str()).map(Into::into)
+        }
+        (Kind::Score, DeValue::Float(number)) => {
+            words::parse_score(number.as_str()).map(Into::into)
+        }
         (Kind::Bytes, DeValue::String(text)) => {
             text.parse::<ByteSize>().ok().map(|size| size.bytes().into())
         }
@@ -197,6 +203,23 @@ mod tests {
         check("2 days", "hold", "rule = \"other\"", true);
         check("2 days", "allow", "", true);
         check("8 days", "allow", "", false);
+    }
+
+    #[test]
+    fn cases_know_facts_of_every_kind() {
+        let rules = "[[rule]]\nid = \"w\"\ndeny_if = { when = 'cvss > 9.5 && size(vulnerability) == 2 && now - release < duration(\"3d\")' }";
+        let file = file::read(rules).expect("good rules");
+        let rules = Ruleset::new(Config::default(), file, Vec::new(), [rules, ""]);
+        let check = |cvss: &str, expect: &str| {
+            let text = format!(
+                "[[case]]\non = \"pypi\"\nfacts = {{ name = \"six\", cvss = {cvss}, vulnerability = [\"a\", \"b\"], release_age = \"2 days\" }}\nexpect = \"{expect}\""
+            );
+            let cases = read(&text, NOW).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
+            assert_eq!(cases[0].miss(&rules, NOW), None, "{text}");
+        };
+        check("9.8", "deny");
+        check("10", "deny");
+        check("9", "allow");
     }
 
     #[test]

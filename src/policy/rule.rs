@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::policy::fact::{Ecosystem, Fact, Facts, Kind, Point, Value};
 use crate::policy::pattern::Patterns;
+use crate::policy::when::Expression;
 use crate::policy::{Verdict, licence, words};
 use crate::types::{ByteSize, Timestamp};
 
@@ -37,6 +38,8 @@ pub struct Rule {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
     pub tests: Vec<Test>,
+    /// What the tests cannot say; one more of them.
+    pub when: Option<Expression>,
     pub is_any: bool,
 }
 
@@ -84,16 +87,13 @@ impl Turn {
 impl Rule {
     /// Whether it can be decided there: all that it tests can be known at that place, or, where one test is enough, some of it.
     pub fn applies(&self, ecosystem: Ecosystem, point: Point) -> bool {
-        let known = |test: &Test| test.fact.is_known(ecosystem, point);
-        let mut tests = self.condition.tests.iter();
-        let can_be_told = if self.condition.is_any { tests.any(known) } else { tests.all(known) };
-        self.on.contains(&ecosystem) && self.at.contains(&point) && can_be_told
+        let is_there = self.on.contains(&ecosystem) && self.at.contains(&point);
+        is_there && self.condition.can_be_told(ecosystem, point)
     }
 
     /// The facts that it looks at.
     pub fn facts(&self) -> impl Iterator<Item = Fact> {
-        let unless = self.unless.iter().flat_map(|condition| &condition.tests);
-        self.condition.tests.iter().chain(unless).map(|test| test.fact)
+        std::iter::once(&self.condition).chain(&self.unless).flat_map(Condition::facts)
     }
 
     /// Whether it looks at single files.
@@ -123,10 +123,15 @@ impl Rule {
             return filled(message, facts, now);
         }
         let tests = self.condition.tests.iter();
-        let told: Vec<String> = tests
+        let mut told: Vec<String> = tests
             .filter(|test| test.outcome(facts, now, &mut Turn::default()) == outcome)
             .map(|test| test.tell(facts, now))
             .collect();
+        let when = self.condition.when.iter();
+        told.extend(
+            when.filter(|when| when.outcome(facts, now, &mut Turn::default()) == outcome)
+                .map(|when| when.tell(facts, outcome, now)),
+        );
         told.join(", ")
     }
 }
@@ -135,7 +140,30 @@ impl Condition {
     fn outcome(&self, facts: &Facts<'_>, now: Timestamp, turn: &mut Turn) -> Outcome {
         let outcomes = self.tests.iter().map(|test| test.outcome(facts, now, turn));
         let all = if self.is_any { outcomes.max() } else { outcomes.min() };
-        all.unwrap_or(Outcome::No)
+        // An expression costs more than the tests, so it is left out where they settle it.
+        let settles = if self.is_any { Outcome::Yes } else { Outcome::No };
+        match (all, &self.when) {
+            (Some(all), None) => all,
+            (Some(all), Some(_)) if all == settles => all,
+            (None, Some(when)) => when.outcome(facts, now, turn),
+            (Some(all), Some(when)) => {
+                let when = when.outcome(facts, now, turn);
+                if self.is_any { all.max(when) } else { all.min(when) }
+            }
+            (None, None) => Outcome::No,
+        }
+    }
+
+    fn can_be_told(&self, ecosystem: Ecosystem, point: Point) -> bool {
+        let tests = self.tests.iter().map(|test| test.fact.is_known(ecosystem, point));
+        let when = self.when.iter().map(|when| when.can_be_told(ecosystem, point));
+        let mut all = tests.chain(when);
+        if self.is_any { all.any(|one| one) } else { all.all(|one| one) }
+    }
+
+    fn facts(&self) -> impl Iterator<Item = Fact> {
+        let when = self.when.iter().flat_map(|when| when.facts().iter().copied());
+        self.tests.iter().map(|test| test.fact).chain(when)
     }
 }
 
@@ -237,7 +265,7 @@ mod tests {
             on: Ecosystem::ALL.to_vec(),
             at: Point::ALL.to_vec(),
             verdict: Verdict::Deny,
-            condition: Condition { tests, is_any },
+            condition: Condition { tests, when: None, is_any },
             unless: None,
             on_missing: Verdict::Hold,
             is_enforced: true,
@@ -273,8 +301,10 @@ mod tests {
     #[test]
     fn an_exception_must_be_shown_to_be_one() {
         let mut rule = rule(vec![test(Fact::Yanked, Check::Is(true))], false);
-        rule.unless =
-            Some(Condition { tests: vec![test(Fact::Attested, Check::Is(true))], is_any: false });
+        rule.unless = Some(Condition {
+            tests: vec![test(Fact::Attested, Check::Is(true))],
+            ..Condition::default()
+        });
         let yanked = Facts::of(Ecosystem::PyPi, "x").with(Fact::Yanked, true);
         let say = |facts: &Facts<'_>| rule.say(facts, NOW, &mut Turn::default()).0;
         assert_eq!(say(&yanked), Verdict::Deny);

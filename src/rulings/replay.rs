@@ -135,6 +135,12 @@ mod tests {
         assert_eq!(report.changes, expected);
         assert_eq!(report.rules, BTreeMap::from([("s".to_owned(), 0), ("y".to_owned(), 1)]));
         assert_eq!(report.missing, BTreeMap::from([("size".to_owned(), 4)]));
-        assert_eq!(replay(records.into_iter(), &draft, Timestamp(10)).decisions, 0);
+        assert_eq!(replay(records.iter().cloned(), &draft, Timestamp(10)).decisions, 0);
+        let written = rules(
+            "[[rule]]\nid = \"w\"\ndeny_if = { when = 'yanked || size > 1 && name == \"new\"' }",
+        );
+        let report = replay(records.into_iter(), &written, Timestamp(0));
+        assert_eq!(report.rules, BTreeMap::from([("w".to_owned(), 1)]));
+        assert_eq!(report.missing, BTreeMap::from([("size".to_owned(), 4)]));
     }
 }

@@ -1,8 +1,9 @@
 //! Models and their files under rules.
 
+use http::Method;
 use serde_json::json;
 
-use super::stand::{Case, Stand, rule, said};
+use super::stand::{Case, Stand, rule, said, warns_and_runs_dry};
 use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Kind, files};
 use crate::support::larder::over_hub;
@@ -14,7 +15,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const ASKED: [bool; 3] = [false, true, true];
 
 /// Every key on models, with what the file of weights and its repository are. Hidden files are left out of lists, so that `listing` tells whether one is.
-const CASES: [Case; 31] = [
+const CASES: [Case; 33] = [
     Case::new("name_in = \"org/*\"", "name_in = \"org\"", EVERYWHERE),
     Case::new("name_not_in = \"acme/*\"", "name_not_in = \"ORG/MODEL\"", EVERYWHERE),
     Case::new("version_not_in = \"x\"", "version_in = \"x\"", ASKED),
@@ -45,6 +46,16 @@ const CASES: [Case; 31] = [
     Case::new("hub_scan_in = \"unsafe\"", "hub_scan_in = \"safe\"", ASKED),
     Case::new("hub_scan_not_in = \"safe\"", "hub_scan_not_in = \"unsafe\"", ASKED),
     Case::new("mutable_reference = true", "mutable_reference = false", ASKED),
+    Case::new(
+        r#"when = 'format == "pickle" && tag.exists(t, t.startsWith("custom"))'"#,
+        r#"when = 'format == "pickle" && tag.all(t, t.startsWith("x"))'"#,
+        EVERYWHERE,
+    ),
+    Case::new(
+        r#"when = '!(hub_scan in ["safe", "queued"]) && publisher != "acme"'"#,
+        r#"when = 'hub_scan in ["safe", "queued"] && publisher != "acme"'"#,
+        ASKED,
+    ),
     Case::new(
         "likes_lt = 1, downloads_lt = 10, any = true",
         "likes_lt = 1, downloads_lt = 10",
@@ -141,6 +152,14 @@ async fn every_key_decides_at_every_point_cold_and_kept() {
 }
 
 #[tokio::test]
+async fn every_key_warns_and_runs_dry() {
+    let hub = stock().await;
+    let stand = Stand::start(&over_hub(&hub, ""), "").await;
+    let file = resolve(WEIGHTS);
+    warns_and_runs_dry(stand, &CASES, (Method::HEAD, &file), &file).await;
+}
+
+#[tokio::test]
 async fn a_warning_reaches_the_client_in_its_own_field() {
     let hub = stock().await;
     let stand = Stand::start(&over_hub(&hub, ""), &rule("warn", "format_in = \"pickle\"")).await;
@@ -175,10 +194,10 @@ async fn a_repository_is_refused_on_every_way_to_its_bytes() {
             "operation": "download", "transfers": ["basic"],
             "objects": [{ "oid": crate::support::index::sha256(b"weights that are pickled"), "size": 24 }],
         });
-        let asked = stand.larder.client.ask(
-            http::Method::POST,
-            stand.larder.url(&format!("/{ID}.git/info/lfs/objects/batch")),
-        );
+        let asked = stand
+            .larder
+            .client
+            .ask(Method::POST, stand.larder.url(&format!("/{ID}.git/info/lfs/objects/batch")));
         let asked = asked.with("content-type", "application/vnd.git-lfs+json");
         let told = said(&asked.body(batch.to_string()).send().await);
         assert!(told.contains("by rule it"), "{condition}: {told}");

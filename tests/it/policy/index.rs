@@ -1,8 +1,8 @@
 //! Python packages under rules.
 
-use http::header;
+use http::{Method, header};
 
-use super::stand::{Case, Stand, rule, said};
+use super::stand::{Case, Stand, rule, said, warns_and_runs_dry};
 use crate::support::index::{FakeIndex, Style, Upload};
 use crate::support::larder::over;
 use crate::support::raw;
@@ -15,7 +15,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const NOT_LISTED: [bool; 3] = [false, true, true];
 
 /// Every key on packages, with what the release `six 1.0` is.
-const CASES: [Case; 20] = [
+const CASES: [Case; 22] = [
     Case::new("name_in = \"s*x\"", "name_in = [\"seven\", \"sixty\"]", EVERYWHERE),
     Case::new("name_not_in = \"acme-*\"", "name_not_in = \"six\"", EVERYWHERE),
     Case::new("version_in = \"1.*\"", "version_in = \"1\"", EVERYWHERE),
@@ -36,6 +36,16 @@ const CASES: [Case; 20] = [
     Case::new("license_not_in = \"MIT\"", "license_not_in = \"GPL-3.0-only\"", NOT_LISTED),
     Case::new("license_unknown = false", "license_unknown = true", NOT_LISTED),
     Case::new("maintainers_lt = 3", "maintainers_lt = 2", NOT_LISTED),
+    Case::new(
+        r#"when = 'yanked && file.endsWith(".whl") && now - release > duration("7 days")'"#,
+        r#"when = 'yanked && file.endsWith(".whl") && now - release > duration("30 days")'"#,
+        EVERYWHERE,
+    ),
+    Case::new(
+        r#"when = 'size > 1 && (license.metBy("GPL-3.0-only") || maintainers > 9)'"#,
+        r#"when = 'size > 1 && (license.metBy(["MIT", "BSD-*"]) || maintainers > 9)'"#,
+        NOT_LISTED,
+    ),
 ];
 
 /// An index with two releases of one project, of which the first has something of everything that rules look at.
@@ -102,6 +112,17 @@ async fn every_key_decides_at_every_point_cold_and_kept() {
 }
 
 #[tokio::test]
+async fn every_key_warns_and_runs_dry() {
+    let index = stock().await;
+    let stand = Stand::start(&over(&index), "").await;
+    stand.keep("/pypi/six/1.0/json").await;
+    let link = link(&stand).await;
+    let content = format!("/pypi/default{}", &link[link.find("/files/").expect("a file's")..]);
+    let metadata = format!("{content}.metadata");
+    warns_and_runs_dry(stand, &CASES, (Method::GET, &metadata), &content).await;
+}
+
+#[tokio::test]
 async fn a_refusal_says_why_in_the_words_of_installers() {
     let index = stock().await;
     let stand = Stand::start(&over(&index), &rule("deny", "release_age_lt = \"30 days\"")).await;
@@ -139,7 +160,15 @@ async fn a_refusal_says_why_in_the_words_of_installers() {
 #[tokio::test]
 async fn a_cool_down_holds_in_all_forms_until_its_time_has_come() {
     let index = stock().await;
-    let stand = Stand::start(&over(&index), &rule("hold", "release_age_lt = \"30 days\"")).await;
+    for condition in
+        ["release_age_lt = \"30 days\"", "when = 'now - release < duration(\"30 days\")'"]
+    {
+        cool_down(&index, condition).await;
+    }
+}
+
+async fn cool_down(index: &FakeIndex, condition: &str) {
+    let stand = Stand::start(&over(index), &rule("hold", condition)).await;
     let html = async || {
         let page = stand.larder.client.get(stand.larder.url("/simple/six/"));
         said(&page.with("accept", "text/html").send().await)
@@ -192,13 +221,20 @@ async fn a_dry_run_changes_nothing_and_records_everything() {
 async fn what_is_not_known_is_each_rule_to_decide_on() {
     let index = stock().await;
     index.describe("six", 2, serde_json::json!({}));
-    let rules = "[[rule]]\nid = \"it\"\non_missing = \"deny\"\nwarn_if = { license_in = \"GPL*\" }";
-    let stand = Stand::start(&over(&index), rules).await;
-    let reply = stand.larder.file("six", FILE).await;
-    assert_eq!(reply.status, 403);
-    assert!(said(&reply).contains("license is not known"), "{reply:?}");
-    let stand = stand.with(&rules.replace("deny", "allow")).await;
-    assert_eq!(stand.larder.file("six", FILE).await.status, 200);
+    for (condition, told) in [
+        ("license_in = \"GPL*\"", "license is not known"),
+        ("when = 'license == \"GPL-3.0-only\"'", "cannot be told: license unknown"),
+        ("when = 'size / (maintainers - 2) > 1'", "cannot be computed"),
+    ] {
+        let rules =
+            format!("[[rule]]\nid = \"it\"\non_missing = \"deny\"\nwarn_if = {{ {condition} }}");
+        let stand = Stand::start(&over(&index), &rules).await;
+        let reply = stand.larder.file("six", FILE).await;
+        assert_eq!(reply.status, 403, "{condition}: {reply:?}");
+        assert!(said(&reply).contains(told), "{condition}: {reply:?}");
+        let stand = stand.with(&rules.replace("deny", "allow")).await;
+        assert_eq!(stand.larder.file("six", FILE).await.status, 200, "{condition}");
+    }
 }
 
 #[tokio::test]

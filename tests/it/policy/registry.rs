@@ -1,8 +1,9 @@
 //! Images under rules.
 
+use http::Method;
 use serde_json::json;
 
-use super::stand::{Case, Stand, rule, said};
+use super::stand::{Case, Stand, rule, said, warns_and_runs_dry};
 use crate::oci::setting::{HUB, REPOSITORY, TAG, over};
 use crate::support::registry::{FakeRegistry, Family, Image};
 
@@ -11,7 +12,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const OF_IMAGE: [bool; 3] = [false, true, false];
 
 /// Every key on images, with what the image is.
-const CASES: [Case; 17] = [
+const CASES: [Case; 19] = [
     Case::new("name_in = \"hub.example/library/*\"", "name_in = \"library/demo\"", EVERYWHERE),
     Case::new("name_not_in = \"other.example/*\"", "name_not_in = \"*/demo\"", EVERYWHERE),
     Case::new("version_in = \"1.*\"", "version_in = \"2.*\"", [true, true, false]),
@@ -33,6 +34,16 @@ const CASES: [Case; 17] = [
     Case::new("source_not_in = \"https://other.example/*\"", "source_not_in = \"*git*\"", OF_IMAGE),
     Case::new("release_age_lt = \"30 days\"", "release_age_lt = \"1 day\"", OF_IMAGE),
     Case::new("release_age_gte = \"1 day\"", "release_age_gte = \"30 days\"", OF_IMAGE),
+    Case::new(
+        r#"when = 'name.matches("/library/[a-z]+$") && official_image'"#,
+        r#"when = 'name.matches("^library/") && official_image'"#,
+        EVERYWHERE,
+    ),
+    Case::new(
+        r#"when = 'license.contains("GPL") ? mutable_reference : source == ""'"#,
+        r#"when = 'license.contains("MIT") ? mutable_reference : source == ""'"#,
+        OF_IMAGE,
+    ),
 ];
 
 async fn stock() -> (FakeRegistry, Image) {
@@ -90,6 +101,15 @@ async fn every_key_decides_at_every_point_cold_and_kept() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn every_key_warns_and_runs_dry() {
+    let (registry, image) = stock().await;
+    let stand = Stand::start(&over(&registry, ""), "").await;
+    let manifest = format!("/v2/{HUB}/{REPOSITORY}/manifests/{TAG}");
+    let blob = format!("/v2/{HUB}/{REPOSITORY}/blobs/{}", image.blobs[1].digest);
+    warns_and_runs_dry(stand, &CASES, (Method::GET, &manifest), &blob).await;
 }
 
 #[tokio::test]

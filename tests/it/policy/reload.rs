@@ -25,6 +25,13 @@ async fn changed_rules_are_taken_up_and_broken_ones_are_not() {
     let fault = policy().await["standing"]["fault"].as_str().unwrap_or_default().to_owned();
     assert!(fault.contains("policy.toml: line 2: rule.id"), "{fault}");
     assert_eq!(status().await, 403, "the old rules stay in force");
+    stand.write("policy.toml", "[[rule]]\nid = \"r\"\ndeny_if = { when = 'yankd' }");
+    let fault =
+        async || policy().await["standing"]["fault"].as_str().unwrap_or_default().to_owned();
+    eventually("the fault of the condition", async || {
+        fault().await.contains("policy.toml: line 3: rule.r.deny_if.when: at character 1: unknown")
+    })
+    .await;
     let metrics = stand.larder.get("/-/metrics").await;
     assert!(String::from_utf8_lossy(&metrics.body).contains("larder_policy_file_broken 1"));
     stand.write("policy.toml", "");

@@ -1,5 +1,6 @@
 //! A Larder whose rules a test writes, and the table of conditions that each ecosystem is tried with.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -98,6 +99,67 @@ fn path(folder: &TempDir, name: &str) -> PathBuf {
 /// A rule with this condition.
 pub fn rule(verdict: &str, condition: &str) -> String {
     format!("[[rule]]\nid = \"it\"\n{verdict}_if = {{ {condition} }}\n")
+}
+
+/// All conditions of a table at once, each as a rule of its own: `met-0`, `unmet-0`, ….
+fn all_rules(verdict: &str, cases: &[Case]) -> String {
+    let rule = |(index, case): (usize, &Case)| {
+        [("met", case.met), ("unmet", case.unmet)].map(|(name, condition)| {
+            format!("[[rule]]\nid = \"{name}-{index}\"\n{verdict}_if = {{ {condition} }}\n")
+        })
+    };
+    cases.iter().enumerate().flat_map(rule).collect()
+}
+
+/// The rules among them that hold at one point.
+fn holding(cases: &[Case], is_told: fn(&Case) -> bool) -> BTreeSet<String> {
+    let told = cases.iter().enumerate().filter(|(_, case)| is_told(case));
+    told.map(|(index, _)| format!("met-{index}")).collect()
+}
+
+/// Every key warns wherever it can be told and nowhere else, and a dry run of every key changes nothing and records all of it. `metadata` and `content` are
+/// addresses of what the table is about, the first with the method that is judged so.
+pub async fn warns_and_runs_dry(
+    mut stand: Stand,
+    cases: &[Case],
+    (method, metadata): (Method, &str),
+    content: &str,
+) {
+    for address in [metadata, content] {
+        stand.keep(address).await;
+    }
+    let asked = async |stand: &Stand, is_content: bool| {
+        let (method, address) =
+            if is_content { (Method::GET, content) } else { (method.clone(), metadata) };
+        stand.larder.client.ask(method, stand.larder.url(address)).send().await
+    };
+    stand = stand.with(&all_rules("warn", cases)).await;
+    for (is_content, expected) in
+        [(false, holding(cases, |case| case.metadata)), (true, holding(cases, |case| case.content))]
+    {
+        let reply = asked(&stand, is_content).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let why = stand.why(reply.header("warning")).await;
+        let fired = why["fired"].as_array().expect("rules").iter();
+        let fired: BTreeSet<String> =
+            fired.filter_map(|one| one["rule"].as_str().map(str::to_owned)).collect();
+        assert_eq!(fired, expected, "content: {is_content}");
+    }
+    let dry = format!("mode = \"dry-run\"\n{}", all_rules("deny", cases));
+    stand = stand.with(&dry).await;
+    for is_content in [false, true] {
+        let reply = asked(&stand, is_content).await;
+        assert_eq!((reply.status.as_u16(), reply.header("warning")), (200, ""), "{reply:?}");
+    }
+    // What was decided is written down at the end at the latest.
+    stand = stand.with("").await;
+    let report = stand.replay(&all_rules("deny", cases)).await;
+    for (index, case) in cases.iter().enumerate() {
+        let held = |name: &str| report["rules"][format!("{name}-{index}")].as_u64();
+        let is_told = case.metadata || case.content;
+        assert_eq!(held("met").is_some_and(|count| count > 0), is_told, "{}: {report}", case.met);
+        assert_eq!(held("unmet"), Some(0), "{}", case.unmet);
+    }
 }
 
 /// A text of the answer by which its client tells why.
