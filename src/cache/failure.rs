@@ -32,6 +32,20 @@ pub enum Failure {
     Store(String),
 }
 
+impl Failure {
+    /// Whether the same question may have another answer soon.
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::Unavailable { .. }
+            | Self::BadAnswer(_)
+            | Self::NotKept
+            | Self::Store(_) => true,
+            Self::Absent | Self::Refused { .. } | Self::Unsafe { .. } => false,
+        }
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error.to_string())

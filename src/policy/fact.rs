@@ -323,6 +323,8 @@ pub struct Facts<'a> {
     pub is_whole: bool,
     /// The digest of its bytes, `sha256:…`, where it is known.
     pub digest: Option<Cow<'a, str>>,
+    /// What could not be found out just now, a bit for each fact: whoever asks again may hear more.
+    pending: u64,
     values: [Value<'a>; Fact::ALL.len()],
 }
 
@@ -331,7 +333,7 @@ impl<'a> Facts<'a> {
     pub fn of(ecosystem: Ecosystem, name: impl Into<Value<'a>>) -> Self {
         const UNKNOWN: Value<'static> = Value::Unknown;
         let values = [UNKNOWN; Fact::ALL.len()];
-        Self { ecosystem, state: None, is_whole: false, digest: None, values }
+        Self { ecosystem, state: None, is_whole: false, digest: None, pending: 0, values }
             .with(Fact::Name, name)
     }
 
@@ -343,6 +345,16 @@ impl<'a> Facts<'a> {
 
     pub fn set(&mut self, fact: Fact, value: impl Into<Value<'a>>) {
         self.values[fact as usize] = value.into();
+    }
+
+    /// Says that these could not be found out just now.
+    pub fn await_all(&mut self, facts: &[Fact]) {
+        self.pending = facts.iter().fold(self.pending, |bits, fact| bits | fact.bit());
+    }
+
+    /// Whether it is not known, and may be soon.
+    pub fn is_pending(&self, fact: Fact) -> bool {
+        self.pending & fact.bit() != 0 && *self.get(fact) == Value::Unknown
     }
 
     pub const fn get(&self, fact: Fact) -> &Value<'a> {
@@ -370,6 +382,7 @@ impl<'a> Facts<'a> {
             state: self.state,
             is_whole: self.is_whole,
             digest: self.digest.map(|digest| Cow::Owned(digest.into_owned())),
+            pending: self.pending,
             values: self.values.map(Value::into_owned),
         }
     }

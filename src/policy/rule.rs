@@ -203,6 +203,9 @@ impl Test {
             _ => limit.to_string(),
         };
         let value = match facts.get(self.fact) {
+            Value::Unknown if facts.is_pending(self.fact) => {
+                return format!("{name} could not be found out just now");
+            }
             Value::Unknown => return format!("{name} is not known"),
             value => value.told(kind, now),
         };

@@ -48,6 +48,8 @@ pub struct Fired {
     pub effect: Effect,
     /// Why, in words for a client.
     pub reason: String,
+    /// It holds only for want of a fact that could not be found out just now.
+    pub is_pending: bool,
 }
 
 /// Who spoke.
@@ -170,6 +172,7 @@ impl Ruleset {
                 verdict: judgement.verdict,
                 effect: Effect::Enforced,
                 reason: judgement.rule.reason().to_owned(),
+                is_pending: false,
             });
         }
     }
@@ -195,7 +198,9 @@ impl Ruleset {
             None => Effect::DryRun,
         };
         let reason = rule.tell(facts, outcome, now);
-        Fired { by: By::Rule(Arc::clone(rule)), verdict, effect, reason }
+        let is_pending =
+            outcome == Outcome::Missing && rule.facts().any(|fact| facts.is_pending(fact));
+        Fired { by: By::Rule(Arc::clone(rule)), verdict, effect, reason, is_pending }
     }
 }
 
@@ -203,6 +208,15 @@ impl Decision {
     /// The strictest voice of what is carried out.
     pub fn decisive(&self) -> Option<&Fired> {
         self.fired.iter().find(|fired| fired.effect == Effect::Enforced)
+    }
+
+    /// Whether it is held back only until facts are there that could not be found out just now: whoever asks again may get it.
+    pub fn is_pending(&self) -> bool {
+        let mut refusing = self
+            .fired
+            .iter()
+            .filter(|fired| fired.effect == Effect::Enforced && !fired.verdict.passes());
+        self.verdict == Verdict::Hold && refusing.all(|fired| fired.is_pending)
     }
 
     /// What would be done if dry runs were carried out.
@@ -350,6 +364,31 @@ mod tests {
         assert_eq!(rules.judge(&six(), Point::Content, NOW).verdict, Verdict::Deny);
         assert!(rules.needs(Ecosystem::PyPi, Fact::Licence));
         assert!(!rules.needs(Ecosystem::PyPi, Fact::Yanked));
+    }
+
+    #[test]
+    fn what_waits_for_a_fact_waits_no_longer_than_that() {
+        let check = |on_missing: &str, more: &str, is_awaited: bool, expected: bool| {
+            let text = format!(
+                "[[rule]]\nid = \"l\"\non_missing = \"{on_missing}\"\ndeny_if = {{ license_in = \"GPL*\" }}\n{more}"
+            );
+            let mut facts = six();
+            if is_awaited {
+                facts.await_all(&[Fact::Licence]);
+            }
+            let decision = rules(&text, "").judge(&facts, Point::Content, NOW);
+            assert_eq!(decision.is_pending(), expected, "{on_missing} {more} {is_awaited}");
+            let known = facts.with(Fact::Licence, "MIT");
+            let decision = rules(&text, "").judge(&known, Point::Content, NOW);
+            assert!(!decision.is_pending(), "{on_missing} {more}");
+        };
+        check("hold", "", true, true);
+        check("hold", "", false, false);
+        check("deny", "", true, false);
+        check("allow", "", true, false);
+        check("hold", COOL_DOWN, true, false);
+        let other = COOL_DOWN.replace("hold_if", "warn_if");
+        check("hold", &other, true, true);
     }
 
     #[test]

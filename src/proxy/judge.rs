@@ -1,13 +1,16 @@
 //! Two questions before anything is got: may this client have it, and may anybody.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 
 use crate::ecosystem::{Access, Ask, Ecosystem, Reply, Subject};
 use crate::policy::Verdict;
 use crate::proxy::deliver::Content;
 use crate::proxy::words;
+
+/// When a client is to ask again where a fact could not be found out, in seconds.
+const RETRY_AFTER_SECS: u64 = 10;
 
 /// The longest reason that is put into a head.
 const MOST_CHARACTERS: usize = 600;
@@ -26,12 +29,17 @@ pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
     ))
 }
 
-/// The refusal in the words of the mount's clients. pip shows nothing but the reason phrase of a status, which HTTP/1 alone has.
+/// The refusal in the words of the mount's clients; where it only waits for a fact, in a form that they try again after. pip shows nothing but the reason phrase of a status, which HTTP/1 alone has.
 pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
     metrics::counter!("larder_policy_refusals_total").increment(1);
     let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");
-    let mut response =
-        words::replied(mount.refuse(ask, StatusCode::FORBIDDEN, reason), &ask.method, mount.id());
+    let waits = subject.judged.as_ref().is_some_and(|judged| judged.decision.is_pending());
+    let status = if waits { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
+    let reply = mount.refuse(ask, status, reason);
+    let mut response = words::replied(reply, &ask.method, mount.id());
+    if waits {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECS.into());
+    }
     if let Ok(phrase) = ReasonPhrase::try_from(Bytes::from(plain(reason))) {
         response.extensions_mut().insert(phrase);
     }
@@ -46,7 +54,7 @@ pub(crate) fn warn(field: Option<HeaderName>, subject: &Subject, headers: &mut H
     let shown = plain(subject.reason.as_deref().unwrap_or("a rule warns of this"));
     let warning = format!("199 larder \"{}\"", shown.replace(['"', '\\'], "'"));
     if let Ok(value) = HeaderValue::from_str(&warning) {
-        headers.append(http::header::WARNING, value);
+        headers.append(header::WARNING, value);
     }
     // The text before the semicolon groups warnings; a client shows one of each group.
     if let Some(field) = field

@@ -146,6 +146,7 @@ impl Ecosystem for Registries {
         let code = match status {
             StatusCode::NOT_FOUND => "NAME_UNKNOWN",
             StatusCode::FORBIDDEN => "DENIED",
+            StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
             _ => "UNSUPPORTED",
         };
         explain::error(status, code, detail)

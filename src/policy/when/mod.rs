@@ -114,9 +114,12 @@ impl Expression {
         let known = |fact: &Fact| *facts.get(*fact) != crate::policy::fact::Value::Unknown;
         let names = |is_known: bool| -> Vec<String> {
             let named = self.0.facts.iter().filter(|fact| known(fact) == is_known);
-            let told = |fact: &Fact| {
-                let value = facts.get(*fact).told(fact.kind(), now);
-                format!("{} {value}", fact.name())
+            let told = |fact: &Fact| match facts.is_pending(*fact) {
+                true => format!("{} could not be found out just now", fact.name()),
+                false => {
+                    let value = facts.get(*fact).told(fact.kind(), now);
+                    format!("{} {value}", fact.name())
+                }
             };
             named.map(told).collect()
         };
