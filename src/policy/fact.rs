@@ -170,6 +170,12 @@ facts! {
     Licence = "license", Licence, [M | C, ALL, M];
     /// Whether it declares no licence, or one that means none.
     LicenceUnknown = "license_unknown", Flag, [M | C, ALL, M];
+    /// Whether its licence is another one than that of the release before, or than the one that was first seen of its repository.
+    LicenceChanged = "license_changed", Flag, [M | C, ALL, NOT];
+    /// Its licence with those of all models that it was made from.
+    LicenceEffective = "license_effective", Licence, [NOT, M | C, NOT];
+    /// Whether another publisher vouched for a release before, or somebody did and nobody does for this one.
+    PublisherChanged = "publisher_changed", Flag, [M | C, NOT, NOT];
     /// How many accounts may publish releases.
     Maintainers = "maintainers", Count, [M | C, NOT, NOT];
     /// Downloads of the last thirty days.
@@ -207,9 +213,12 @@ impl Fact {
         self.known()[ecosystem as usize] & (1 << point as u8) != 0
     }
 
-    /// Whether it is a file's own, and not of what the file belongs to.
+    /// Whether it is found out for single files only, and not for what they belong to.
     pub const fn is_of_file(self) -> bool {
-        matches!(self, Self::File | Self::Size | Self::Format | Self::HubScan)
+        matches!(
+            self,
+            Self::File | Self::Size | Self::Format | Self::HubScan | Self::LicenceEffective
+        )
     }
 
     pub(super) const fn bit(self) -> u64 {

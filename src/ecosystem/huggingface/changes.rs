@@ -73,13 +73,19 @@ fn openness(subject: &str, before: &Info, after: &Info) -> Option<What> {
 }
 
 fn licence(subject: &str, before: &Info, after: &Info) -> Option<What> {
-    let (from, to) = (licence_of(before), licence_of(after));
-    let told = |licence: Option<String>| licence.unwrap_or_else(|| "none".to_owned());
+    let (from, to) = (before.declared_licence(), after.declared_licence());
+    let told = |licence: String| if licence.is_empty() { "none".to_owned() } else { licence };
     (from != to)
         .then(|| What::new(Kind::LicenceChanged, subject).before(told(from)).after(told(to)))
 }
 
-/// The licence that a card declares; as the hub repeats it among the tags, where there is no card.
+impl Info {
+    /// The licence that its card declares, in the card's words; as the hub repeats it among the tags, where there is no card. Empty: none.
+    pub(super) fn declared_licence(&self) -> String {
+        licence_of(self).unwrap_or_default()
+    }
+}
+
 fn licence_of(info: &Info) -> Option<String> {
     #[derive(Deserialize)]
     struct Said {

@@ -48,6 +48,8 @@ pub struct Said {
     datasets: Vec<String>,
     tags: Vec<String>,
     licence: Option<String>,
+    /// Whether its card declares another one than when it was first seen.
+    is_licence_changed: Option<bool>,
     brings_code: bool,
     parameters: Option<u64>,
     scans: Option<Scans>,
@@ -85,7 +87,12 @@ impl Info {
     /// What its text says.
     pub fn said(&self) -> &Said {
         let Memo(memo) = &self.memo;
-        memo.get_or_init(|| Arc::new(Said::read(self.text.as_deref().unwrap_or_default())))
+        memo.get_or_init(|| {
+            let said = Said::read(self.text.as_deref().unwrap_or_default());
+            let now = self.declared_licence();
+            let is_licence_changed = self.first_licence.as_ref().map(|first| *first != now);
+            Arc::new(Said { is_licence_changed, ..said })
+        })
     }
 }
 
@@ -130,10 +137,16 @@ impl Said {
             datasets,
             tags,
             licence: licence.map(|licence| licence.as_str().to_owned()),
+            is_licence_changed: None,
             brings_code,
             parameters: read.safetensors["total"].as_u64(),
             scans: scans(&read.security_repo_status),
         }
+    }
+
+    /// The models that it was made from.
+    pub fn base_models(&self) -> &[String] {
+        &self.base_models
     }
 }
 
@@ -191,6 +204,7 @@ pub fn of_repository<'a>(
     facts.set(Fact::Tag, list(&said.tags));
     facts.set(Fact::Licence, said.licence.as_deref());
     facts.set(Fact::LicenceUnknown, said.licence.is_none());
+    facts.set(Fact::LicenceChanged, said.is_licence_changed);
     facts.set(Fact::RemoteCode, said.brings_code);
     facts.set(Fact::Parameters, said.parameters);
     facts.is_whole = true;

@@ -28,6 +28,8 @@ use crate::ecosystem::huggingface::{datasets_server, past, tree};
 use crate::ecosystem::past::{Dated, Unknown, last_up_to};
 use crate::types::{Audience, Timestamp};
 
+mod form;
+
 /// The largest answer to a question of right.
 const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
 
@@ -56,6 +58,8 @@ pub struct Info {
     pub stranger: Option<Stranger>,
     /// The identity of a stranger that somebody has looked at and lets take over.
     pub accepted: Option<String>,
+    /// The licence that it declared when it was first seen, in the card's words; empty where that was none.
+    pub first_licence: Option<String>,
     /// What rules look at.
     #[serde(skip)]
     pub memo: Memo,
@@ -106,6 +110,7 @@ impl Info {
             self.history.clone_from(&previous.history);
             self.is_cut = previous.is_cut;
             self.identity = self.identity.or_else(|| previous.identity.clone());
+            self.first_licence = previous.first_licence.clone();
             self.closed_since = match (self.is_open(), previous.is_open()) {
                 (true, _) => None,
                 (false, true) => Some(now),
@@ -114,6 +119,9 @@ impl Info {
         } else if let Some(stranger) = stranger {
             let refusal = Some(Word::taken(&stranger.identity.id));
             return Self { refusal, stranger: Some(stranger), ..Self::default() };
+        }
+        if self.text.is_some() && self.first_licence.is_none() {
+            self.first_licence = Some(self.declared_licence());
         }
         if let Some(commit) = &self.commit
             && self.history.last().is_none_or(|last| last.commit != *commit)
@@ -410,64 +418,6 @@ impl Keep for KeepAnswer {
         None
     }
 }
-
-/// The form of [`Info`] before it knew of identities, which is that of all other rows.
-#[derive(Serialize, Deserialize)]
-struct FormerInfo {
-    text: Option<String>,
-    commit: Option<Commit>,
-    is_private: bool,
-    is_gated: bool,
-    is_disabled: bool,
-    refusal: Option<Word>,
-    closed_since: Option<Timestamp>,
-    history: Vec<Seen>,
-}
-
-/// The form of [`Info`].
-const INFO_VERSION: u8 = 2;
-
-impl Info {
-    pub(super) fn to_bytes(&self) -> Bytes {
-        let written = postcard::to_extend(self, vec![INFO_VERSION]);
-        written.expect("postcard writes any value of these types to memory").into()
-    }
-
-    pub(super) fn read(kept: &Bytes) -> Result<Self, String> {
-        if let Some((&INFO_VERSION, row)) = kept.split_first() {
-            return postcard::from_bytes(row).map_err(|error| error.to_string());
-        }
-        let FormerInfo {
-            text,
-            commit,
-            is_private,
-            is_gated,
-            is_disabled,
-            refusal,
-            closed_since,
-            history,
-        } = from_row(kept)?;
-        // What the hub said names the repository, though nobody looked at that then.
-        let said = text.as_deref().and_then(|text| serde_json::from_str::<Said>(text).ok());
-        let identity = said.and_then(|said| Identity::of(said.identity, said.created.as_deref()));
-        Ok(Self {
-            text,
-            commit,
-            is_private,
-            is_gated,
-            is_disabled,
-            refusal,
-            closed_since,
-            is_cut: history.len() >= FORMER_HISTORY,
-            history,
-            identity,
-            ..Self::default()
-        })
-    }
-}
-
-/// How many commits of a branch the former form remembered.
-const FORMER_HISTORY: usize = 1000;
 
 /// The form of rows; changes with the types that are written in it, so it says which one it is.
 const ROW_VERSION: u8 = 1;

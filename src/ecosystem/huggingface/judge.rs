@@ -11,6 +11,7 @@ use crate::cache::lookup::Demand;
 use crate::ecosystem::huggingface::facts::{add_file, add_path, of_repository};
 use crate::ecosystem::huggingface::file::FileFacts;
 use crate::ecosystem::huggingface::info::{self, Info};
+use crate::ecosystem::huggingface::lineage;
 use crate::ecosystem::huggingface::reach::{self, Reach};
 use crate::ecosystem::huggingface::repository::Repository;
 use crate::ecosystem::huggingface::settle::{Admitted, Settled, need};
@@ -42,6 +43,7 @@ pub fn with_description(
     ask: Ask,
     then: impl FnOnce(Settled, Ask) -> Step + Send + 'static,
 ) -> Step {
+    let then = move |at, ask| lineage::with(at, ask, then);
     if at.described.is_some() || !ask.rules.has_rules(Ecosystem::Hf, Point::Content) {
         return then(at, ask);
     }
@@ -62,13 +64,16 @@ pub fn judged(
 ) -> Step {
     let ask = ask.clone();
     if !ask.rules.needs(Ecosystem::Hf, Fact::HubScan) {
-        let subject = subject(&at, &ask, &file, None);
+        let subject = subject_of(&at, &ask, &file);
         return then(at, file, subject);
     }
     let document = info::scanned_document(&at.reach, &at.repository, &at.commit);
     need(document, move |held| {
-        let scanned = held.ok();
-        let scanned = scanned.as_ref().and_then(|held| held.parsed.get::<Info>());
+        let scanned = match &held {
+            Ok(held) => Scanned::By(held.parsed.get::<Info>()),
+            Err(failure) if failure.is_passing() => Scanned::Pending,
+            Err(_) => Scanned::By(None),
+        };
         let subject = subject(&at, &ask, &file, scanned);
         then(at, file, subject)
     })
@@ -76,14 +81,29 @@ pub fn judged(
 
 /// What rules say of a file without the scanners' word.
 pub fn subject_of(at: &Settled, ask: &Ask, file: &FileFacts) -> Subject {
-    subject(at, ask, file, None)
+    subject(at, ask, file, Scanned::By(None))
 }
 
-fn subject(at: &Settled, ask: &Ask, file: &FileFacts, scanned: Option<&Info>) -> Subject {
+/// The scanners' word on a repository's files.
+enum Scanned<'a> {
+    /// As a description has it, if there is one.
+    By(Option<&'a Info>),
+    /// It could not be had just now.
+    Pending,
+}
+
+fn subject(at: &Settled, ask: &Ask, file: &FileFacts, scanned: Scanned<'_>) -> Subject {
     let point = if ask.method == Method::HEAD { Point::Metadata } else { Point::Content };
     let mut facts = of_settled(at);
     facts.set(Fact::MutableReference, !at.is_pinned);
-    add_file(&mut facts, file, scanned);
+    lineage::add(&mut facts, &at.inherited);
+    match scanned {
+        Scanned::By(scanned) => add_file(&mut facts, file, scanned),
+        Scanned::Pending => {
+            add_file(&mut facts, file, None);
+            facts.await_all(&[Fact::HubScan]);
+        }
+    }
     Subject::of(ask.rules.judged(facts, point, ask.now), &ask.base)
 }
 

@@ -31,6 +31,7 @@ pub mod identity;
 pub mod info;
 mod judge;
 mod lfs;
+mod lineage;
 pub(crate) mod links;
 mod listing;
 mod manifest;

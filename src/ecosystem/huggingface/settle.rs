@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, Auth, Settings};
 use crate::ecosystem::huggingface::info::{self, Info};
+use crate::ecosystem::huggingface::lineage::{self, Inherited};
 use crate::ecosystem::huggingface::past;
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, MAIN, Repository, Revision};
@@ -45,6 +46,8 @@ pub struct Settled {
     pub marks: Marks,
     /// The repository's document, where it was looked at.
     pub described: Option<Held>,
+    /// The licences of those that it was made from, where rules look at them.
+    pub inherited: Inherited,
 }
 
 /// What a person should see of how an answer stands to the hub.
@@ -137,7 +140,11 @@ pub fn settle(
 ) -> Step {
     let asked = ask.clone();
     admit(settings, ask, repository, purpose, move |admitted| {
-        at_revision(admitted, &asked, revision, then)
+        let further = asked.clone();
+        at_revision(admitted, &asked, revision, move |settled| match purpose {
+            Purpose::Files => lineage::with(settled, further, |settled, _| then(settled)),
+            Purpose::Listing => then(settled),
+        })
     })
 }
 
@@ -163,6 +170,7 @@ impl Settled {
             before: None,
             marks: Marks::default(),
             described: None,
+            inherited: Inherited::default(),
         }
     }
 
@@ -428,7 +436,8 @@ impl Admitted {
     pub(super) fn at(self, commit: Commit, is_pinned: bool) -> Settled {
         let Self { reach, files, repository, before, marks, document } = self;
         let described = Some(document);
-        Settled { reach, files, repository, commit, is_pinned, before, marks, described }
+        let inherited = Inherited::default();
+        Settled { reach, files, repository, commit, is_pinned, before, marks, described, inherited }
     }
 }
 

@@ -20,7 +20,8 @@ use crate::types::Timestamp;
 const OSV: &str = "PyPI";
 
 /// The facts that only the legacy JSON of a release knows.
-const OF_RELEASE: [Fact; 3] = [Fact::Licence, Fact::LicenceUnknown, Fact::Maintainers];
+pub const OF_RELEASE: [Fact; 4] =
+    [Fact::Licence, Fact::LicenceUnknown, Fact::LicenceChanged, Fact::Maintainers];
 
 /// Facts of a whole page, found once for all its files, as far as rules look at them.
 #[derive(Debug)]
@@ -146,6 +147,13 @@ pub fn add_release(facts: &mut Facts<'_>, document: &Parsed) {
     facts.set(Fact::Licence, licence);
     let roles = json.pointer("/ownership/roles").and_then(Value::as_array);
     facts.set(Fact::Maintainers, roles.map(|roles| roles.len() as u64));
+}
+
+/// The licence that the legacy JSON of a release declares, if any. `None`: it cannot be read.
+pub fn licence_of_release(document: &Parsed) -> Option<Option<String>> {
+    let JsonText(text) = document.get::<JsonText>()?;
+    let json: Value = serde_json::from_slice(text).ok()?;
+    Some(licence(&json["info"]))
 }
 
 /// The licence that the metadata declares: an SPDX expression where there is one, else what classifiers stand for, else the name that was written down,

@@ -14,15 +14,16 @@ use crate::cache::lookup::{Artifact, Demand, Document, Nature, Parsed};
 use crate::ecosystem::past::{Past, Unknown};
 use crate::ecosystem::pypi::admit::AdmitFile;
 use crate::ecosystem::pypi::config::{Settings, Upstream};
-use crate::ecosystem::pypi::facts::{self, OfPage};
+use crate::ecosystem::pypi::explain;
+use crate::ecosystem::pypi::facts::OfPage;
 use crate::ecosystem::pypi::links::Address;
 use crate::ecosystem::pypi::listing::Place;
+use crate::ecosystem::pypi::more::More;
 use crate::ecosystem::pypi::name;
 use crate::ecosystem::pypi::page::{File, Page, Provenance, Sidecar};
 use crate::ecosystem::pypi::past;
 use crate::ecosystem::pypi::provenance::{self, Verbatim};
 use crate::ecosystem::pypi::reach::{self, Reach};
-use crate::ecosystem::pypi::{explain, legacy};
 use crate::ecosystem::{Ask, Held, Plan, Reply, Serve, Step, Subject};
 use crate::policy::{Judged, Point, Verdict};
 use crate::types::{Digest, Timestamp};
@@ -131,16 +132,12 @@ impl Search {
                 Step::Reply(explain::refused(&self.settings, StatusCode::FORBIDDEN.as_u16()))
             }
             Some(_) => {
-                let release = self.release_document(&reach, page);
-                let provenance = self.provenance_document(&reach, page);
-                let has_release = release.is_some();
-                let documents: Vec<Document> = release.into_iter().chain(provenance).collect();
+                let (more, documents) = self.more(&reach, page);
                 if documents.is_empty() {
-                    return self.serve_from(&reach, &held.parsed, &More::default());
+                    return self.serve_from(&reach, &held.parsed, &more);
                 }
-                let then = Box::new(move |more| {
-                    self.serve_from(&reach, &held.parsed, &More::of(more, has_release))
-                });
+                let then =
+                    Box::new(move |got| self.serve_from(&reach, &held.parsed, &more.with(got)));
                 Step::Need { documents, then }
             }
             None => {
@@ -165,28 +162,17 @@ impl Search {
         page.file_at(beside.as_str()).map(Listed::Sidecar)
     }
 
-    /// What says more of the release, where rules look at it.
-    fn release_document(&self, reach: &Reach, page: &Page) -> Option<Document> {
-        if !facts::needs_release(&self.ask.rules) {
-            return None;
-        }
-        let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) =
-            self.listed(page)?;
-        let version = name::version_of(&page.name, &file.filename)?;
-        legacy::document(reach, page, Some(version), Demand::AnyAge)
-    }
-
-    /// The provenance object of the file, where rules look at who vouches for it.
-    fn provenance_document(&self, reach: &Reach, page: &Page) -> Option<Document> {
-        if !provenance::is_needed(&self.ask.rules) {
-            return None;
-        }
-        let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) =
-            self.listed(page)?;
-        let Provenance::At(url) = &file.attributes().provenance else { return None };
-        let as_of = self.ask.as_of;
-        let asked = Asked { reach, place: reach.place(&self.ask), today: page, page, file, as_of };
-        asked.provenance_document(&Url::parse(url).ok()?)
+    /// What rules look at beside the page.
+    fn more(&self, reach: &Reach, page: &Page) -> (More, Vec<Document>) {
+        let Some(listed) = self.listed(page) else { return Default::default() };
+        let (Listed::File(file) | Listed::Sidecar(file) | Listed::Provenance(file)) = listed;
+        let provenance = |file: &File| {
+            let Provenance::At(url) = &file.attributes().provenance else { return None };
+            let (place, as_of) = (reach.place(&self.ask), self.ask.as_of);
+            let asked = Asked { reach, place, today: page, page, file, as_of };
+            asked.provenance_document(&Url::parse(url).ok()?)
+        };
+        More::wanted(reach, page, file, &self.ask.rules, provenance)
     }
 
     fn serve_from(&self, reach: &Reach, kept: &Parsed, more: &More) -> Step {
@@ -248,22 +234,6 @@ impl Search {
     }
 }
 
-/// What rules need to know beside the page, as far as it could be had.
-#[derive(Default)]
-struct More {
-    release: Option<Held>,
-    provenance: Option<Held>,
-}
-
-impl More {
-    /// From documents in their order: the release's, if it was asked for, then the provenance object.
-    fn of(documents: Vec<Result<Held, Failure>>, has_release: bool) -> Self {
-        let mut documents = documents.into_iter().map(Result::ok);
-        let release = if has_release { documents.next().flatten() } else { None };
-        Self { release, provenance: documents.next().flatten() }
-    }
-}
-
 /// Which of a file's addresses is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beside {
@@ -287,13 +257,7 @@ impl Asked<'_> {
     fn subject(&self, ask: &Ask, point: Point, more: &More) -> Subject {
         let judged = |page: &Page, file: &File| -> Judged {
             let mut facts = OfPage::new(page, &ask.rules).of(file);
-            if let Some(release) = &more.release {
-                facts::add_release(&mut facts, &release.parsed);
-            }
-            if provenance::is_needed(&ask.rules) {
-                let document = more.provenance.as_ref().map(|held| &held.parsed);
-                provenance::add(&mut facts, document, file);
-            }
+            more.add(&mut facts, file, &ask.rules);
             ask.rules.judged(facts, point, ask.now)
         };
         let then = judged(self.page, self.file);

@@ -27,6 +27,7 @@ mod legacy;
 pub mod links;
 mod listing;
 mod merge;
+mod more;
 pub mod name;
 pub mod naming;
 mod offer;

@@ -23,8 +23,13 @@ use crate::types::Timestamp;
 const LIMIT_BYTES: u64 = 4 << 20;
 
 /// The facts that only a verified provenance object knows.
-const VERIFIED: [Fact; 4] =
-    [Fact::AttestationVerified, Fact::AttestationFault, Fact::AttestedPublisher, Fact::SignedBy];
+pub const VERIFIED: [Fact; 5] = [
+    Fact::AttestationVerified,
+    Fact::AttestationFault,
+    Fact::AttestedPublisher,
+    Fact::SignedBy,
+    Fact::PublisherChanged,
+];
 
 const UPSTREAMS: VerbatimJson = VerbatimJson { required: "attestation_bundles" };
 

@@ -15,7 +15,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const ASKED: [bool; 3] = [false, true, true];
 
 /// Every key on models, with what the file of weights and its repository are. Hidden files are left out of lists, so that `listing` tells whether one is.
-const CASES: [Case; 33] = [
+const CASES: [Case; 35] = [
     Case::new("name_in = \"org/*\"", "name_in = \"org\"", EVERYWHERE),
     Case::new("name_not_in = \"acme/*\"", "name_not_in = \"ORG/MODEL\"", EVERYWHERE),
     Case::new("version_not_in = \"x\"", "version_in = \"x\"", ASKED),
@@ -29,6 +29,8 @@ const CASES: [Case; 33] = [
     Case::new("project_age_gte = \"30 days\"", "project_age_lt = \"30 days\"", EVERYWHERE),
     Case::new("license_in = \"*NC*\"", "license_in = \"MIT\"", EVERYWHERE),
     Case::new("license_not_in = \"MIT\"", "license_not_in = \"CC-BY-NC-4.0\"", EVERYWHERE),
+    Case::new("license_changed = false", "license_changed = true", EVERYWHERE),
+    Case::new("license_effective_in = \"MIT\"", "license_effective_in = \"GPL*\"", ASKED),
     Case::new("license_unknown = false", "license_unknown = true", EVERYWHERE),
     Case::new("downloads_lt = 10", "downloads_lt = 7", EVERYWHERE),
     Case::new("downloads_gte = 7", "downloads_gte = \"1K\"", EVERYWHERE),
@@ -73,6 +75,10 @@ async fn stock() -> FakeHub {
             ("model.safetensors", File::xet("weights that are not")),
         ]),
     );
+    hub.model("base/one", files([("config.json", File::plain("{}"))]));
+    hub.edit(Kind::Model, "base/one", |repository| {
+        repository.more.insert("cardData".to_owned(), json!({ "license": "mit" }));
+    });
     hub.edit(Kind::Model, ID, |repository| {
         let more = json!({
             "cardData": { "license": "cc-by-nc-4.0", "base_model": ["base/one"], "datasets": ["data/set"] },

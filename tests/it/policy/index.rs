@@ -15,7 +15,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const NOT_LISTED: [bool; 3] = [false, true, true];
 
 /// Every key on packages, with what the release `six 1.0` is.
-const CASES: [Case; 22] = [
+const CASES: [Case; 24] = [
     Case::new("name_in = \"s*x\"", "name_in = [\"seven\", \"sixty\"]", EVERYWHERE),
     Case::new("name_not_in = \"acme-*\"", "name_not_in = \"six\"", EVERYWHERE),
     Case::new("version_in = \"1.*\"", "version_in = \"1\"", EVERYWHERE),
@@ -35,6 +35,8 @@ const CASES: [Case; 22] = [
     Case::new("license_in = \"GPL-3.0*\"", "license_in = \"MIT\"", NOT_LISTED),
     Case::new("license_not_in = \"MIT\"", "license_not_in = \"GPL-3.0-only\"", NOT_LISTED),
     Case::new("license_unknown = false", "license_unknown = true", NOT_LISTED),
+    Case::new("license_changed = false", "license_changed = true", NOT_LISTED),
+    Case::new("publisher_changed = false", "publisher_changed = true", NOT_LISTED),
     Case::new("maintainers_lt = 3", "maintainers_lt = 2", NOT_LISTED),
     Case::new(
         r#"when = 'yanked && file.endsWith(".whl") && now - release > duration("7 days")'"#,
