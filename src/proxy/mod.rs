@@ -26,7 +26,7 @@ use crate::cache::artifact::Want;
 use crate::cache::document::Got;
 use crate::cache::failure::Failure;
 use crate::cache::found::{Found, Trace};
-use crate::cache::lookup::{Artifact, Chunking, Demand, Document, Lookup};
+use crate::cache::lookup::{Artifact, Chunking, Demand, Document};
 use crate::clock::Clock;
 use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step, Subject};
 use crate::proxy::access::Access;
@@ -307,7 +307,10 @@ impl Pipeline {
         self.note(&subject);
         past::check(mount, ask, &serve)?;
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
-        let found = found.map_err(|failure| explained(mount, ask, &failure))?;
+        let found = found.map_err(|failure| {
+            record::failed(&self.pulls, mount, &seen.client, &subject, &failure);
+            explained(mount, ask, &failure)
+        })?;
         seen.settled &= is_settled(&found.trace);
         let mut response = deliver::deliver(&ask.method, &ask.headers, found, mount.id(), ask.now);
         judge::warn(mount.warning_field(), &subject, response.headers_mut());
@@ -351,9 +354,8 @@ impl Pipeline {
                 Step::Refuse(subject) => return Ok(Planned::Refuse(subject)),
                 Step::Need { mut documents, then } => {
                     if only_if_cached(ask) {
-                        documents
-                            .iter_mut()
-                            .for_each(|document| forget_origins(&mut document.lookup));
+                        let lookups = documents.iter_mut().map(|document| &mut document.lookup);
+                        lookups.for_each(|lookup| lookup.origins.clear());
                     }
                     let got = documents.iter().map(|document| self.cache.document(document));
                     let got = join_all(got).await;
@@ -395,7 +397,7 @@ impl Pipeline {
         match serve {
             Serve::Artifact { mut artifact, headers, chunking } => {
                 if only_if_cached(ask) {
-                    forget_origins(&mut artifact.lookup);
+                    artifact.lookup.origins.clear();
                 }
                 let window = chunking.as_ref().map(|chunking| shown(chunking, &ask.headers));
                 let mut found = self.artifact(&artifact, window, headers, ask).await?;
@@ -406,7 +408,7 @@ impl Pipeline {
             }
             Serve::Document { mut document, render } => {
                 if only_if_cached(ask) {
-                    forget_origins(&mut document.lookup);
+                    document.lookup.origins.clear();
                 }
                 let got = match seen.remove(&demanded(&document)) {
                     Some(got) => got,
@@ -466,11 +468,6 @@ fn shown(chunking: &Chunking, headers: &HeaderMap) -> Range<u64> {
 fn only_if_cached(ask: &Ask) -> bool {
     ask.headers.contains_key(header::CACHE_CONTROL)
         && RequestDirectives::read(&ask.headers).only_if_cached
-}
-
-/// Leaves what is kept as the only place to look.
-fn forget_origins(lookup: &mut Lookup) {
-    lookup.origins.clear();
 }
 
 /// Whether it was served as it is kept, with nothing to be said about it: the same would be done again.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{Method, Response, StatusCode, header};
 
+use crate::cache::failure::Failure;
 use crate::cache::lookup::Artifact;
 use crate::ecosystem::{Ask, Ecosystem, Serve, Subject};
 use crate::policy::{Fact, Judged, Point};
@@ -122,6 +123,21 @@ pub(crate) fn refused(pulls: &Pulls, mount: &dyn Ecosystem, client: &str, subjec
         subject.judged.as_ref().map_or_else(|| mount.id().to_owned(), |judged| named(judged));
     let (mount, client) = (mount.id().to_owned(), client.to_owned());
     pulls.refused(Refusal { mount, subject, client, reason });
+}
+
+/// Records that something could not be given, where that is a refusal: for what was found in it.
+pub(crate) fn failed(
+    pulls: &Pulls,
+    mount: &dyn Ecosystem,
+    client: &str,
+    subject: &Subject,
+    failure: &Failure,
+) {
+    let Failure::Unsafe { reason } = failure else { return };
+    let subject =
+        subject.judged.as_ref().map_or_else(|| mount.id().to_owned(), |judged| named(judged));
+    let (mount, client) = (mount.id().to_owned(), client.to_owned());
+    pulls.refused(Refusal { mount, subject, client, reason: format!("inspection: {reason}") });
 }
 
 /// Records that a client lacks a grant.

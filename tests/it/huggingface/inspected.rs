@@ -85,6 +85,21 @@ async fn harm_is_refused_over_http() {
 }
 
 #[tokio::test]
+async fn what_was_found_to_be_refused_is_in_the_ledger() {
+    let all = harmful();
+    let hub = hub_of(&all[..1], File::lfs).await;
+    let larder = Larder::start(&over_hub(&hub, "")).await;
+    larder.client.get(larder.url(&address(0))).try_send().await;
+    assert_eq!(larder.get(&address(0)).await.status, StatusCode::FORBIDDEN);
+    larder.get("/-/api/v1/pulls").await;
+    let told = larder.get("/-/api/v1/log?kind=refused").await.json();
+    let record = &told["records"][0];
+    assert!(record["detail"].as_str().is_some_and(|why| why.starts_with("inspection: ")), "{told}");
+    let subject = record["subject"].as_str().unwrap_or_default();
+    assert!(subject.starts_with(&format!("hf:{ID}@")) && subject.ends_with("/f0.bin"), "{told}");
+}
+
+#[tokio::test]
 async fn harm_is_refused_over_xet() {
     let all = harmful();
     let hub = hub_of(&all, File::xet).await;
