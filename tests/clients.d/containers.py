@@ -33,7 +33,7 @@ RUST_PROJECT = clients.ROOT / "tests/clients.d/oci-client"
 RUST_CLIENT = clients.CLIENTS / "oci-client"
 HUB = "hub.test"
 OUTAGES = ["refused", "black-holed", "503", "429", "tag deleted"]
-STATES = ["direct", "cold", "warm", "8 at once", *OUTAGES]
+STATES = ["direct", "cold", "warm", "8 at once", *OUTAGES, "denied"]
 # What an outage may cost a whole pull of four images, beside the noise of the machine, in seconds.
 MOST_EXTRA = 2.0
 CROWD = 8
@@ -447,14 +447,28 @@ class Engine(Client):
                 return False
 
     def pull(self, place, port, prefix, tag):
+        try:
+            return self.pulled(place, f"demo:{tag}")
+        except Failed as failed:
+            # Whatever a mirror answers, the engine asks the hub itself next, and shows that error alone; the mirror's is in its log.
+            raise Failed(f"{failed}\n{(place / 'dockerd.log').read_text()[-3000:]}") from None
+
+    def pulled(self, place, reference):
         docker = ["docker", "-H", f"unix://{self.socket}"]
-        tool([*docker, "pull", "--quiet", f"demo:{tag}"], place)
-        return digests(tool([*docker, "image", "inspect", "--format", "{{json .RepoDigests}}", f"demo:{tag}"], place))
+        tool([*docker, "pull", "--quiet", reference], place)
+        return digests(tool([*docker, "image", "inspect", "--format", "{{json .RepoDigests}}", reference], place))
 
     def close(self, place):
         self.daemon.stop()
         # Its name space for networks stays mounted.
         subprocess.run(["umount", str(place / "exec/netns/default")], stderr=subprocess.DEVNULL, check=False)
+
+
+class EngineByName(Engine):
+    """Docker's engine, by the name of the registry before the image's."""
+
+    def pull(self, place, port, prefix, tag):
+        return self.pulled(place, f"127.0.0.1:{port}/{prefix}library/demo:{tag}")
 
 
 class RustClient(Client):
@@ -476,6 +490,7 @@ def every_client():
         Buildah("buildah"),
         Containerd("containerd, mirror"),
         Engine("dockerd, mirror"),
+        EngineByName("dockerd"),
         RustClient("oci-client (Rust)"),
     ]
 
@@ -489,10 +504,10 @@ class Trial:
     def __init__(self, binary, registry, client, digests):
         self.binary, self.registry, self.client, self.digests = binary, registry, client, digests
 
-    def larder(self, gate, tag_ttl):
+    def larder(self, gate, tag_ttl, more=()):
         registry = f'upstream = "http://127.0.0.1:{gate.port}", namespace = "library", tag_ttl = "{tag_ttl}"'
         settings = {"LARDER_OCI__DEFAULT": HUB, "LARDER_OCI__REGISTRIES": f'{{ "{HUB}" = {{ {registry} }} }}'}
-        return clients.Larder(self.binary, settings)
+        return clients.Larder(self.binary, {**settings, **dict(more)})
 
     def pull(self, port, prefix):
         """Pulls every image into a new place; answers seconds. Digests must be those of the registry."""
@@ -527,6 +542,22 @@ class Trial:
             more = self.registry.requests()[asked:]
             if more:
                 results["warm"] = f"asked upstream {len(more)} times: {more[:5]}"
+
+    def refused(self, gate):
+        """A rule of Larder's refuses the image: the client must fail, and show which rule and where more is said."""
+        with tempfile.TemporaryDirectory(prefix="larder-policy-") as folder:
+            policy = pathlib.Path(folder) / "policy.toml"
+            policy.write_text('[[rule]]\nid = "no-demo"\ndeny_if = { name_in = "*/demo" }\n')
+            with self.larder(gate, "1h", {"LARDER_POLICY__FILE": str(policy)}) as larder:
+                begun = time.monotonic()
+                try:
+                    self.through(larder)
+                except Failed as failed:
+                    said = str(failed)
+                    if "refused by rule no-demo" not in said or "/-/why/" not in said:
+                        raise Failed(f"no reason is shown:\n{said}") from None
+                    return time.monotonic() - begun
+                raise Failed("it was pulled although a rule refuses it")
 
     def crowd(self, gate):
         """Many cold pulls at once."""
@@ -594,6 +625,7 @@ def try_client(binary, registry, client, digests, outages, crowd=True):
         if client.crowds and crowd:
             results["8 at once"] = attempt(lambda: trial.crowd(gate))
         trial.outages(gate, outages, results)
+        results["denied"] = attempt(lambda: trial.refused(gate))
     finally:
         gate.close()
     return results
