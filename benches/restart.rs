@@ -15,12 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use larder::clock::Clock;
 use larder::store::disk::{Config, DiskStore};
 use larder::store::{Change, Entry, Store, Stored};
-use larder::types::{Audience, BlobId, CacheKey, Head, Presence, Timestamp};
+use larder::types::{Audience, BlobId, CacheKey, Head, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -200,17 +199,7 @@ fn change(number: usize) -> Change {
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     let now = Timestamp(1_795_000_000_000 + number as u64);
     let id = BlobId::of(&number.to_le_bytes());
-    let entry = Entry {
-        head,
-        body: Stored::Blob { id, size: SIZE },
-        origin: None,
-        first_kept: now,
-        validated: now,
-        fresh_until: Timestamp::NEVER,
-        presence: Presence::Present,
-        digests: Vec::new(),
-        note: Bytes::new(),
-    };
+    let entry = Entry { head, ..Entry::new(Stored::Blob { id, size: SIZE }, now) };
     let digits = id.to_hex();
     let name = format!(
         "file/packages/{}/{}/package-1.{number}.0-py3-none-any.whl",

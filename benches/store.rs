@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use larder::clock::Clock;
 use larder::store::disk::{Config, DiskStore};
 use larder::store::{Change, Entry, Store, Stored};
-use larder::types::{Audience, BlobId, CacheKey, Head, Presence, Timestamp};
+use larder::types::{Audience, BlobId, CacheKey, Head, Timestamp};
 use redb::{Database, TableDefinition};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -215,17 +214,7 @@ fn change(number: usize) -> Change {
         head.headers.append(name, HeaderValue::from_str(value).expect("a field value"));
     }
     let now = Timestamp(1_795_000_000_000 + number as u64);
-    let entry = Entry {
-        head,
-        body: Stored::Blob { id: blob(number), size: SIZE },
-        origin: None,
-        first_kept: now,
-        validated: now,
-        fresh_until: Timestamp::NEVER,
-        presence: Presence::Present,
-        digests: Vec::new(),
-        note: Bytes::new(),
-    };
+    let entry = Entry { head, ..Entry::new(Stored::Blob { id: blob(number), size: SIZE }, now) };
     Change::Put { key: key(number), entry: Arc::new(entry) }
 }
 

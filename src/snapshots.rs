@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Change, Entry, Store, StoreError, Stored};
-use crate::types::{Audience, CacheKey, Head, Presence, Timestamp};
+use crate::types::{Audience, CacheKey, Timestamp};
 
 /// The space of the index that snapshots are kept in.
 const SPACE: &str = "snapshots";
@@ -113,7 +111,7 @@ impl Snapshots {
         let snapshot = Snapshot { name: name.to_owned(), at, created: now };
         self.reserve(&snapshot)?;
         let bytes = serde_json::to_vec(&snapshot).expect("texts and numbers have a form in JSON");
-        let entry = Arc::new(entry(bytes.into(), now));
+        let entry = Arc::new(Entry::new(Stored::Inline(bytes.into()), now));
         let put = Change::Put { key: key(name), entry };
         if let Err(error) = self.store.commit(vec![put]).await {
             self.write(|all| all.remove(name));
@@ -170,20 +168,6 @@ fn is_name(text: &str) -> bool {
 
 fn key(name: &str) -> CacheKey {
     CacheKey::new(SPACE, &Audience::Public, name)
-}
-
-fn entry(body: Bytes, now: Timestamp) -> Entry {
-    Entry {
-        head: Head::new(StatusCode::OK),
-        body: Stored::Inline(body),
-        origin: None,
-        first_kept: now,
-        validated: now,
-        fresh_until: Timestamp::NEVER,
-        presence: Presence::Present,
-        digests: Vec::new(),
-        note: Bytes::new(),
-    }
 }
 
 #[cfg(test)]

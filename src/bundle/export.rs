@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use crate::bundle::archive::{header, padding, trailer};
 use crate::bundle::key::SigningKey;
 use crate::bundle::record::{BEGIN, BLOBS, Begin, END, End, FORMAT, Record, SIGNATURE, part_name};
-use crate::ecosystem::naming::{Contents, Naming, Shelf, Unreadable};
+use crate::ecosystem::naming::{Naming, Shelf, Unreadable};
+use crate::keep::contents::Kept;
 use crate::server::{Body, BodyError};
 use crate::store::{Entry, ReadAt, Store, StoreError, Stored};
 use crate::types::{Audience, BlobId, CacheKey, Timestamp};
@@ -232,7 +233,7 @@ impl Writer {
             loop {
                 let (store, naming) = (Arc::clone(&self.store), Arc::clone(&naming));
                 let looked = tokio::task::spawn_blocking(move || {
-                    let shelf = Shelf { contents: &Kept(store), space: naming.space(), audience };
+                    let shelf = Shelf { contents: &Kept(&*store), space: naming.space(), audience };
                     let groups = naming.groups(&shelf, after.as_deref(), 1)?;
                     let Some(group) = groups.into_iter().next() else { return Ok(None) };
                     let mut keys = Vec::new();
@@ -349,43 +350,6 @@ impl Writer {
             false => self.out.send(chunk).await.map_err(|_| Ended::Left),
         }
     }
-}
-
-/// The store, as the mounts' words read it.
-#[derive(Debug)]
-struct Kept(Arc<dyn Store>);
-
-impl Contents for Kept {
-    fn keys(
-        &self,
-        prefix: &str,
-        after: Option<&CacheKey>,
-        limit: usize,
-    ) -> Result<Vec<CacheKey>, Unreadable> {
-        self.0.scan(prefix, after, limit).map_err(unreadable)
-    }
-
-    fn holds(&self, key: &CacheKey) -> Result<bool, Unreadable> {
-        Ok(self.0.get(key).map_err(unreadable)?.is_some())
-    }
-
-    fn body(&self, key: &CacheKey) -> Result<Option<Bytes>, Unreadable> {
-        let Some(entry) = self.0.get(key).map_err(unreadable)? else { return Ok(None) };
-        match &entry.body {
-            Stored::None => Ok(Some(Bytes::new())),
-            Stored::Inline(bytes) => Ok(Some(bytes.clone())),
-            Stored::Blob { id, size } => {
-                let Some(reader) = self.0.open(*id).map_err(unreadable)? else { return Ok(None) };
-                let length = usize::try_from(*size).unwrap_or(usize::MAX);
-                let read = reader.read(0, length).map_err(|error| Unreadable(error.to_string()))?;
-                Ok((BlobId::of(&read) == *id).then_some(read))
-            }
-        }
-    }
-}
-
-fn unreadable(error: StoreError) -> Unreadable {
-    Unreadable(error.to_string())
 }
 
 fn short(id: BlobId) -> [u8; 16] {

@@ -370,6 +370,36 @@ pub(crate) mod tests {
         }
     }
 
+    /// Looks at what the words call the entry `name` of a space.
+    pub(crate) fn check_name(words: &dyn Naming, space: &str, name: &str, expected: Option<&str>) {
+        let key = CacheKey::new(space, &Audience::Public, name);
+        let found = words.name_of(&key).map(|name| name.to_string());
+        assert_eq!(found.as_deref(), expected, "{name}");
+    }
+
+    /// Looks at the group and version that the words read out of a text; nothing where they understand none.
+    pub(crate) fn check_read(
+        words: &dyn Naming,
+        text: &str,
+        expected: Option<(&str, Option<&str>)>,
+    ) {
+        let read = words.read(text).ok().flatten();
+        let read = read.as_ref().map(|one| (one.group.as_str(), one.version.as_deref()));
+        assert_eq!(read, expected, "{text}");
+    }
+
+    /// The best names of things.
+    pub(crate) fn names_of(things: &[Thing]) -> Vec<String> {
+        things.iter().map(|thing| thing.name.to_string()).collect()
+    }
+
+    /// All parts of a thing.
+    pub(crate) fn parts_of(words: &dyn Naming, shelf: &Shelf<'_>, thing: &Thing) -> Vec<Part> {
+        let mut parts = Vec::new();
+        words.parts(shelf, thing, &mut |part| parts.push(part)).expect("they can be read");
+        parts
+    }
+
     impl Contents for Held {
         fn keys(
             &self,

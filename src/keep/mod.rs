@@ -19,7 +19,7 @@ use crate::store::{Freed, Store, StoreError, Tidied, Tidy};
 use crate::types::Timestamp;
 use crate::types::event::Kind;
 
-mod contents;
+pub mod contents;
 pub mod fills;
 pub mod listing;
 pub mod pins;

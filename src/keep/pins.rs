@@ -6,8 +6,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::ecosystem::naming::{Contents, Thing};
@@ -16,7 +14,7 @@ use crate::keep::walk::{Aisle, Located};
 use crate::keep::{KeepError, Keeper, Parts, Sight, id_of, written};
 use crate::store::{Change, Entry, Stored};
 use crate::types::event::Kind;
-use crate::types::{Audience, CacheKey, Head, Presence, Timestamp};
+use crate::types::{Audience, CacheKey, Timestamp};
 
 /// The space of Larder's own entries; no mount is called so.
 const SPACE: &str = "larder";
@@ -268,15 +266,5 @@ impl Parts {
 
 fn entry(pin: &Pin, now: Timestamp) -> Arc<Entry> {
     let text = serde_json::to_vec(pin).expect("texts have a form in JSON");
-    Arc::new(Entry {
-        head: Head::new(StatusCode::OK),
-        body: Stored::Inline(text.into()),
-        origin: None,
-        first_kept: now,
-        validated: now,
-        fresh_until: Timestamp::NEVER,
-        presence: Presence::Present,
-        digests: Vec::new(),
-        note: Bytes::new(),
-    })
+    Arc::new(Entry::new(Stored::Inline(text.into()), now))
 }

@@ -140,6 +140,23 @@ pub struct Entry {
     pub note: Bytes,
 }
 
+impl Entry {
+    /// A body and nothing about it: kept, and confirmed, `now`, and fresh for ever.
+    pub fn new(body: Stored, now: Timestamp) -> Self {
+        Self {
+            head: Head::new(http::StatusCode::OK),
+            body,
+            origin: None,
+            first_kept: now,
+            validated: now,
+            fresh_until: Timestamp::NEVER,
+            presence: Presence::Present,
+            digests: Vec::new(),
+            note: Bytes::new(),
+        }
+    }
+}
+
 /// Where an entry's body is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {

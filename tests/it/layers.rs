@@ -89,6 +89,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
             "cache",
             "ecosystem",
+            "keep",
             "admin",
         ],
     ),

@@ -15,7 +15,7 @@ use crate::cache::lookup::{Artifact, Nature};
 use crate::cache::verdicts::{AtRest, Effort};
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::{Change, Entry, ReadAt, Stored};
-use crate::types::{Algorithm, BlobId, Digest, Head, Presence, Timestamp};
+use crate::types::{Algorithm, BlobId, Digest, Head, Timestamp};
 
 /// Bodies up to this size are kept in memory while they are asked for.
 const HOT_BYTES: u64 = 256 << 10;
@@ -111,17 +111,9 @@ impl Parts {
             Ok(warning) => warning,
             Err(failure) => return Some(Err(failure)),
         };
-        let now = self.clock.now();
         let entry = Arc::new(Entry {
-            head: Head::new(http::StatusCode::OK),
-            body: Stored::Blob { id: blob, size },
-            origin: None,
-            first_kept: now,
-            validated: now,
-            fresh_until: Timestamp::NEVER,
-            presence: Presence::Present,
             digests: [digest].into_iter().filter(|digest| digest.blob_id().is_none()).collect(),
-            note: Bytes::new(),
+            ..Entry::new(Stored::Blob { id: blob, size }, self.clock.now())
         });
         let key = artifact.lookup.key.clone();
         let put = Change::Put { key, entry: Arc::clone(&entry) };

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::semantics::freshness::Freshness;
 use crate::semantics::vary::Selection;
 use crate::store::{Entry, Stored};
-use crate::types::{CacheKey, Head, Presence, Timestamp};
+use crate::types::{CacheKey, Head, Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -46,17 +46,7 @@ impl Note {
 
 /// The entry that says by which fields a target's responses vary.
 pub(super) fn varies_entry(lists: Vec<Vec<String>>, now: Timestamp) -> Entry {
-    Entry {
-        head: Head::new(http::StatusCode::OK),
-        body: Stored::None,
-        origin: None,
-        first_kept: now,
-        validated: now,
-        fresh_until: Timestamp::NEVER,
-        presence: Presence::Present,
-        digests: Vec::new(),
-        note: Note::Varies(lists).encode(),
-    }
+    Entry { note: Note::Varies(lists).encode(), ..Entry::new(Stored::None, now) }
 }
 
 /// Where the response selected by `selection` lies.

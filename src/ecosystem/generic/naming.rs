@@ -116,7 +116,7 @@ impl Naming for Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ecosystem::naming::tests::Held;
+    use crate::ecosystem::naming::tests::{Held, names_of, parts_of};
 
     #[test]
     fn addresses_are_things_and_representations_their_parts() {
@@ -131,11 +131,8 @@ mod tests {
         let rest = words.groups(&shelf, Some("/a"), 9).expect("they can be read");
         assert_eq!(rest, ["/a!", "/a/b?x=1"]);
         let things = words.things(&shelf, "/a").expect("they can be read");
-        let mut parts = Vec::new();
-        words
-            .parts(&shelf, &things[0], &mut |part| parts.push(part.name))
-            .expect("they can be read");
-        assert_eq!((things[0].name.to_string().as_str(), parts.len()), ("generic:files/a", 2));
+        assert_eq!(names_of(&things), ["generic:files/a"]);
+        assert_eq!(parts_of(&words, &shelf, &things[0]).len(), 2);
         assert_eq!(words.things(&shelf, "/none"), Ok(Vec::new()));
         let wanted = Wanted { group: "/a/b?x=1".to_owned(), version: None };
         assert_eq!(words.read("files/a/b?x=1"), Ok(Some(wanted)));

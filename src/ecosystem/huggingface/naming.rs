@@ -430,8 +430,8 @@ fn each_key(
 mod tests {
     use super::*;
     use crate::ecosystem::huggingface::tree::kept_form;
-    use crate::ecosystem::naming::tests::Held;
-    use crate::types::{Audience, Timestamp};
+    use crate::ecosystem::naming::tests::{Held, check_name, check_read, names_of, parts_of};
+    use crate::types::Timestamp;
 
     fn commit(digit: char) -> String {
         digit.to_string().repeat(40)
@@ -474,11 +474,7 @@ mod tests {
 
     #[test]
     fn keys_are_named_as_the_hub_writes_things() {
-        let check = |name: &str, expected: Option<&str>| {
-            let key = CacheKey::new(ID, &Audience::Public, name);
-            let found = Words.name_of(&key).map(|name| name.to_string());
-            assert_eq!(found.as_deref(), expected, "{name}");
-        };
+        let check = |name: &str, expected: Option<&str>| check_name(&Words, ID, name, expected);
         let one = commit('1');
         check("repo/models/org/m", Some("hf:org/m"));
         check("repo/datasets/squad", Some("hf:datasets/squad"));
@@ -497,9 +493,7 @@ mod tests {
     #[test]
     fn names_are_read_and_nonsense_is_told() {
         let check = |text: &str, expected: Option<(&str, Option<&str>)>| {
-            let read = Words.read(text).ok().flatten();
-            let read = read.as_ref().map(|one| (one.group.as_str(), one.version.as_deref()));
-            assert_eq!(read, expected, "{text}");
+            check_read(&Words, text, expected);
         };
         check("org/m", Some(("models/org/m", None)));
         check("models/org/m@v1", Some(("models/org/m", Some("v1"))));
@@ -519,13 +513,14 @@ mod tests {
         let groups = Words.groups(&shelf, None, 9).expect("they can be read");
         assert_eq!(groups, ["datasets/gpt2", "models/org/m"]);
         let things = Words.things(&shelf, "models/org/m").expect("they can be read");
-        let names: Vec<String> = things.iter().map(|thing| thing.name.to_string()).collect();
-        assert_eq!(names, ["hf:org/m@main".to_owned(), format!("hf:org/m@{}", commit('2'))]);
+        assert_eq!(
+            names_of(&things),
+            ["hf:org/m@main".to_owned(), format!("hf:org/m@{}", commit('2'))]
+        );
         assert_eq!(things[0].versions, ["main", "refs/pr/1"]);
         assert!(things[0].is_called("refs/pr/1") && things[1].is_called("2222222"));
 
-        let mut parts = Vec::new();
-        Words.parts(&shelf, &things[0], &mut |part| parts.push(part)).expect("they can be read");
+        let parts = parts_of(&Words, &shelf, &things[0]);
         let shown: Vec<_> = parts
             .iter()
             .map(|part| (part.role, part.name.as_str(), part.size, part.is_shared))

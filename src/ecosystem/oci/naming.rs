@@ -265,9 +265,9 @@ impl fmt::Debug for Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ecosystem::naming::tests::Held;
+    use crate::ecosystem::naming::tests::{Held, check_name, check_read, names_of, parts_of};
     use crate::ecosystem::oci::config::Config;
-    use crate::types::{Audience, BlobId, Secret};
+    use crate::types::{BlobId, Secret};
 
     const REPOSITORY: &str = "hub.example/library/alpine";
 
@@ -295,11 +295,8 @@ mod tests {
 
     #[test]
     fn keys_are_named_as_images_are() {
-        let check = |name: &str, expected: Option<&str>| {
-            let key = CacheKey::new(SPACE, &Audience::Public, name);
-            let found = words().name_of(&key).map(|name| name.to_string());
-            assert_eq!(found.as_deref(), expected, "{name}");
-        };
+        let check =
+            |name: &str, expected: Option<&str>| check_name(&words(), SPACE, name, expected);
         check("tag/host:5000/a/b:1.0", Some("oci:host:5000/a/b:1.0"));
         check("manifest/host:5000/a@sha256:ab", Some("oci:host:5000/a@sha256:ab"));
         check("catalog/h.example/a", Some("oci:h.example/a"));
@@ -310,9 +307,7 @@ mod tests {
     #[test]
     fn names_mean_what_they_mean_to_engines() {
         let check = |text: &str, expected: Option<(&str, Option<&str>)>| {
-            let read = words().read(text).ok().flatten();
-            let read = read.as_ref().map(|one| (one.group.as_str(), one.version.as_deref()));
-            assert_eq!(read, expected, "{text}");
+            check_read(&words(), text, expected);
         };
         check("alpine", Some((REPOSITORY, Some("latest"))));
         check("alpine:3", Some((REPOSITORY, Some("3"))));
@@ -347,14 +342,12 @@ mod tests {
         assert_eq!(words.groups(&shelf, None, 9), Ok(vec![REPOSITORY.to_owned()]));
         let mut things = words.things(&shelf, REPOSITORY).expect("they can be read");
         things.sort_by_key(|thing| thing.versions.is_empty());
-        let names: Vec<String> = things.iter().map(|thing| thing.name.to_string()).collect();
         assert_eq!(
-            names,
+            names_of(&things),
             [format!("oci:{REPOSITORY}:latest"), format!("oci:{REPOSITORY}@{alone}")]
         );
 
-        let mut parts = Vec::new();
-        words.parts(&shelf, &things[0], &mut |part| parts.push(part)).expect("they can be read");
+        let parts = parts_of(&words, &shelf, &things[0]);
         let shown: Vec<_> =
             parts.iter().map(|part| (part.role, part.name.clone(), part.size)).collect();
         let expected = [

@@ -212,9 +212,9 @@ fn is_kept(shelf: &Shelf<'_>, file: &File) -> Result<bool, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ecosystem::naming::tests::Held;
+    use crate::ecosystem::naming::tests::{Held, check_name, check_read, names_of, parts_of};
     use crate::ecosystem::pypi::page::{Attributes, Spell};
-    use crate::types::{Audience, Timestamp};
+    use crate::types::Timestamp;
 
     fn words(index: &str) -> Words {
         Words { space: format!("pypi/{index}"), index: index.to_owned() }
@@ -252,9 +252,7 @@ mod tests {
     #[test]
     fn keys_are_named_as_requirements() {
         let check = |name: &str, expected: Option<&str>| {
-            let key = CacheKey::new("pypi/default", &Audience::Public, name);
-            let found = words("default").name_of(&key).map(|name| name.to_string());
-            assert_eq!(found.as_deref(), expected, "{name}");
+            check_name(&words("default"), "pypi/default", name, expected);
         };
         check("page/six", Some("pypi:six"));
         check("legacy/six/1.17.0", Some("pypi:six==1.17.0"));
@@ -266,17 +264,13 @@ mod tests {
         );
         check("root", None);
         check("file/f.example/odd", None);
-        let key = CacheKey::new("pypi/torch", &Audience::Public, "page/torch");
-        let other = words("torch").name_of(&key).map(|name| name.to_string());
-        assert_eq!(other.as_deref(), Some("pypi:torch/torch"));
+        check_name(&words("torch"), "pypi/torch", "page/torch", Some("pypi:torch/torch"));
     }
 
     #[test]
     fn requirements_are_read() {
         let check = |text: &str, expected: Option<(&str, Option<&str>)>| {
-            let read = words("default").read(text).ok().flatten();
-            let read = read.as_ref().map(|one| (one.group.as_str(), one.version.as_deref()));
-            assert_eq!(read, expected, "{text}");
+            check_read(&words("default"), text, expected);
         };
         check("Six", Some(("six", None)));
         check("six==1.17.0", Some(("six", Some("1.17.0"))));
@@ -304,10 +298,8 @@ mod tests {
         assert_eq!(words.groups(&shelf, Some("odd"), 9), Ok(vec!["six".to_owned()]));
         assert_eq!(words.things(&shelf, "odd"), Ok(Vec::new()));
         let things = words.things(&shelf, "six").expect("they can be read");
-        let names: Vec<String> = things.iter().map(|thing| thing.name.to_string()).collect();
-        assert_eq!(names, ["pypi:six==1.0", "pypi:six==2.0"]);
-        let mut parts = Vec::new();
-        words.parts(&shelf, &things[0], &mut |part| parts.push(part)).expect("they can be read");
+        assert_eq!(names_of(&things), ["pypi:six==1.0", "pypi:six==2.0"]);
+        let parts = parts_of(&words, &shelf, &things[0]);
         let shown: Vec<_> = parts.iter().map(|part| (part.role, part.name.as_str())).collect();
         let metadata = format!("{}.metadata", files[1]);
         let expected =

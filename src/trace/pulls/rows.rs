@@ -8,14 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::tally::Counted;
 use crate::store::{Change, Entry, Store, StoreError, Stored};
 use crate::trace::record::written;
-use crate::types::{Audience, CacheKey, Head, Presence, Timestamp};
+use crate::types::{Audience, CacheKey, Timestamp};
 
 /// The space of the keys of rows.
 pub const SPACE: &str = "larder/pulls";
@@ -150,7 +148,7 @@ impl Rows {
         }
         let known = self.store.get(&since_key()).ok().flatten().map(|entry| entry.first_kept);
         if known != Some(since) {
-            let entry = Arc::new(inline(Bytes::new(), since, now));
+            let entry = Arc::new(Entry { first_kept: since, ..Entry::new(Stored::None, now) });
             prepared.since = Some(Change::Put { key: since_key(), entry });
         }
         prepared
@@ -290,19 +288,5 @@ fn since_key() -> CacheKey {
 
 fn entry(row: &Row, first: Timestamp, now: Timestamp) -> Entry {
     let body = serde_json::to_vec(row).expect("plain values have a form in JSON");
-    inline(body.into(), first, now)
-}
-
-fn inline(body: Bytes, first: Timestamp, now: Timestamp) -> Entry {
-    Entry {
-        head: Head::new(StatusCode::OK),
-        body: Stored::Inline(body),
-        origin: None,
-        first_kept: first,
-        validated: now,
-        fresh_until: Timestamp::NEVER,
-        presence: Presence::Present,
-        digests: Vec::new(),
-        note: Bytes::new(),
-    }
+    Entry { first_kept: first, ..Entry::new(Stored::Inline(body.into()), now) }
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File as Disk};
 use http::StatusCode;
 use larder::store::disk::DiskStore;
 use larder::store::{Change, Entry, Store, Stored};
-use larder::types::{Algorithm, Audience, BlobId, CacheKey, Digest, Head, Presence, Timestamp};
+use larder::types::{Algorithm, Audience, BlobId, CacheKey, Digest, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,17 +36,7 @@ async fn file_sparse(config: larder::config::Config, digest: Digest) {
 }
 
 fn entry(id: BlobId) -> Entry {
-    Entry {
-        head: Head::new(StatusCode::OK),
-        body: Stored::Blob { id, size: SIZE },
-        origin: None,
-        first_kept: Timestamp::from_secs(1),
-        validated: Timestamp::from_secs(1),
-        fresh_until: Timestamp::NEVER,
-        presence: Presence::Present,
-        digests: Vec::new(),
-        note: bytes::Bytes::new(),
-    }
+    Entry::new(Stored::Blob { id, size: SIZE }, Timestamp::from_secs(1))
 }
 
 #[tokio::test]

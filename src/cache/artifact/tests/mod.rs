@@ -18,6 +18,7 @@ use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Lookup,
 use crate::cache::witness::Notebook;
 use crate::cache::{Cache, Config};
 use crate::clock::Clock;
+use crate::inspect::samples;
 use crate::store::memory::MemoryStore;
 use crate::store::{Entry, Store};
 use crate::types::{Audience, BlobId, CacheKey, Digest, Timestamp};
@@ -163,16 +164,7 @@ fn from_origins(name: &str, urls: &[&str], digests: Vec<Digest>) -> Artifact {
 
 /// Bytes that differ everywhere, the same for the same seed.
 fn content(length: usize, seed: u64) -> Bytes {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes.into()
+    samples::noise(length, seed).into()
 }
 
 /// Reads a body to its end: what came, and why it was cut if it was.
