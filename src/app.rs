@@ -2,7 +2,7 @@
 //!
 //! Builds each component from its own part of the configuration, wires them, owns the task sets in which everything is
 //! spawned, and winds them up in order: the server stops taking requests and its clients finish, transfers note how far
-//! they are, the index is closed. Left out: arguments and exit codes (`main`), what any component does.
+//! they are, the index is closed. Left out: arguments and exit codes (`cli`), what any component does.
 
 use std::fmt;
 use std::fs;
@@ -229,7 +229,8 @@ pub async fn import(
     fs::metadata(folder).map_err(io)?;
     let folder = Arc::new(Folder::read(folder).map_err(io)?);
     let store = open_store(&config, &clock, &tasks)?;
-    let signer = Signer::new(secret(&config.data_dir)?);
+    let secret = secret(&config.data_dir)?;
+    let signer = Signer::new(secret);
     let origin = Arc::clone(&hub.origin);
     let source = import::source::Source {
         folder: Arc::clone(&folder),
@@ -250,7 +251,7 @@ pub async fn import(
     .inspecting(inspection_rules(&config)?);
     let handler = Proxy::new(proxy::Parts {
         memory: ByteSize(config.cache.memory.bytes() / 4),
-        secret: secret(&config.data_dir)?,
+        secret,
         public_url: None,
         cache: cache.clone(),
         rulings: Rulings::of_lifecycle(config.policy.clone(), clock.clone()),

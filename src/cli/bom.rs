@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::reach::Reach;
 use super::{Outcome, Overrides, passport};
 use crate::bom::{self, Item, ItemFile};
 use crate::clock::Clock;
+use crate::collect::LockedFile;
+use crate::collect::lock::{Lock, Locked};
 use crate::passport::Passport;
 
 /// Write a bill of materials in CycloneDX 1.6: models, packages and images with their digests and licences.
@@ -74,29 +75,8 @@ enum BomError {
     NoModel(String),
     #[error("{} cannot be used", .0.display())]
     File(PathBuf, #[source] std::io::Error),
-    #[error("{} is no lock of `larder lock`", .0.display())]
-    Lock(PathBuf, #[source] toml::de::Error),
-}
-
-/// As much of a lock as a bill needs.
-#[derive(Debug, Deserialize)]
-struct Lock {
-    #[serde(default)]
-    locked: Vec<Locked>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Locked {
-    exact: String,
-    #[serde(default)]
-    files: Vec<LockedFile>,
-}
-
-#[derive(Debug, Deserialize)]
-struct LockedFile {
-    name: String,
-    digest: String,
-    size: Option<u64>,
+    #[error("{} is no lock of `larder lock`: {}", .0.display(), .1)]
+    Lock(PathBuf, String),
 }
 
 impl Bom {
@@ -174,13 +154,10 @@ impl Bom {
 
 fn read(path: &Path) -> Result<Vec<Item>, Box<dyn std::error::Error>> {
     let text = fs::read_to_string(path).map_err(|error| BomError::File(path.to_owned(), error))?;
-    let lock: Lock =
-        toml::from_str(&text).map_err(|error| BomError::Lock(path.to_owned(), error))?;
-    let item = |locked: Locked| {
-        let files = locked.files.into_iter();
-        let file =
-            |file: LockedFile| ItemFile { name: file.name, digest: file.digest, size: file.size };
-        Item::read(&locked.exact, files.map(file).collect())
+    let lock = Lock::read(&text).map_err(|fault| BomError::Lock(path.to_owned(), fault))?;
+    let item = |Locked { exact, files, .. }: Locked| {
+        let file = |LockedFile { name, digest, size }| ItemFile { name, digest, size };
+        Item::read(&exact.to_string(), files.into_iter().map(file).collect())
     };
     Ok(lock.locked.into_iter().map(item).collect::<Result<_, _>>()?)
 }

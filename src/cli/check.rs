@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use http::Method;
-use indicatif::BinaryBytes;
 
 use super::reach::Reach;
 use super::wanted::Wanted;
-use super::{Outcome, Overrides, misused};
+use super::{Outcome, Overrides, lines, misused};
 use crate::bundle::resource::{self, Readiness};
 
 /// Say what of a list could not be had if every upstream vanished now. Nobody is asked for anything.
@@ -59,7 +58,7 @@ fn text(readiness: &Readiness) -> String {
     for one in missing {
         text.push_str(&format!("missing: {}: {}\n", one.what, one.reason));
     }
-    let size = BinaryBytes(*bytes);
+    let size = lines::size(*bytes);
     text.push_str(&match missing.len() {
         0 => format!("ready: {ready} files of {size}\n"),
         count => format!("{ready} files of {size} are ready, {count} things are missing\n"),

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use futures_util::TryStreamExt;
 use http::{HeaderMap, Method};
-use indicatif::{BinaryBytes, ProgressBar};
+use indicatif::ProgressBar;
 
 use super::reach::Reach;
 use super::wanted::Wanted;
-use super::{Outcome, Overrides, misused};
+use super::{Outcome, Overrides, lines, misused};
 use crate::admin::api;
 use crate::bundle::resource::{Order, Signer};
 
@@ -89,7 +89,7 @@ impl Export {
             let order =
                 Order { wants, service: self.audience == Audience::Service, partial: self.partial };
             let bytes = self.write(reach, &order).await?;
-            eprintln!("{} written", BinaryBytes(bytes));
+            eprintln!("{} written", lines::size(bytes));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -125,7 +125,7 @@ impl Export {
         while let Some(chunk) = chunks.try_next().await? {
             file.write_all(&chunk)?;
             bytes += chunk.len() as u64;
-            bar.set_message(BinaryBytes(bytes).to_string());
+            bar.set_message(lines::size(bytes));
             bar.tick();
         }
         file.flush()?;

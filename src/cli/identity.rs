@@ -53,7 +53,7 @@ impl Identity {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
             let (Action::Show { name } | Action::Accept { name, .. }) = &self.action;
-            let operation = format!("identities/{}", escaped(name));
+            let operation = Reach::named("identities", name);
             let told: Told = match &self.action {
                 Action::Show { .. } => reach.get(&operation).await?,
                 Action::Accept { id, .. } => {
@@ -89,12 +89,4 @@ fn text(told: &Told) -> String {
         text.push_str(&format!("  {word}    {}\n", of(stranger)));
     }
     text
-}
-
-/// A name as the end of an address, whatever was typed; its slashes stay.
-fn escaped(name: &str) -> String {
-    let segments = name.split('/').map(|segment| {
-        percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC)
-    });
-    segments.map(|segment| segment.to_string()).collect::<Vec<_>>().join("/")
 }

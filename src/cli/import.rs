@@ -10,11 +10,11 @@ use clap::{Args, Subcommand};
 use futures_util::StreamExt;
 use futures_util::stream;
 use http::Method;
-use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::export::Audience;
 use super::reach::Reach;
-use super::{Outcome, Overrides, misused};
+use super::{Outcome, Overrides, lines, misused};
 use crate::admin::api;
 use crate::bundle::import::Report;
 use crate::bundle::key::PublicKey;
@@ -228,7 +228,7 @@ fn text(report: &Report) -> String {
             "{withheld} entries are not open to everybody and were left out (--audience service takes them)\n"
         ));
     }
-    let size = BinaryBytes(*bytes);
+    let size = lines::size(*bytes);
     text.push_str(&format!(
         "{new} entries filed, {kept} kept before; {blobs} files of {size} came; {} refused\n",
         refused.len()

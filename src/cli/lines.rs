@@ -34,6 +34,11 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A text of somebody else's as it may go to a terminal.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
 /// `12 of 14`, or `14` when that is all.
 pub fn part(some: u64, all: u64) -> String {
     if some == all { all.to_string() } else { format!("{some} of {all}") }

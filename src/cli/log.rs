@@ -17,6 +17,7 @@ use futures_util::TryStreamExt;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
+use super::lines::plain;
 use super::reach::Reach;
 use super::{Outcome, Overrides, asking};
 use crate::admin::api;
@@ -298,11 +299,6 @@ pub(super) fn told(record: &Record) -> String {
         let _ = write!(line, "  ({})", plain(detail));
     }
     line
-}
-
-/// A text of upstream's as it may go to a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 impl Verify {

@@ -25,26 +25,14 @@ pub(super) fn address(
     may_fetch: bool,
     more: &[(&str, &str)],
 ) -> String {
-    let id = what.strip_prefix("hf:").unwrap_or(what);
-    let segments: Vec<String> = id.split('/').map(escaped).collect();
-    let mut query: Vec<String> =
-        more.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    let path = Reach::named(operation, what.strip_prefix("hf:").unwrap_or(what));
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(more);
     if may_fetch {
-        query.push("fetch=true".to_owned());
+        query.append_pair("fetch", "true");
     }
-    let path = format!("{operation}/{}", segments.join("/"));
-    if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
-}
-
-/// As a segment of an address, whatever was typed. What parts a revision from a name stays.
-fn escaped(text: &str) -> String {
-    const PLAIN: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~')
-        .remove(b'@');
-    percent_encoding::utf8_percent_encode(text, PLAIN).to_string()
+    let query = query.finish();
+    if query.is_empty() { path } else { format!("{path}?{query}") }
 }
 
 /// The passport in lines.

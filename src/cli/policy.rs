@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use http::{HeaderMap, Method};
-use serde::Deserialize;
 
 use super::reach::Reach;
 use super::{Outcome, Overrides, asking, on_loaded};
@@ -16,6 +15,7 @@ use crate::licence::Licence;
 use crate::policy::file::{PolicyFile, keys_of};
 use crate::policy::{self, Config, Ecosystem, Fact, Fault, Point, Ruleset, fixture};
 use crate::rulings;
+use crate::rulings::replay::{Change, Report};
 
 /// Check a policy file, test it, and try it on what happened.
 #[derive(Debug, Args)]
@@ -94,30 +94,13 @@ struct Replay {
     /// The draft [default: `policy.file` of the configuration]
     file: Option<PathBuf>,
     /// How far back, such as 30d
-    #[arg(long, default_value = "30d", value_parser = humantime)]
+    #[arg(long, default_value = "30d", value_parser = span)]
     since: std::time::Duration,
     /// As JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     overrides: Overrides,
-}
-
-/// What the API tells of a replay.
-#[derive(Debug, Deserialize)]
-struct Report {
-    decisions: u64,
-    changes: Vec<Change>,
-    rules: std::collections::BTreeMap<String, u64>,
-    missing: std::collections::BTreeMap<String, u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Change {
-    was: String,
-    becomes: String,
-    count: u64,
-    examples: Vec<String>,
 }
 
 /// No file, and none configured.
@@ -130,7 +113,7 @@ struct NoFile;
 #[error("{0}")]
 struct Unusable(String);
 
-fn humantime(text: &str) -> Result<std::time::Duration, String> {
+fn span(text: &str) -> Result<std::time::Duration, String> {
     policy::words::parse_span(text).ok_or_else(|| "a span such as 30d or 12h".to_owned())
 }
 
@@ -163,7 +146,7 @@ impl Check {
             let now = Clock::system().now();
             match policy::waiver::read(&rulings::text(&waivers)?) {
                 Ok(all) => {
-                    let odd = policy::check::waivers(&all, &read, now);
+                    let odd = policy::check::waivers(&all, Some(&read), now);
                     found.extend(odd.iter().map(|one| told(&waivers, one)));
                 }
                 Err(faults) => found.extend(faults.iter().map(|one| told(&waivers, one))),
@@ -221,34 +204,33 @@ impl Replay {
             let whole = Reach::accepted(answer).await?;
             match self.json {
                 true => print!("{}", String::from_utf8_lossy(&whole)),
-                false => print!("{}", serde_json::from_slice::<Report>(&whole)?.text()),
+                false => print!("{}", text(&serde_json::from_slice(&whole)?)),
             }
             Ok(ExitCode::SUCCESS)
         })
     }
 }
 
-impl Report {
-    fn text(&self) -> String {
-        let mut text = format!("{} decisions\n", self.decisions);
-        for Change { was, becomes, count, examples } in &self.changes {
-            let _ =
-                writeln!(text, "  {was} -> {becomes}: {count}, such as {}", examples.join(", "));
-        }
-        if self.changes.is_empty() {
-            text.push_str("  all would have come out as they did\n");
-        }
-        for (rule, count) in &self.rules {
-            let _ = writeln!(text, "  rule {rule} would have held {count} times");
-        }
-        for (fact, count) in &self.missing {
-            let _ = writeln!(
-                text,
-                "  {fact} was not recorded for {count}: what rules would have said of those is not known"
-            );
-        }
-        text
+/// A replay as people read it.
+fn text(report: &Report) -> String {
+    let mut text = format!("{} decisions\n", report.decisions);
+    for Change { was, becomes, count, examples } in &report.changes {
+        let (was, becomes, examples) = (was.name(), becomes.name(), examples.join(", "));
+        let _ = writeln!(text, "  {was} -> {becomes}: {count}, such as {examples}");
     }
+    if report.changes.is_empty() {
+        text.push_str("  all would have come out as they did\n");
+    }
+    for (rule, count) in &report.rules {
+        let _ = writeln!(text, "  rule {rule} would have held {count} times");
+    }
+    for (fact, count) in &report.missing {
+        let _ = writeln!(
+            text,
+            "  {fact} was not recorded for {count}: what rules would have said of those is not known"
+        );
+    }
+    text
 }
 
 /// Reads a policy; faults are findings, too.

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Args;
-use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::reach::Reach;
 use super::wanted::Wanted;
-use super::{Outcome, Overrides, misused};
+use super::{Outcome, Overrides, lines, misused};
 use crate::bundle::resource::Missing;
 use crate::bundle::take::{Depth, Fared, Taken, take_all};
 use crate::bundle::walk::Plan;
@@ -178,7 +178,7 @@ impl View {
         match fared {
             Fared::New { bytes } => {
                 if matches!(self, Self::Lines) {
-                    self.line(&format!("new: {name} ({})", BinaryBytes(*bytes)));
+                    self.line(&format!("new: {name} ({})", lines::size(*bytes)));
                 }
             }
             Fared::Kept => self.arrived(item.size.unwrap_or_default()),
@@ -205,7 +205,7 @@ impl View {
         } else {
             println!(
                 "{new} new ({}), {kept} kept before, {refused} refused, {failed} failed",
-                BinaryBytes(*new_bytes)
+                lines::size(*new_bytes)
             );
         }
     }

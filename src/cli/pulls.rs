@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::reach::Reach;
-use super::{Outcome, Overrides};
+use super::{Outcome, Overrides, lines};
 use crate::admin::api::pulls::Rows;
 use crate::trace::pulls::Row;
 
@@ -91,7 +91,7 @@ pub(super) fn told(row: &Row) -> String {
     if let Some(digest) = digest {
         let _ = write!(line, "  {digest}");
     }
-    line.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    lines::plain(&line)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ A snapshot keeps nothing from eviction: it is a name. Larder answers from what i
 impl Snapshot {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
-            let of = |name: &str| format!("snapshots/{}", escaped(name));
+            let of = |name: &str| Reach::named("snapshots", name);
             let told = match &self.action {
                 Action::Ls => reach.get::<Vec<ToldSnapshot>>("snapshots").await?,
                 Action::Create { name, at } => {
@@ -71,9 +71,4 @@ impl Snapshot {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// A name as one segment of an address, whatever was typed.
-fn escaped(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

@@ -39,18 +39,19 @@ pub fn rules(file: &PolicyFile, is_licence: &dyn Fn(&str) -> bool) -> Vec<Fault>
     found
 }
 
-/// What to tell of waivers at an instant: those that ended, end soon, or are for no rule.
-pub fn waivers(waivers: &[Waiver], file: &PolicyFile, now: Timestamp) -> Vec<Fault> {
+/// What to tell of waivers at an instant: those that ended, end soon, or are for no rule of the policy, where there is one.
+pub fn waivers(waivers: &[Waiver], policy: Option<&PolicyFile>, now: Timestamp) -> Vec<Fault> {
     let mut found = Vec::new();
     for waiver in waivers {
         let mut tell = |problem: &str| {
             let key = format!("waiver.{}", waiver.rule);
             found.push(Fault { line: waiver.line, key, problem: problem.to_owned() });
         };
-        match file.rules.iter().find(|rule| rule.id == waiver.rule) {
-            None => tell("the policy has no such rule"),
-            Some(rule) if !rule.is_waivable => tell("this rule may not be waived"),
-            Some(_) => {}
+        let rule = policy.map(|policy| policy.rules.iter().find(|rule| rule.id == waiver.rule));
+        match rule {
+            Some(None) => tell("the policy has no such rule"),
+            Some(Some(rule)) if !rule.is_waivable => tell("this rule may not be waived"),
+            Some(Some(_)) | None => {}
         }
         if waiver.expires <= now {
             tell("it has ended");
@@ -190,7 +191,7 @@ mod tests {
             let text = format!(
                 "[[waiver]]\nrule = \"{rule}\"\nwhat = \"pypi:x==1\"\nreason = \"r\"\nexpires = {expires}"
             );
-            let told = waivers(&waiver::read(&text).expect("good"), &file, now);
+            let told = waivers(&waiver::read(&text).expect("good"), Some(&file), now);
             assert_eq!(told.first().map(|fault| fault.problem.as_str()), expected, "{text}");
         };
         check("a", "2027-03-01", None);

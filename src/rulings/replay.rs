@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Record;
 use crate::policy::ruleset::{By, Effect};
@@ -13,7 +13,7 @@ use crate::types::Timestamp;
 const MOST_EXAMPLES: usize = 5;
 
 /// The difference between what was done and what would have been.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     pub decisions: u64,
     /// How many would have come out otherwise, from what to what.
@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 /// Decisions that would have come out otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub was: Verdict,
     pub becomes: Verdict,

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::semantics::freshness::Freshness;
 use crate::semantics::vary::Selection;
 use crate::store::{Entry, Stored};
-use crate::types::{CacheKey, Head, Timestamp};
+use crate::types::{CacheKey, Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -64,6 +64,7 @@ mod tests {
 
     use super::*;
     use crate::semantics::freshness::Rules;
+    use crate::types::Head;
 
     #[test]
     fn notes_are_read_back_and_others_are_not() {

@@ -148,7 +148,10 @@ impl Rows {
         }
         let known = self.store.get(&since_key()).ok().flatten().map(|entry| entry.first_kept);
         if known != Some(since) {
-            let entry = Arc::new(Entry { first_kept: since, ..Entry::new(Stored::None, now) });
+            let entry = Arc::new(Entry {
+                first_kept: since,
+                ..Entry::new(Stored::Inline(bytes::Bytes::new()), now)
+            });
             prepared.since = Some(Change::Put { key: since_key(), entry });
         }
         prepared
