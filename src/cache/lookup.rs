@@ -121,6 +121,8 @@ pub struct Artifact {
     pub size: Option<u64>,
     /// What it is to those who look into what passes.
     pub nature: Nature,
+    /// What people call it, where it is told when upstream sends other bytes than it promises.
+    pub subject: Option<String>,
 }
 
 /// Bytes before each chunk of a chunked view.

@@ -1,6 +1,6 @@
 //! The fills under way, at most one per key, and how many may run at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,12 @@ pub(crate) struct Fills {
     waiting: Gauge,
     transferring: Gauge,
     full: AtomicBool,
+    /// Things of which was told that upstream sends other bytes than it promises.
+    told: Mutex<HashSet<CacheKey>>,
 }
+
+/// Things that are remembered as told of.
+const MOST_TOLD: usize = 4096;
 
 type Running = Arc<Mutex<HashMap<CacheKey, Arc<Fill>>>>;
 
@@ -63,7 +68,17 @@ impl Fills {
             waiting: metrics::gauge!("larder_fills", "state" => "waiting"),
             transferring: metrics::gauge!("larder_fills", "state" => "running"),
             full: AtomicBool::new(false),
+            told: Mutex::default(),
         }
+    }
+
+    /// Whether nothing was told of a thing yet; from now on it was.
+    pub(super) fn is_news(&self, key: &CacheKey) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MOST_TOLD {
+            told.clear();
+        }
+        told.insert(key.clone())
     }
 
     /// Joins the fill of `key`, or begins one.

@@ -25,7 +25,8 @@ use crate::cache::fill::state::{Ending, Opened};
 use crate::cache::fill::verify::{Refused, Verified, Verifier, VerifyError};
 use crate::cache::lookup::{Accepted, Artifact};
 use crate::store::{Partial, Progress, StoreError};
-use crate::types::{Digest, Head};
+use crate::types::event::Kind;
+use crate::types::{Digest, Head, What};
 use crate::upstream::OriginRequest;
 
 /// Drives the fill of `artifact` to its end, on the cache's task set.
@@ -151,10 +152,29 @@ impl Transfer {
             }
             other => other,
         };
-        outcome.map_err(|reason| match reason {
-            Break::End(ending) => ending,
-            Break::Wrong(_, failure) => Ending::Failed(failure),
-        })
+        match outcome {
+            Ok(complete) => Ok(complete),
+            Err(Break::End(ending)) => Err(ending),
+            Err(Break::Wrong(fault, failure)) => {
+                if fault == Fault::Digest {
+                    self.tell_mutated(&failure).await;
+                }
+                Err(Ending::Failed(failure))
+            }
+        }
+    }
+
+    /// Tells that upstream sends other bytes than those that it promises, once for each thing while this process runs. What one client's own credential opens is
+    /// not the world's: nothing is told of it.
+    async fn tell_mutated(&self, failure: &Failure) {
+        let key = &self.artifact.lookup.key;
+        let subject = self.artifact.subject.as_ref().filter(|_| !key.is_credentials());
+        let Some(subject) = subject.filter(|_| self.parts.fills.is_news(key)) else { return };
+        let what = What::new(Kind::Mutated, subject).detail(failure.to_string());
+        let promised = self.artifact.digests.first().map(ToString::to_string);
+        let what = promised.into_iter().fold(what, What::before);
+        let event = what.at(self.parts.clock.now(), key.space());
+        self.parts.witness.witness(vec![event]).await;
     }
 
     /// Gets the body once. When it was wrong, what came is thrown away here.

@@ -14,6 +14,7 @@ use crate::cache::lookup::{
 };
 use crate::ecosystem::huggingface::config::ID;
 use crate::ecosystem::huggingface::head::{self, Seen, What};
+use crate::ecosystem::huggingface::naming::SCHEME;
 use crate::ecosystem::huggingface::repository::{FilePath, is_hex};
 use crate::ecosystem::huggingface::settle::{Settled, need};
 use crate::ecosystem::huggingface::tree::{self, Tree};
@@ -103,6 +104,8 @@ impl FileFacts {
         let is_unverified = artifact.digests.is_empty();
         artifact.lookup.admit = Arc::new(AdmitFile { is_unverified, native: self.native(at) });
         artifact.nature = self.nature();
+        artifact.subject =
+            Some(format!("{SCHEME}:{}@{commit}/{}", repository.web_path(), self.path));
         artifact
     }
 
@@ -210,7 +213,7 @@ pub fn artifact(
     let admit = Arc::new(AdmitFile { is_unverified: digest.is_none(), native: None });
     let lookup = Lookup { key, origins, admit, stale: Stale::Always };
     let digests = digest.into_iter().collect();
-    Artifact { lookup, digests, size, nature: Nature::Data }
+    Artifact { lookup, digests, size, nature: Nature::Data, subject: None }
 }
 
 /// Admits a file's bytes: immutable, so kept for ever.

@@ -17,6 +17,7 @@ use crate::cache::lookup::{
 use crate::ecosystem::oci::SPACE;
 use crate::ecosystem::oci::admit::verdict;
 use crate::ecosystem::oci::name::Repository;
+use crate::ecosystem::oci::naming::SCHEME;
 use crate::ecosystem::oci::registry::{Reader, Registry};
 use crate::ecosystem::oci::tag::CONTENT_DIGEST;
 use crate::types::{Audience, CacheKey, Digest, Timestamp};
@@ -83,7 +84,8 @@ pub fn artifact(
     let request = registry.request(Method::GET, repository, &format!("blobs/{digest}"), reader);
     let admit = Arc::new(AdmitBlob);
     let lookup = Lookup { key: key(&digest), origins: vec![request], admit, stale: Stale::Always };
-    Artifact { lookup, digests: vec![digest], size, nature: Nature::Layer }
+    let subject = Some(format!("{SCHEME}:{}/{repository}@{digest}", registry.name));
+    Artifact { lookup, digests: vec![digest], size, nature: Nature::Layer, subject }
 }
 
 /// Where a blob's bytes are kept, for everybody who may read them.

@@ -106,8 +106,13 @@ impl Pull {
         let document = self.manifest_document(digest, &tagged.reader);
         let mut lookup = document.lookup;
         lookup.key = lookup.key.sibling(&format!("described/{digest}"));
-        let artifact =
-            Artifact { lookup, digests: vec![digest], size: Some(size), nature: Nature::Program };
+        let artifact = Artifact {
+            lookup,
+            digests: vec![digest],
+            size: Some(size),
+            nature: Nature::Program,
+            subject: None,
+        };
         let mut headers = manifest::headers(media_type, &digest);
         headers.extend(self.manifest_form(digest, Some(tagged)).own_headers());
         Some(Serve::Artifact { artifact, headers, chunking: None })

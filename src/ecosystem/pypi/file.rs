@@ -20,6 +20,7 @@ use crate::ecosystem::pypi::links::Address;
 use crate::ecosystem::pypi::listing::Place;
 use crate::ecosystem::pypi::more::More;
 use crate::ecosystem::pypi::name;
+use crate::ecosystem::pypi::naming::Words;
 use crate::ecosystem::pypi::page::{File, Page, Provenance, Sidecar};
 use crate::ecosystem::pypi::past;
 use crate::ecosystem::pypi::provenance::{self, Verbatim};
@@ -270,6 +271,18 @@ impl Asked<'_> {
         Subject::of(stricter.unwrap_or(then), &ask.base)
     }
 
+    /// The file as people call it.
+    fn called(&self) -> String {
+        let Page { name, .. } = self.page;
+        let project = Words::of(&self.reach.settings).name(name);
+        let version = name::version_of(name, &self.file.filename);
+        let release = match version {
+            Some(version) => project.version("==", version),
+            None => project,
+        };
+        release.part(&*self.file.filename).to_string()
+    }
+
     fn artifact(&self, which: Beside) -> Result<Serve, Reply> {
         let file = self.file;
         let (key, digests, size) = match which {
@@ -304,7 +317,8 @@ impl Asked<'_> {
         }
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
-        let artifact = Artifact { lookup, digests, size, nature: Nature::Program };
+        let subject = (which == Beside::Itself).then(|| self.called());
+        let artifact = Artifact { lookup, digests, size, nature: Nature::Program, subject };
         Ok(Serve::Artifact { artifact, headers, chunking: None })
     }
 

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::child;
+use crate::support::hub::{FakeHub, File, files};
 use crate::support::index::{FakeIndex, Style, Upload};
-use crate::support::larder::Larder;
+use crate::support::larder::{Larder, over_hub};
+use crate::support::origin::Fault;
 use crate::support::wait::eventually;
 
 /// Records of the ledger as `kind subject`, oldest first.
@@ -150,4 +152,41 @@ async fn what_was_done_to_the_ledger_meanwhile_is_found() {
     });
     let running = keep.await;
     assert_eq!(records(&running, "").await.len(), 4);
+}
+
+/// Upstream sends other bytes than its own index promises: nobody gets them, and the ledger has it, once.
+#[tokio::test]
+async fn bytes_that_are_not_those_that_were_promised_are_an_event() {
+    let index = FakeIndex::start(Style::Full).await;
+    let upload = Upload::wheel("six", "1.0");
+    index.publish("six", [upload.clone()]);
+    index.files.fault("*", Fault::Corrupt);
+    let larder = Larder::over(&index).await;
+    for _ in 0..2 {
+        let refused = larder.file("six", &upload.filename).await;
+        assert_eq!(refused.status, 502, "{refused:?}");
+    }
+    let mutated = format!("mutated pypi:six==1.0/{}", upload.filename);
+    eventually("it is recorded", async || {
+        records(&larder, "?kind=mutated").await == [mutated.clone()]
+    })
+    .await;
+    let told = larder.get("/-/api/v1/log?kind=mutated").await.json();
+    assert_eq!(told["records"][0]["before"], format!("sha256:{}", upload.digest));
+}
+
+/// The same for a hub: a commit's file is what its digest says, for ever.
+#[tokio::test]
+async fn a_file_of_a_commit_that_is_another_is_an_event() {
+    let hub = FakeHub::start().await;
+    let commit = hub.model("org/model", files([("w.bin", File::lfs("weights"))]));
+    hub.cdn.fault("*", Fault::Corrupt);
+    let larder = Larder::start(&over_hub(&hub, "")).await;
+    let refused = larder.get("/org/model/resolve/main/w.bin").await;
+    assert!(refused.status.is_server_error(), "{refused:?}");
+    let mutated = format!("mutated hf:org/model@{commit}/w.bin");
+    eventually("it is recorded", async || {
+        records(&larder, "?kind=mutated").await == [mutated.clone()]
+    })
+    .await;
 }

@@ -1,6 +1,8 @@
 //! Upstreams that lie, break and change their mind.
 
 use super::*;
+use crate::types::What;
+use crate::types::event::Kind;
 use crate::upstream::UpstreamError;
 use crate::upstream::scripted::{Gate, Reply};
 
@@ -17,6 +19,15 @@ async fn a_small_body_with_a_wrong_digest_is_refused_and_nothing_of_it_seen() {
     bench.settled().await;
     assert!(bench.entry(&promised(&right)).is_none());
 
+    // It is told of once, however often somebody asks.
+    assert!(bench.get(&promised(&right)).await.is_err());
+    let told = bench.notebook.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let What { kind, subject, before, .. } = &told[0].what;
+    let promised_digest = BlobId::of(&right).digest().to_string();
+    assert_eq!((*kind, subject.as_str()), (Kind::Mutated, "test:f"));
+    assert_eq!(before.as_deref(), Some(promised_digest.as_str()));
+
     bench.upstream.always(FILE, Reply::file(right.clone(), "\"good\""));
     let found = bench.get(&promised(&right)).await.expect("the next good answer heals");
     assert_eq!(whole(found.source.body(None)).await, right);
@@ -31,6 +42,7 @@ async fn a_second_answer_may_be_right() {
     let found = bench.get(&promised(&right)).await.expect("healed at once");
     assert_eq!(found.head.headers[header::ETAG], "\"good\"");
     assert_eq!(whole(found.source.body(None)).await, right);
+    assert_eq!(bench.notebook.take(), [], "upstream has what it promises");
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,6 +44,7 @@ struct Bench {
     clock: Clock,
     tasks: TaskTracker,
     stop: CancellationToken,
+    notebook: Notebook,
     cache: Cache,
 }
 
@@ -59,18 +60,18 @@ impl Bench {
     /// On a store that another cache may have used before.
     fn on(store: MemoryStore, config: Config) -> Self {
         let (upstream, tasks) = (Scripted::new(), TaskTracker::new());
-        let stop = CancellationToken::new();
+        let (stop, notebook) = (CancellationToken::new(), Notebook::default());
         let clock = Clock::manual(Timestamp::from_secs(1_000_000));
         let cache = Cache::new(
             config,
             Arc::new(store.clone()),
             Arc::new(upstream.clone()),
             clock.clone(),
-            Arc::new(Notebook::default()),
+            Arc::new(notebook.clone()),
             tasks.clone(),
             stop.clone(),
         );
-        Self { store, upstream, clock, tasks, stop, cache }
+        Self { store, upstream, clock, tasks, stop, notebook, cache }
     }
 
     async fn get(&self, artifact: &Artifact) -> Result<Found, Failure> {
@@ -159,7 +160,13 @@ fn from_origins(name: &str, urls: &[&str], digests: Vec<Digest>) -> Artifact {
         admit: Arc::new(ByStatus),
         stale: Stale::Always,
     };
-    Artifact { lookup, digests, size: None, nature: Nature::Data }
+    Artifact {
+        lookup,
+        digests,
+        size: None,
+        nature: Nature::Data,
+        subject: Some(format!("test:{name}")),
+    }
 }
 
 /// Bytes that differ everywhere, the same for the same seed.
