@@ -47,10 +47,10 @@ pub struct Pulled {
     pulls: u64,
 }
 
-/// The things of some rows, in the order of their names.
+/// The things of some rows, in the order of their names. What was begun and never had to its end was not pulled.
 pub fn things(pulls: &[Pull]) -> Vec<Pulled> {
     let mut all: BTreeMap<String, Pulled> = BTreeMap::new();
-    for pull in pulls {
+    for pull in pulls.iter().filter(|pull| pull.pulls > 0) {
         let (name, item, file) = read(pull);
         let thing = all.entry(name).or_insert_with(|| Pulled {
             item,

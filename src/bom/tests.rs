@@ -244,6 +244,7 @@ fn pulls() -> Vec<Pull> {
         pull(&stray, "3", "12"),
         pull("hf:sha256:0000", "e", "12"),
         Pull { digest: None, ..pull("pypi:odd", "e", "12") },
+        Pull { pulls: 0, ..pull("pypi:begun==1/begun.whl", "e", "12") },
     ]
 }
 

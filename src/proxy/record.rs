@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::Artifact;
@@ -53,7 +53,12 @@ pub(crate) fn pull(
         StatusCode::OK => true,
         StatusCode::PARTIAL_CONTENT => {
             let range = response.headers().get(header::CONTENT_RANGE);
-            range.is_some_and(|range| range.as_bytes().starts_with(b"bytes 0-"))
+            let range = range.map(HeaderValue::as_bytes).unwrap_or_default();
+            // Nobody comes for a first byte alone: who asks for that wants to know whether there are more.
+            if range.starts_with(b"bytes 0-0/") && range != b"bytes 0-0/1" {
+                return;
+            }
+            range.starts_with(b"bytes 0-")
         }
         _ => return,
     };
