@@ -65,6 +65,8 @@ pub enum KeepError {
     Nothing(String),
     #[error("{name} is pinned: unpin it first, or insist (--force)")]
     Pinned { name: String },
+    #[error("{0} is not pinned")]
+    NotPinned(String),
     /// It has several names, and this one is not kept as an entry of its own.
     #[error("{name} is also called {others}; to remove all of it, say {identity}")]
     OneOfSeveral { name: String, others: String, identity: String },
@@ -104,6 +106,10 @@ impl Keeper {
         let tidied = self.0.store.tidy(how).await?;
         let of =
             |name: &str, freed: Freed| format!("{} {name} ({} bytes)", freed.count, freed.bytes);
+        let freed = [tidied.orphans, tidied.partials, tidied.evicted];
+        if freed.iter().all(|freed| *freed == Freed::default()) {
+            return Ok(tidied);
+        }
         let told = [
             of("orphans", tidied.orphans),
             of("interrupted transfers", tidied.partials),

@@ -180,7 +180,7 @@ impl Parts {
             |pin: &Pin| pin.name == name || key(pin).is_some_and(|key| meant.contains(&key));
         let (end, stay): (Vec<Pin>, Vec<Pin>) = self.pins()?.into_iter().partition(is_meant);
         if end.is_empty() {
-            return Err(KeepError::Nothing(format!("a pin of {name}")));
+            return Err(KeepError::NotPinned(name.to_owned()));
         }
         let (mut keys, mut others) = (HashSet::new(), HashSet::new());
         for pin in &end {

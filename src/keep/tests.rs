@@ -331,7 +331,7 @@ async fn pins_protect_until_the_last_of_them_ends() {
     assert_eq!(["a", "b", "c"].map(|chapter| bench.is_pinned(chapter)), [false, true, true]);
     assert!(matches!(
         bench.keeper.unpin("book:ants@first".to_owned(), None).await,
-        Err(KeepError::Nothing(_))
+        Err(KeepError::NotPinned(_))
     ));
     // The chapter in common is pinned for the other edition and stays anyway.
     bench.remove("book:ants@first", Removal::default()).await.expect("no longer pinned");

@@ -99,7 +99,7 @@ fn flag(query: &HashMap<String, String>, name: &str) -> Result<bool, Problem> {
 fn problem(error: KeepError) -> Problem {
     let status = match &error {
         KeepError::Misnamed(_) | KeepError::Cursor => StatusCode::BAD_REQUEST,
-        KeepError::Nothing(_) => StatusCode::NOT_FOUND,
+        KeepError::Nothing(_) | KeepError::NotPinned(_) => StatusCode::NOT_FOUND,
         KeepError::Pinned { .. } | KeepError::OneOfSeveral { .. } => StatusCode::CONFLICT,
         KeepError::Store(StoreError::Refusing) => StatusCode::SERVICE_UNAVAILABLE,
         KeepError::Store(_) | KeepError::Unreadable(_) => {
@@ -137,6 +137,7 @@ mod tests {
         check(KeepError::Misnamed("x".to_owned()), 400);
         check(KeepError::Cursor, 400);
         check(KeepError::Nothing("x".to_owned()), 404);
+        check(KeepError::NotPinned("x".to_owned()), 404);
         check(KeepError::Pinned { name: "x".to_owned() }, 409);
         check(StoreError::Refusing.into(), 503);
         check(StoreError::Full.into(), 500);
