@@ -80,7 +80,8 @@ impl Identities {
             let Acceptance { accept } = Call::json(call.body, LIMIT_BYTES).await?;
             self.accept(&repository, &accept).await?;
         }
-        let absent = || Problem::absent(format!("nothing is kept of {repository}"));
+        let named = repository.web_path();
+        let absent = || Problem::absent(format!("nothing is kept of hf:{named}"));
         let standing = self.standing(&repository).await?.ok_or_else(absent)?;
         Ok(json(&Told::of(&repository, standing)))
     }

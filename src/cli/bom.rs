@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::reach::Reach;
-use super::{Outcome, Overrides, passport};
+use super::{Outcome, Overrides, misused, passport};
 use crate::bom::{self, Item, ItemFile};
 use crate::clock::Clock;
 use crate::collect::LockedFile;
@@ -86,17 +86,19 @@ impl Bom {
                 return self.pulled(reach).await;
             }
             if self.models.is_empty() && self.lock.is_empty() {
-                return Err(BomError::Nothing.into());
+                return Ok(misused(&BomError::Nothing));
             }
             let now = match &self.at {
                 None => Clock::system().now(),
-                Some(text) => crate::types::Timestamp::from_text(text)
-                    .ok_or_else(|| BomError::Time(text.clone()))?,
+                Some(text) => match crate::types::Timestamp::from_text(text) {
+                    Some(time) => time,
+                    None => return Ok(misused(&BomError::Time(text.clone()))),
+                },
             };
             let mut passports: Vec<Passport> = Vec::new();
             for what in &self.models {
                 if !what.starts_with("hf:") {
-                    return Err(BomError::NoModel(what.clone()).into());
+                    return Ok(misused(&BomError::NoModel(what.clone())));
                 }
                 passports.push(passport::get(reach, what, self.fetch).await?);
             }

@@ -10,13 +10,13 @@ use crate::config::{Faults, Flags, Loaded, Sources};
 #[derive(Debug, Clone, Args)]
 pub(super) struct Overrides {
     /// Configuration in TOML [default: /etc/larder/larder.toml, if it is there]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Address to listen on, such as 127.0.0.1:8484; may be given several times
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", global = true)]
     listen: Vec<String>,
     /// Where everything is kept
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
 }
 

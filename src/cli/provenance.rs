@@ -40,14 +40,13 @@ impl Provenance {
             for thing in &known.things {
                 println!("kept: {}", thing.item.name);
                 println!("  upstream: {}", show::upstream(&thing.upstream));
-                for (what, said) in
-                    [("called", &thing.upstream.identity), ("licence", &thing.upstream.licence)]
-                {
+                let (id, licence) = (&thing.upstream.identity, &thing.upstream.licence);
+                for (what, said) in [("upstream id", id), ("licence", licence)] {
                     said.iter().for_each(|said| println!("  {what}: {said}"));
                 }
                 for part in thing.parts.iter().filter(|part| part.kept) {
                     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-                    println!(
+                    let line = format!(
                         "  {}  {}  kept {}  confirmed {}  {}  {}",
                         part.name,
                         text(&part.digest),
@@ -56,6 +55,7 @@ impl Provenance {
                         text(&part.presence),
                         text(&part.origin),
                     );
+                    println!("{}", line.trim_end());
                 }
             }
             println!("what happened:");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::reach::Reach;
-use super::{Outcome, Overrides, lines};
+use super::{Outcome, Overrides, lines, misused};
 use crate::admin::api::pulls::Rows;
 use crate::trace::pulls::Row;
 
@@ -42,9 +42,19 @@ const EXAMPLES: &str = "Examples:
 
 Clients are told apart as [trace] clients says: by access token, by network, or not at all.";
 
+/// What is no name of anything: nothing would ever be found by it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} names nothing: write hf:NAME, pypi:NAME, oci:NAME or a digest; * stands for anything"
+)]
+struct NoName(String);
+
 impl Pulls {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
+            if let Some(what) = self.what.as_deref().filter(|what| !is_name(what)) {
+                return Ok(misused(&NoName(what.to_owned())));
+            }
             let Rows { pulls } = reach.get(&self.address()).await?;
             for row in &pulls {
                 match self.json {
@@ -73,6 +83,11 @@ impl Pulls {
         query.append_pair("limit", &self.limit.to_string());
         format!("pulls?{}", query.finish())
     }
+}
+
+/// Whether something could be found by a text.
+fn is_name(text: &str) -> bool {
+    text.contains([':', '*'])
 }
 
 /// Whether a text is a digest, and no name.

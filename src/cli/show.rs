@@ -101,7 +101,7 @@ fn text(shown: &Shown) -> String {
     line("kept since", item.first_kept.clone().unwrap_or_default());
     line("confirmed", item.validated.clone().unwrap_or_default());
     line("upstream", upstream(&shown.upstream));
-    line("called", shown.upstream.identity.clone().unwrap_or_default());
+    line("upstream id", shown.upstream.identity.clone().unwrap_or_default());
     line("licence", shown.upstream.licence.clone().unwrap_or_default());
     line("kept for", item.audience.clone());
     line("pinned", if item.pinned { "yes" } else { "no" }.to_owned());
@@ -169,7 +169,7 @@ mod tests {
             "  also        2\n",
             "  files       1 of 2\n",
             "  upstream    yanked since 2026-03-01T00:00:00.000Z: broken\n",
-            "  called      serial 7\n",
+            "  upstream id serial 7\n",
             "  licence     MIT\n",
             "  size        1.0 KiB of 2.0 KiB\n",
             "  b     content  1.0 KiB  kept, gone upstream  sha256:1\n",

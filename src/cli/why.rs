@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::reach::Reach;
-use super::{Outcome, Overrides};
+use super::{Outcome, Overrides, misused};
 
 /// Explain a decision: who spoke, the facts that it rested on, and how to ask for an exception.
 #[derive(Debug, Args)]
@@ -26,9 +26,17 @@ const EXAMPLES: &str = "Examples:
   larder why http://larder.example:8484/-/why/3f2a9c81d04b7e65
   larder why 3f2a9c81d04b7e65 --json";
 
+/// A text that names no decision.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} names no decision: they are named by 16 hexadecimal digits")]
+struct NoId(String);
+
 impl Why {
     pub(super) fn run(self) -> impl AsyncFnOnce(&Reach) -> Outcome {
         async move |reach: &Reach| {
+            if plain(&self.id).is_empty() {
+                return Ok(misused(&NoId(self.id.clone())));
+            }
             let told = told(reach, &self.id).await?;
             match self.json {
                 true => println!("{}", serde_json::to_string_pretty(&told)?),
@@ -41,9 +49,13 @@ impl Why {
 
 /// What the API says of a decision, whose whole address will do.
 pub(super) async fn told(reach: &Reach, id: &str) -> Result<Value, super::reach::ReachError> {
+    reach.get(&format!("why/{}", plain(id))).await
+}
+
+/// The digits of a decision's name.
+fn plain(id: &str) -> String {
     let id = id.rsplit('/').next().unwrap_or(id);
-    let plain: String = id.chars().filter(char::is_ascii_hexdigit).collect();
-    reach.get(&format!("why/{plain}")).await
+    id.chars().filter(char::is_ascii_hexdigit).collect()
 }
 
 fn text(told: &Value) -> String {
