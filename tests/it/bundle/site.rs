@@ -36,8 +36,7 @@ impl Upstreams {
         let sha = hub.model(stock::ID, stock::content());
         index.publish(
             "leaf",
-            // Poetry reads the metadata of what any Python that the project allows could take, and its projects end before Python 4.
-            [Upload::wheel("leaf", "1.0"), Upload::wheel_for_python("leaf", "2.0", ">=4.1")],
+            [Upload::wheel("leaf", "1.0"), Upload::wheel_for_python("leaf", "2.0", ">=3.99")],
         );
         index.publish(
             "tree",
