@@ -10,6 +10,7 @@ use super::notes::Notes;
 use super::npy::Npy;
 use super::pickle::{Ending, Pickle, Stance};
 use super::report::Format;
+use super::stream::{Stream, is_stream};
 use super::tap::{Flow, Tap};
 use super::template::Collected;
 
@@ -36,8 +37,9 @@ pub(super) enum Trust {
 #[derive(Debug)]
 pub(super) struct Content {
     trust: Trust,
-    /// Whether tape archives are looked into.
+    /// Whether tape archives are looked into, and compressed streams.
     enters_tapes: bool,
+    enters_streams: bool,
     total: Option<u64>,
     glance: Vec<u8>,
     tap: Tap,
@@ -61,6 +63,7 @@ enum Reader {
     Header(Header),
     Json(Box<Json>),
     Template(Collected),
+    Stream(Stream),
     /// There is nothing more to be found.
     Nobody,
 }
@@ -92,10 +95,16 @@ impl Content {
         Self::new(Trust::Little, None, true)
     }
 
+    /// What is in a compressed stream: who compresses pickles compresses neither archives nor streams so.
+    fn inflated() -> Self {
+        Self { enters_streams: false, ..Self::new(Trust::Full, None, false) }
+    }
+
     fn new(trust: Trust, total: Option<u64>, enters_tapes: bool) -> Self {
         Self {
             trust,
             enters_tapes,
+            enters_streams: true,
             total,
             glance: Vec::new(),
             tap: Tap::default(),
@@ -152,6 +161,7 @@ impl Content {
             Reader::Header(header) => header.finish(notes),
             Reader::Json(json) => json.finish(notes),
             Reader::Template(text) => text.finish(notes),
+            Reader::Stream(stream) => stream.finish(notes),
             Reader::Npy(_) | Reader::Unknown | Reader::Nobody => {}
         }
         !self.is_broken
@@ -200,6 +210,9 @@ impl Content {
                 notes.format(Format::Pickle);
                 pickle(Stance::Sure)
             }
+            _ if self.enters_streams && is_stream(glance) => {
+                Reader::Stream(Stream::new(Self::inflated()))
+            }
             _ if self.enters_tapes && tar::is_block(glance) => {
                 notes.format(Format::Tar);
                 Reader::Tar(Box::default())
@@ -223,6 +236,7 @@ impl Content {
                 Reader::Header(header) => self.tap.feed(bytes, header, notes),
                 Reader::Json(json) => self.tap.feed(bytes, json.as_mut(), notes),
                 Reader::Template(text) => self.tap.feed(bytes, text, notes),
+                Reader::Stream(stream) => self.tap.feed(bytes, stream, notes),
                 Reader::Unknown | Reader::Nobody => return,
             };
             let Flow::Done(left) = flow else { return };

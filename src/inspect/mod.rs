@@ -6,15 +6,16 @@
 //!
 //! ```text
 //! content    what something is, by its first bytes; no name is believed
-//! pickle     the machine that pickles are programs for, protocols 0 to 5
+//! pickle     the machine that pickles are programs for, protocols 0 to 5, and the arrays that joblib puts between their instructions
 //! archive    members of ZIP and tape archives, PyTorch's containers among them
+//! stream     what zlib and gzip compressed as a whole
 //! npy, header, json, template    arrays that hold pickles, headers that hold templates, templates
 //! tap        bytes as they come, in the pieces that readers want
 //! notes, report, rules           what was found, and what follows from it
 //! ```
 //!
 //! Left out: who asks, and what becomes of the answer (`cache`); HDF5, ONNX and Python's own source, which pass unjudged and are named by what they are;
-//! compressed streams outside of archives; and whether what is allowed is any good.
+//! streams compressed otherwise than by zlib and gzip; and whether what is allowed is any good.
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ mod report;
 mod rules;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod samples;
+mod stream;
 mod tap;
 mod template;
 #[cfg(test)]
@@ -42,7 +44,7 @@ pub use report::{Finding, Format, Kind, Report};
 pub use rules::{Action, Config, Mode, Rules, Ruling};
 
 /// Of the readers here. Reports of another version are not believed, and files are read again.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What an artifact is to those who look into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

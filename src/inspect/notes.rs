@@ -78,6 +78,16 @@ impl Notes {
         self.way.pop();
     }
 
+    /// Whether an import is allowed.
+    pub(super) fn allows(&self, module: &str, name: &str) -> bool {
+        self.rules.allows(module, name)
+    }
+
+    /// Whether a name is allowed of some module.
+    pub(super) fn allows_name(&self, name: &str) -> bool {
+        self.rules.allows_name(name)
+    }
+
     /// Something is imported.
     pub(super) fn global(&mut self, module: &str, name: &str) {
         let text = format!("{} {}", quoted(module), quoted(name));

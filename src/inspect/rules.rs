@@ -83,6 +83,8 @@ pub struct Rules {
     exact: HashSet<String>,
     /// Modules of which every name is allowed.
     modules: HashSet<String>,
+    /// The names that are allowed of any module.
+    names: HashSet<String>,
     hold: u64,
     pub(super) most_instructions: u64,
     pub(super) most_inflated: ByteSize,
@@ -116,11 +118,15 @@ impl Rules {
         if !faults.is_empty() {
             return Err(faults);
         }
+        let names =
+            exact.iter().filter_map(|pair| pair.split_once(' ')).map(|(_, name)| name.to_owned());
+        let names = names.collect();
         Ok((config.mode != Mode::Off).then_some(Self {
             mode: config.mode,
             unparsable: config.unparsable,
             exact,
             modules,
+            names,
             hold: config.hold.bytes(),
             most_instructions: config.most_instructions,
             most_inflated: config.most_inflated,
@@ -137,6 +143,11 @@ impl Rules {
             && (is_script
                 || self.modules.contains(module)
                 || self.exact.contains(&format!("{module} {name}")))
+    }
+
+    /// Whether a name is allowed of some module.
+    pub(super) fn allows_name(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 
     /// How much of a file is held back while it is looked into.

@@ -3,6 +3,11 @@
 //!
 //! Names nothing of the crate, so that the tests in `tests/it` can take the file in as it is.
 
+#[path = "samples/arrays.rs"]
+mod arrays;
+#[path = "samples/layouts.rs"]
+mod layouts;
+
 /// A call that would run a command, in the order of a pickle: what is called, its arguments, the call.
 pub const COMMAND: &str = "true";
 
@@ -358,10 +363,18 @@ pub fn malicious() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("safetensors with a tail", [safetensors(10), evil].concat()),
     ]
+    .into_iter()
+    .chain(arrays::malicious())
+    .collect()
 }
 
-/// Files as libraries write them.
-pub fn honest() -> Vec<(&'static str, Vec<u8>)> {
+/// Files as libraries write them, and others that people put beside them.
+pub fn honest() -> Vec<(String, Vec<u8>)> {
+    let plain = plain().into_iter().map(|(name, file)| (name.to_owned(), file));
+    plain.chain(layouts::all()).collect()
+}
+
+fn plain() -> Vec<(&'static str, Vec<u8>)> {
     let tensors = torch(&state_dict(20), 20, 4096);
     vec![
         ("torch", tensors.clone()),

@@ -241,10 +241,12 @@ fn objection(
     macros: &HashSet<&str>,
 ) -> Option<&'static str> {
     let is_inner = name == "mro" || INNER.iter().any(|inner| name.starts_with(inner));
-    if is_inner || name.starts_with('_') && name != "_" || name.contains("__") {
+    let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+    // A name of the template's own may begin so; what it asks of others may not.
+    let is_private = name.starts_with('_') && is_sign(before, '.');
+    if is_inner || is_private || name.contains("__") {
         return Some("reaches for");
     }
-    let before = at.checked_sub(1).and_then(|before| tokens.get(before));
     let is_called = is_sign(tokens.get(at + 1), '(');
     match before.map(|before| before.kind) {
         Some(Lexeme::Sign('|')) => (!FILTERS.contains(&name)).then_some("uses the filter"),

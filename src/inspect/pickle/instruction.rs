@@ -35,7 +35,7 @@ impl Pickle {
                 Ok(Step::Used(1))
             }
             Operand::Fixed(width) => match input.get(1..=width) {
-                Some(_) if width == 0 => self.plain(instruction, notes),
+                Some(_) if width == 0 => self.plain(instruction, input, notes),
                 Some(operand) => {
                     self.with_number(instruction, number(operand), notes)?;
                     Ok(Step::Used(1 + width))
@@ -63,7 +63,7 @@ impl Pickle {
     }
 
     /// Instructions that are nothing but themselves.
-    fn plain(&mut self, instruction: u8, notes: &mut Notes) -> Result<Step, Broken> {
+    fn plain(&mut self, instruction: u8, input: &[u8], notes: &mut Notes) -> Result<Step, Broken> {
         match instruction {
             b'.' => {
                 self.pop()?;
@@ -85,35 +85,54 @@ impl Pickle {
                 self.stack.truncate(mark);
             }
             b'2' => self.push(self.top()?)?,
-            b'N' | b']' | b'}' | b')' | 0x88 | 0x89 | 0x8f | 0x97 => self.push(Value::Opaque)?,
+            b'N' => self.push(Value::Empty)?,
+            b')' => self.push(Value::EmptyTuple)?,
+            0x88 | 0x89 => self.push(Value::Int(i64::from(instruction == 0x88)))?,
+            b'}' => {
+                let state = self.arrays.state();
+                self.push(state)?;
+            }
+            b']' | 0x8f | 0x97 => self.push(Value::Opaque)?,
             b'Q' => {
                 self.pop()?;
                 self.push(Value::Made)?;
             }
-            b's' => self.settle(2)?,
-            b'a' => self.settle(1)?,
-            b'e' | b'u' | 0x90 => self.settle_marked()?,
-            b'd' | b'l' | 0x91 => self.gather()?,
-            b't' => self.tuple_marked()?,
-            0x85..=0x87 => self.tuple(usize::from(instruction - 0x84))?,
+            b's' => self.settle(2, notes)?,
+            b'a' => self.settle(1, notes)?,
+            b'e' | b'u' | 0x90 => self.settle_marked(notes)?,
+            b'd' | b'l' | 0x91 => self.gather(notes)?,
+            b't' => {
+                let mark = self.mark()?;
+                self.tuple(mark, notes)?;
+            }
+            0x85..=0x87 => {
+                let count = usize::from(instruction - 0x84);
+                let start = self.stack.len().checked_sub(count);
+                self.tuple(start.filter(|start| *start >= self.fence()).ok_or(UNDERFLOW)?, notes)?;
+            }
             b'R' | 0x81 => {
                 let argument = self.pop()?;
                 let callee = self.pop()?;
+                self.enclose(&[argument], notes);
                 self.call(callee, argument, notes)?;
             }
             0x92 => {
-                self.pop()?;
+                let named = self.pop()?;
                 let argument = self.pop()?;
                 let callee = self.pop()?;
+                self.enclose(&[argument, named], notes);
                 self.call(callee, argument, notes)?;
             }
             b'o' => {
                 let mark = self.mark()?;
                 let callee = *self.stack.get(mark).ok_or(UNDERFLOW)?;
+                self.enclose(&self.stack[mark + 1..], notes);
                 self.stack.truncate(mark);
                 self.call(callee, Value::Opaque, notes)?;
             }
-            b'b' => self.build(notes)?,
+            // What others make of an array shows in its first byte.
+            b'b' if input.len() == 1 && self.is_array_next() => return Ok(self.later(2)),
+            b'b' => self.build(input.get(1).copied(), notes)?,
             0x93 => {
                 let name = self.pop()?;
                 let module = self.pop()?;
@@ -145,6 +164,12 @@ impl Pickle {
                 // A number that somebody registered, in another process.
                 self.import(Value::Opaque, Value::Opaque, notes)
             }
+            b'K' | b'M' => self.push(i64::try_from(number).map_or(Value::Opaque, Value::Int)),
+            // With a sign.
+            b'J' => {
+                let number = u32::try_from(number).map(u32::cast_signed);
+                self.push(number.map_or(Value::Opaque, |number| Value::Int(number.into())))
+            }
             _ => self.push(Value::Opaque),
         }
     }
@@ -166,6 +191,12 @@ impl Pickle {
             let Some(text) = input.get(head..whole) else { return Ok(self.later(whole)) };
             let value = self.texts.value(text);
             self.push(value)?;
+            return Ok(Step::Used(whole));
+        }
+        if instruction == 0x8a && length <= 8 {
+            let whole = head + usize::try_from(length).unwrap_or(0);
+            let Some(digits) = input.get(head..whole) else { return Ok(self.later(whole)) };
+            self.push(Value::Int(signed(digits)))?;
             return Ok(Step::Used(whole));
         }
         match instruction {
@@ -200,6 +231,7 @@ impl Pickle {
                 if instruction == b'i' {
                     let callee = self.stack.pop().ok_or(UNDERFLOW)?;
                     let mark = self.mark()?;
+                    self.enclose(&self.stack[mark..], notes);
                     self.stack.truncate(mark);
                     self.call(callee, Value::Opaque, notes)?;
                 }
@@ -219,7 +251,7 @@ impl Pickle {
                 self.push(value)
             }
             b'I' | b'L' | b'F' => match line.is_none_or(is_number) {
-                true => self.push(Value::Opaque),
+                true => self.push(line.and_then(int).map_or(Value::Opaque, Value::Int)),
                 false => Err("has a number that is none"),
             },
             // `P`: what is outside of the pickle.
@@ -228,9 +260,16 @@ impl Pickle {
     }
 
     /// State is put into an object. Into something imported, it would change what others use.
-    fn build(&mut self, notes: &mut Notes) -> Result<(), Broken> {
-        self.pop()?;
+    fn build(&mut self, next: Option<u8>, notes: &mut Notes) -> Result<(), Broken> {
+        let state = self.pop()?;
+        self.enclose(&[state], notes);
         match self.top()? {
+            Value::Dtype(dtype) => self.arrays.describe(dtype, state),
+            Value::Wrapper(wrapper) => return self.array(wrapper, state, next, notes),
+            Value::WrapperClass => {
+                self.convince(notes);
+                self.unresolved("changes the class of joblib's arrays", notes);
+            }
             Value::Global(module, name) => {
                 self.convince(notes);
                 let what = named(self.texts.get(module), self.texts.get(name));
@@ -245,37 +284,51 @@ impl Pickle {
         Ok(())
     }
 
+    /// Whether the next instruction that builds something builds an array.
+    fn is_array_next(&self) -> bool {
+        matches!(self.stack.as_slice(), [.., Value::Wrapper(_), _])
+    }
+
     /// Puts `count` values into the object below them.
-    fn settle(&mut self, count: usize) -> Result<(), Broken> {
-        for _ in 0..count {
-            self.pop()?;
+    fn settle(&mut self, count: usize, notes: &mut Notes) -> Result<(), Broken> {
+        let start = self.stack.len().checked_sub(count);
+        let start = start.filter(|start| *start >= self.fence()).ok_or(UNDERFLOW)?;
+        self.settle_from(start, notes)
+    }
+
+    fn settle_marked(&mut self, notes: &mut Notes) -> Result<(), Broken> {
+        let mark = self.mark()?;
+        self.settle_from(mark, notes)
+    }
+
+    /// Puts the values from a place on into the object below them.
+    fn settle_from(&mut self, start: usize, notes: &mut Notes) -> Result<(), Broken> {
+        self.enclose(&self.stack[start..], notes);
+        if let Some(Value::State(state)) =
+            start.checked_sub(1).and_then(|below| self.stack.get(below))
+        {
+            self.arrays.settle(*state, &self.stack[start..], &self.texts);
         }
+        self.stack.truncate(start);
         self.top().map(drop)
     }
 
-    fn settle_marked(&mut self) -> Result<(), Broken> {
+    fn gather(&mut self, notes: &mut Notes) -> Result<(), Broken> {
         let mark = self.mark()?;
-        self.stack.truncate(mark);
-        self.top().map(drop)
-    }
-
-    fn gather(&mut self) -> Result<(), Broken> {
-        let mark = self.mark()?;
+        self.enclose(&self.stack[mark..], notes);
         self.stack.truncate(mark);
         self.push(Value::Opaque)
     }
 
-    fn tuple_marked(&mut self) -> Result<(), Broken> {
-        let mark = self.mark()?;
-        let value = tuple_of(&self.stack[mark..]);
-        self.stack.truncate(mark);
-        self.push(value)
-    }
-
-    fn tuple(&mut self, count: usize) -> Result<(), Broken> {
-        let start = self.stack.len().checked_sub(count).filter(|start| *start >= self.fence());
-        let start = start.ok_or(UNDERFLOW)?;
-        let value = tuple_of(&self.stack[start..]);
+    /// Makes a tuple of the values from a place on.
+    fn tuple(&mut self, start: usize, notes: &mut Notes) -> Result<(), Broken> {
+        let values = &self.stack[start..];
+        self.enclose(values, notes);
+        let value = match values {
+            [Value::Seen, ..] if values.iter().all(|value| *value == Value::Seen) => Value::OfSeen,
+            [] => Value::EmptyTuple,
+            _ => self.arrays.tuple(values),
+        };
         self.stack.truncate(start);
         self.push(value)
     }
@@ -294,11 +347,9 @@ impl Pickle {
     }
 }
 
-fn tuple_of(values: &[Value]) -> Value {
-    match values {
-        [Value::Seen, ..] if values.iter().all(|value| *value == Value::Seen) => Value::OfSeen,
-        _ => Value::Opaque,
-    }
+/// Whether there is an instruction that begins so.
+pub(super) const fn is_instruction(byte: u8) -> bool {
+    operand(byte).is_some()
 }
 
 const fn operand(instruction: u8) -> Option<Operand> {
@@ -344,6 +395,20 @@ const fn operand(instruction: u8) -> Option<Operand> {
 /// A number, its lowest byte first.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// A number with a sign, its lowest byte first.
+fn signed(bytes: &[u8]) -> i64 {
+    let is_negative = bytes.last().is_some_and(|last| last & 0x80 != 0);
+    let mut whole = [if is_negative { 0xff } else { 0 }; 8];
+    whole[..bytes.len()].copy_from_slice(bytes);
+    i64::from_le_bytes(whole)
+}
+
+/// A whole number as protocol 0 writes it, and truth as `00` and `01`; `None` where Python might read another.
+fn int(line: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(line).ok()?;
+    text.strip_suffix('L').unwrap_or(text).parse().ok()
 }
 
 /// A place in the memo, written as Python takes numbers: blanks around it, a sign, underscores within.

@@ -10,20 +10,26 @@
 //! ```text
 //! instruction   one instruction and its effect on the stack
 //! value         what is known of values
+//! array         how long the arrays are that joblib writes between instructions
+//! view          what those who know nothing of such arrays would read
 //! ```
 
 use super::content::Content;
 use super::notes::{Notes, quoted};
 use super::report::{Format, Kind};
-use super::tap::{Machine, Step};
+use super::tap::{Machine, Step, Tap};
 use memchr::memchr;
 
+mod array;
 mod instruction;
 #[cfg(test)]
 mod tests;
 mod value;
+mod view;
 
+use array::{Arrays, DTYPE, WRAPPER};
 use value::{MOST_PLACES, Memo, Texts, Value};
+use view::Views;
 
 /// The longest text of a line that may be looked at; what is longer names nothing.
 const MOST_LINE_BYTES: usize = 1024;
@@ -38,6 +44,8 @@ pub(super) enum Stance {
     Sure,
     /// What cannot be read is no pickle.
     Guess,
+    /// It is how others read it, most likely none: what cannot be read ends that.
+    Doubt,
 }
 
 /// How a pickle ended.
@@ -57,6 +65,12 @@ pub(super) struct Pickle {
     marks: Vec<usize>,
     memo: Memo,
     texts: Texts,
+    arrays: Arrays,
+    /// Whether whoever reads it takes what is behind joblib's placeholders for arrays.
+    reads_arrays: bool,
+    views: Views,
+    /// Bytes to be gone past that other views may need.
+    passing: u64,
     /// Imports of something that may be no pickle after all.
     pending: Vec<(u32, u32)>,
     /// Where it begins, and where the next byte lies in the file or member.
@@ -83,6 +97,20 @@ enum Part {
         inner: Box<Content>,
         left: u64,
     },
+    /// An array of objects: a pickle of its own.
+    Objects {
+        tap: Tap,
+        pickle: Box<Pickle>,
+    },
+    /// An array of so many bytes, behind a byte that counts those of padding.
+    Padding(u64),
+    /// The end of the first such array, as long as what a reader is ahead who does not count the padding.
+    Tail {
+        left: u64,
+        is_begun: bool,
+    },
+    /// An array of so many bytes.
+    Numbers(u64),
 }
 
 /// Why reading stops: in words that go on from "the pickle".
@@ -97,6 +125,10 @@ impl Pickle {
             marks: Vec::new(),
             memo: Memo::default(),
             texts: Texts::default(),
+            arrays: Arrays::default(),
+            reads_arrays: true,
+            views: Views::default(),
+            passing: 0,
             pending: Vec::new(),
             begin: at,
             at,
@@ -128,9 +160,13 @@ impl Pickle {
 
     /// No more bytes come.
     pub(super) fn end(&mut self, notes: &mut Notes) {
-        if let Part::File { inner, .. } = std::mem::replace(&mut self.part, Part::Instruction) {
-            inner.finish(notes);
-            notes.leave();
+        match std::mem::replace(&mut self.part, Part::Instruction) {
+            Part::File { inner, .. } => {
+                inner.finish(notes);
+                notes.leave();
+            }
+            Part::Objects { mut pickle, .. } => pickle.end(notes),
+            _ => {}
         }
         if self.ending.is_none() {
             self.break_off("ends without its last instruction", notes);
@@ -182,7 +218,7 @@ impl Pickle {
         let inner = std::mem::replace(&mut self.part, Part::Instruction);
         let is_read = match inner {
             Part::File { inner, .. } => inner.finish(notes),
-            Part::Instruction | Part::Line { .. } => false,
+            _ => false,
         };
         notes.leave();
         self.push(if is_read { Value::Seen } else { Value::Opaque })?;
@@ -203,7 +239,7 @@ impl Pickle {
         let Some(first) = input.get(head..head + glance) else {
             return Ok(Step::Need(head + glance));
         };
-        if is_file(first) {
+        if is_file(first) && self.stance != Stance::Doubt {
             if !notes.enter("bytes") {
                 notes.find(Kind::Deep, self.at, "files lie within files, too deep".to_owned());
                 return Err("has files within files, too deep");
@@ -218,21 +254,38 @@ impl Pickle {
 
     /// Something is imported. It is noted at once where this is a pickle for sure, else when something is done with it.
     fn import(&mut self, module: Value, name: Value, notes: &mut Notes) -> Result<(), Broken> {
+        if self.stance == Stance::Doubt && self.is_misnamed(module, name, notes) {
+            return self.push(Value::Absent);
+        }
         let (Value::Text(module), Value::Text(name)) = (module, name) else {
             if self.stance == Stance::Sure {
                 self.unresolved("imports something whose name does not stand in it", notes);
             }
             return self.push(Value::Unresolved);
         };
-        if self.stance == Stance::Guess {
-            if !is_module(self.texts.get(module)) || self.pending.len() >= MOST_PENDING {
+        let named = (self.texts.get(module), self.texts.get(name));
+        let is_wrapper = named == WRAPPER;
+        if self.stance == Stance::Sure {
+            notes.global(named.0, named.1);
+        } else {
+            if !is_module(named.0) || self.pending.len() >= MOST_PENDING {
                 return Err("imports what is no name");
             }
             self.pending.push((module, name));
-        } else {
-            notes.global(self.texts.get(module), self.texts.get(name));
         }
-        self.push(Value::Global(module, name))
+        self.push(if is_wrapper { Value::WrapperClass } else { Value::Global(module, name) })
+    }
+
+    /// Whether a name is one that is allowed, but of another module. Arrays make others recall the wrong values, so that their module does not even exist;
+    /// and under such a name there is nothing that does harm.
+    fn is_misnamed(&self, module: Value, name: Value, notes: &Notes) -> bool {
+        let Value::Text(name) = name else { return false };
+        let name = self.texts.get(name);
+        let is_right = match module {
+            Value::Text(module) => notes.allows(self.texts.get(module), name),
+            _ => false,
+        };
+        !is_right && notes.allows_name(name)
     }
 
     /// Something is called, with `argument`; what it makes is on top.
@@ -244,10 +297,18 @@ impl Pickle {
                 self.unresolved("calls something whose name does not stand in it", notes);
                 return self.push(Value::Made);
             }
-            Value::Made => {
-                self.convince(notes);
-                self.unresolved("calls something that it did not import", notes);
+            Value::Made | Value::Dtype(_) | Value::Wrapper(_) => {
+                if self.stance != Stance::Doubt {
+                    self.convince(notes);
+                    self.unresolved("calls something that it did not import", notes);
+                }
                 return self.push(Value::Made);
+            }
+            Value::Absent => return self.push(Value::Made),
+            Value::WrapperClass => {
+                self.convince(notes);
+                let wrapper = self.arrays.wrapper();
+                return self.push(wrapper);
             }
             _ => return Err("calls a plain value"),
         };
@@ -256,7 +317,11 @@ impl Pickle {
         if called == LOADS_BYTES && argument != Value::OfSeen {
             self.unresolved("has bytes loaded that are no file", notes);
         }
-        self.push(Value::Made)
+        let made = match called {
+            DTYPE => self.arrays.dtype(argument, &self.texts),
+            _ => Value::Made,
+        };
+        self.push(made)
     }
 
     /// It does something, so it is a pickle.
@@ -319,12 +384,19 @@ impl Machine for Pickle {
         while used < input.len() {
             let rest = &input[used..];
             let step = match self.part {
+                _ if self.passing > 0 => Ok(self.pass(rest)),
                 Part::Instruction => self.instruction(rest, notes),
                 Part::Line { .. } => self.line(rest, notes),
                 Part::File { .. } => self.file(rest, notes),
+                _ => self.array_bytes(rest, notes),
             };
+            self.show(rest, &step, notes);
             match step {
                 Ok(Step::Used(count)) => used += self.go(count),
+                Ok(Step::Skip(count, skip)) if !self.views.is_empty() => {
+                    used += self.go(count);
+                    self.passing = skip;
+                }
                 Ok(Step::Skip(count, skip)) => {
                     used += self.go(count);
                     self.at += skip;
@@ -336,6 +408,9 @@ impl Machine for Pickle {
                 Ok(Step::Need(_)) => break,
                 Ok(Step::Done(count)) => {
                     used += self.go(count);
+                    if !self.views.is_empty() {
+                        self.differs(notes);
+                    }
                     self.ending = Some(Ending::Stopped);
                     return Step::Done(used);
                 }
@@ -359,6 +434,23 @@ impl Pickle {
     const fn go(&mut self, count: usize) -> usize {
         self.at += count as u64;
         count
+    }
+
+    /// Goes past bytes that only others look at.
+    fn pass(&mut self, input: &[u8]) -> Step {
+        let take = usize::try_from(self.passing).unwrap_or(usize::MAX).min(input.len());
+        self.passing -= take as u64;
+        Step::Used(take)
+    }
+
+    /// Shows others what a step took.
+    fn show(&mut self, input: &[u8], step: &Result<Step, Broken>, notes: &mut Notes) {
+        if let Ok(Step::Used(count) | Step::Skip(count, _) | Step::Done(count)) = step
+            && !self.views.is_empty()
+        {
+            self.views.feed(&input[..*count], notes);
+            self.views.begin();
+        }
     }
 }
 

@@ -20,6 +20,19 @@ pub(super) enum Value {
     Seen,
     /// A tuple of such bytes alone.
     OfSeen,
+    /// Nothing, as a value.
+    Empty,
+    Int(i64),
+    /// Values whose content may say how long an array is: places in [`Arrays`](super::array::Arrays).
+    Tuple(u32),
+    EmptyTuple,
+    State(u32),
+    Dtype(u32),
+    /// The class of the placeholders of joblib's arrays, and one of them.
+    WrapperClass,
+    Wrapper(u32),
+    /// Imported under a name that is harmless wherever it is found, from a module that most likely does not exist.
+    Absent,
 }
 
 /// The longest text that can name something: longer ones import nothing.
@@ -33,7 +46,7 @@ const MOST_TEXT_BYTES: usize = 16 << 20;
 pub(super) const MOST_PLACES: usize = 4 << 20;
 
 /// The texts of a pickle, each once.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Texts {
     known: HashMap<Box<str>, u32>,
     all: Vec<Box<str>>,
@@ -73,7 +86,7 @@ impl Texts {
 }
 
 /// What was remembered under a number.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Memo {
     places: HashMap<u64, Value, foldhash::fast::RandomState>,
 }

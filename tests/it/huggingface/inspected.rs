@@ -13,9 +13,9 @@ use crate::support::hub::{FakeHub, File, files};
 use crate::support::larder::{Larder, over_hub};
 
 #[path = "../../../src/inspect/samples.rs"]
-mod samples;
+pub mod samples;
 
-const OFF: &str = "[inspect]\nmode = \"off\"\n";
+pub const OFF: &str = "[inspect]\nmode = \"off\"\n";
 
 /// Every sample in each way that files are stored, and a large one that shows late what it is.
 fn harmful() -> Vec<(String, Bytes)> {
@@ -155,7 +155,7 @@ async fn what_libraries_write_passes() {
     let all: Vec<(String, Bytes)> = samples::honest()
         .into_iter()
         .filter(|(_, file)| !file.is_empty())
-        .map(|(name, file)| (name.to_owned(), file.into()))
+        .map(|(name, file)| (name, file.into()))
         .collect();
     let hub = hub_of(&all, File::xet).await;
     let larder = Larder::start(&over_hub(&hub, "")).await;

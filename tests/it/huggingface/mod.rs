@@ -5,6 +5,7 @@ pub mod clients;
 mod fake;
 mod import;
 mod inspected;
+mod inspected_clients;
 mod matrix;
 mod passports;
 mod process;
