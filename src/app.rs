@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,7 @@ pub struct App {
     phase: watch::Sender<Phase>,
     metrics: Metrics,
     tasks: Tasks,
+    review: BoxFuture<'static, ()>,
 }
 
 /// Why Larder cannot start.
@@ -97,7 +99,8 @@ impl App {
         let server = Server::bind(config.server.clone(), &config.tls, &config.listen)?;
         let addresses = server.local_addrs();
         let wired = Wired::new(config, clock, names, &addresses, &metrics, &tasks)?;
-        Ok(Self { server, handler: wired.handler, phase: wired.phase, metrics, tasks })
+        let Wired { handler, phase, review } = wired;
+        Ok(Self { server, handler, phase, metrics, tasks, review })
     }
 
     /// Where it listens, with the ports that the system chose for port 0.
@@ -107,11 +110,15 @@ impl App {
 
     /// Serves until `stop` is cancelled, then winds up.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { server, handler, phase, metrics, tasks } = self;
+        let Self { server, handler, phase, metrics, tasks, review } = self;
         let open_files = limits::raise_open_files();
         tracing::debug!(open_files, "descriptors that this process may hold");
         tasks.upkeep.spawn(fold_samples(metrics, tasks.stop_upkeep.clone()));
         phase.send_replace(Phase::Serving);
+        let ending = tasks.stop_upkeep.clone();
+        tasks.upkeep.spawn(async move {
+            ending.run_until_cancelled(review).await;
+        });
         let draining = stop.clone();
         tasks.upkeep.spawn(async move {
             draining.cancelled().await;
@@ -126,6 +133,8 @@ impl App {
 struct Wired {
     handler: Arc<dyn Handler>,
     phase: watch::Sender<Phase>,
+    /// Looks into what was kept before it could be, for as long as there is time.
+    review: BoxFuture<'static, ()>,
 }
 
 impl Wired {
@@ -162,6 +171,7 @@ impl Wired {
             tasks.stop_transfers.clone(),
         )
         .inspecting(inspection_rules(&config)?);
+        let review = review(&config, &routes, &cache);
         let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
         let stop = tasks.stop_upkeep.clone();
         rulings.advise(feed.advisories());
@@ -203,8 +213,15 @@ impl Wired {
             pulls,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
-        Ok(Self { handler, phase })
+        Ok(Self { handler, phase, review })
     }
+}
+
+/// Looks into everything that mounts keep and nobody has looked into yet.
+fn review(config: &Config, routes: &Routes, cache: &Cache) -> BoxFuture<'static, ()> {
+    let stocks: Vec<_> = routes.mounts().iter().filter_map(|mount| mount.stock()).collect();
+    let (cache, rate) = (cache.clone(), config.inspect.review_rate.bytes());
+    Box::pin(async move { cache.review(&stocks, rate).await })
 }
 
 /// Takes over what a hub client has downloaded to `folder`. Must be called within a tokio runtime, with the data directory to itself.

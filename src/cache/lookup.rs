@@ -125,6 +125,14 @@ pub struct Artifact {
     pub subject: Option<String>,
 }
 
+/// Artifacts of one nature, kept by their digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stock {
+    /// What their keys begin with.
+    pub under: CacheKey,
+    pub nature: Nature,
+}
+
 /// Bytes before each chunk of a chunked view.
 pub const CHUNK_HEADER_BYTES: u64 = 8;
 

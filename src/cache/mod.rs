@@ -47,6 +47,7 @@ mod follow;
 pub mod found;
 mod hand;
 pub mod lookup;
+mod review;
 pub(crate) mod verdicts;
 pub mod witness;
 

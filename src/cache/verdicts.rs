@@ -2,7 +2,8 @@
 //!
 //! Reports are kept, not verdicts, so that a rule that changes needs no file to be read again. One that was broken off, because what had been found was
 //! enough to refuse the file, is believed as long as it still is; where upstream's bytes were never compared with the digest they were promised under, for a
-//! while only. What is refused is never kept; what is kept already is looked into when it is asked for, and stays for whoever changes the rules.
+//! while only. What is refused is never kept; what is kept already is looked into when it is asked for, or before that
+//! in the background (`review`), and stays for whoever changes the rules.
 //!
 //! Left out: how a file is read (`inspect`), and how bytes are held back meanwhile (`fill`).
 
@@ -20,7 +21,7 @@ use crate::cache::flight::Flights;
 use crate::cache::lookup::Artifact;
 use crate::inspect::{Inspection, Nature, Report, Rules, Ruling, Standing, VERSION};
 use crate::store::{Change, Entry, ReadAt, Stored};
-use crate::types::{Audience, CacheKey, Digest, Head, Presence, Timestamp};
+use crate::types::{Audience, BlobId, CacheKey, Digest, Head, Presence, Timestamp};
 
 /// Reports in memory.
 const MOST_REMEMBERED: u64 = 100_000;
@@ -55,6 +56,29 @@ pub(crate) struct AtRest {
     pub(crate) digest: Digest,
     pub(crate) reader: Arc<dyn ReadAt>,
     pub(crate) size: u64,
+}
+
+impl AtRest {
+    /// What is short enough to lie in the index.
+    pub(crate) fn in_memory(body: Bytes) -> Self {
+        let (digest, size) = (BlobId::of(&body).digest(), body.len() as u64);
+        Self { digest, reader: Arc::new(InMemory(body)), size }
+    }
+}
+
+/// Bytes in memory, read as blobs are.
+#[derive(Debug)]
+pub(crate) struct InMemory(pub(crate) Bytes);
+
+impl ReadAt for InMemory {
+    fn try_read(&self, offset: u64, length: usize) -> io::Result<Option<Bytes>> {
+        self.read(offset, length).map(Some)
+    }
+
+    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(self.0.slice(start..start.saturating_add(length).min(self.0.len())))
+    }
 }
 
 /// Whether what was never looked into is looked into now.
@@ -103,6 +127,12 @@ impl Parts {
         let mut reports =
             artifact.digests.iter().filter_map(|digest| self.report(artifact.nature, digest));
         reports.any(|report| settles(rules, &report) && !is_refusal(rules, &report))
+    }
+
+    /// Whether nobody need look into bytes again to judge them.
+    pub(super) fn is_judged(&self, nature: Nature, digest: &Digest) -> bool {
+        let Some(rules) = self.verdicts.rules(nature) else { return true };
+        self.report(nature, digest).is_some_and(|report| settles(rules, &report))
     }
 
     /// Judges what is kept. `Ok` may hold what is to be said of it to whoever gets it.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed};
+use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed, Stock};
 use crate::ecosystem::grant::Grant;
 use crate::ecosystem::naming::Naming;
 use crate::policy::{Fact, Judged, Ruleset, Verdict};
@@ -56,6 +56,11 @@ pub trait Ecosystem: Send + Sync + fmt::Debug + 'static {
     /// The instant that a path below the mount names within itself, as it is written there: for clients that cannot put one before the mount.
     fn instant_in<'a>(&self, path: &'a str) -> Option<&'a str> {
         let _ = path;
+        None
+    }
+
+    /// Where it keeps artifacts by their digests, for those who look into what was kept before they could. `None`: nowhere, or nothing is to be looked into.
+    fn stock(&self) -> Option<Stock> {
         None
     }
 

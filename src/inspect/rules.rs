@@ -25,6 +25,8 @@ pub struct Config {
     pub unparsable: Action,
     /// So much of a file is held back until the verdict; of larger ones, what is read and found harmless so far goes on its way, but for the end.
     pub hold: ByteSize,
+    /// Bytes a second at which what was kept before it could be looked into is, in the background; 0: only when somebody asks for it.
+    pub review_rate: ByteSize,
     /// Instructions of pickles that are read of one file.
     pub most_instructions: u64,
     /// Compressed members of archives are read up to this size, all of one file together.
@@ -58,6 +60,7 @@ impl Default for Config {
             allow: Vec::new(),
             unparsable: Action::Refuse,
             hold: ByteSize::mib(1),
+            review_rate: ByteSize::mib(32),
             most_instructions: 200_000_000,
             most_inflated: ByteSize::mib(64 << 10),
         }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::cache::Parts;
-use crate::cache::artifact::kept::InMemory;
 use crate::cache::fill::{Complete, Fill, Verified};
 use crate::cache::lookup::Artifact;
+use crate::cache::verdicts::InMemory;
 use crate::store::{Change, Entry, INLINE_LIMIT_BYTES, Partial, ReadAt, StoreError, Stored};
 use crate::types::{Head, Presence};
 

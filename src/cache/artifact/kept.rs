@@ -12,7 +12,7 @@ use crate::cache::failure::Failure;
 use crate::cache::fill::verify_at_rest;
 use crate::cache::found::{Found, Source};
 use crate::cache::lookup::{Artifact, Nature};
-use crate::cache::verdicts::{AtRest, Effort};
+use crate::cache::verdicts::{AtRest, Effort, InMemory};
 use crate::semantics::cache_status::CacheStatus;
 use crate::store::{Change, Entry, ReadAt, Stored};
 use crate::types::{Algorithm, BlobId, Digest, Head, Timestamp};
@@ -133,11 +133,7 @@ impl Parts {
             Stored::None => return Kept::Missing,
             Stored::Inline(body) => {
                 let body = body.clone();
-                let kept = AtRest {
-                    digest: BlobId::of(&body).digest(),
-                    reader: Arc::new(InMemory(body.clone())),
-                    size: body.len() as u64,
-                };
+                let kept = AtRest::in_memory(body.clone());
                 return match self.judge_kept(artifact.nature, kept, effort).await {
                     Ok(warning) => {
                         let entry = marked(entry, warning.as_deref());
@@ -240,21 +236,6 @@ impl Parts {
             tracing::warn!(cache.key = %artifact.lookup.key, %error, "a digest was not noted");
         }
         self.read_kept(artifact, vouched, effort).await
-    }
-}
-
-/// Bytes in memory, read like a file.
-#[derive(Debug)]
-pub(super) struct InMemory(pub(super) Bytes);
-
-impl ReadAt for InMemory {
-    fn try_read(&self, offset: u64, length: usize) -> io::Result<Option<Bytes>> {
-        self.read(offset, length).map(Some)
-    }
-
-    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
-        Ok(self.0.slice(start..start.saturating_add(length).min(self.0.len())))
     }
 }
 

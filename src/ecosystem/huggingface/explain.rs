@@ -38,7 +38,7 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
         }
         Failure::Unsafe { reason } => {
             let text = format!("Larder refuses this file for what is in it: {reason}.");
-            error(ask, StatusCode::FORBIDDEN, None, &text)
+            error(ask, unsafe_status(ask), None, &text)
         }
         Failure::NotKept if ask.as_of.is_some() => unknown(ask, &ask.path, Unknown::Unseen),
         Failure::NotKept => {
@@ -62,6 +62,15 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
             None,
             "Larder's store failed; its log says how. Nothing was lost that was kept.",
         ),
+    }
+}
+
+/// With what a file is refused for what is in it. To Xet's clients 403 means that an address has expired: they ask for others, again and again, for more than a
+/// minute.
+fn unsafe_status(ask: &Ask) -> StatusCode {
+    match ask.path.starts_with("-/hf/xet/") {
+        true => StatusCode::LOCKED,
+        false => StatusCode::FORBIDDEN,
     }
 }
 

@@ -198,6 +198,11 @@ pub fn blob_key(digest: &Digest) -> CacheKey {
     CacheKey::new(ID, &Audience::Public, &format!("blob/{digest}"))
 }
 
+/// What their keys begin with.
+pub fn blobs() -> CacheKey {
+    CacheKey::new(ID, &Audience::Public, "blob/")
+}
+
 /// Bytes with a digest that `origin` may be asked for.
 pub fn artifact(
     key: CacheKey,

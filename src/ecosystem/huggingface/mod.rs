@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode};
 
 use crate::cache::failure::Failure;
+use crate::cache::lookup::{Nature, Stock};
 use crate::ecosystem::naming::Naming;
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
@@ -84,6 +85,10 @@ impl Hub {
 impl Ecosystem for Hub {
     fn id(&self) -> &str {
         config::ID
+    }
+
+    fn stock(&self) -> Option<Stock> {
+        Some(Stock { under: file::blobs(), nature: Nature::Data })
     }
 
     fn plan(&self, ask: &Ask) -> Step {

@@ -93,6 +93,11 @@ pub fn key(digest: &Digest) -> CacheKey {
     CacheKey::new(SPACE, &Audience::Public, &format!("blob/{digest}"))
 }
 
+/// What their keys begin with.
+pub fn blobs() -> CacheKey {
+    CacheKey::new(SPACE, &Audience::Public, "blob/")
+}
+
 /// Fields of a blob's answer. One client (the model runner's) does without none of them: it wants a `Location` even where there is nothing to
 /// be led to.
 pub fn headers(digest: &Digest, location: HeaderValue) -> HeaderMap {

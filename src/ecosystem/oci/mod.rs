@@ -12,6 +12,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use crate::cache::failure::Failure;
+use crate::cache::lookup::{Nature, Stock};
 use crate::ecosystem::naming::Naming;
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Ecosystem, Reply, Step};
@@ -109,6 +110,10 @@ impl Registries {
 impl Ecosystem for Registries {
     fn id(&self) -> &str {
         SPACE
+    }
+
+    fn stock(&self) -> Option<Stock> {
+        Some(Stock { under: blob::blobs(), nature: Nature::Layer })
     }
 
     fn plan(&self, ask: &Ask) -> Step {

@@ -2,6 +2,7 @@
 //!
 //! The files are made in `src/inspect/samples.rs`, and nothing ever loads one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -139,7 +140,7 @@ async fn what_was_kept_before_is_judged_by_today() {
     for (index, (name, file)) in all.iter().enumerate() {
         let told = client.describe("v2", &File::xet(file.clone()).xet, None).await;
         let first = &places(&told.json())[0];
-        assert_eq!(client.fetch(first).await.status, StatusCode::FORBIDDEN, "{name} by Xet");
+        assert_eq!(client.fetch(first).await.status, StatusCode::LOCKED, "{name} by Xet");
         let reply = larder.get(&address(index)).await;
         assert!(reply.status == StatusCode::FORBIDDEN && refused(Some(&reply), file), "{name}");
     }
@@ -152,9 +153,11 @@ async fn what_was_kept_before_is_judged_by_today() {
 
 #[tokio::test]
 async fn what_libraries_write_passes() {
+    // Some of them are the same whoever writes them, and the same bytes cross only once.
+    let mut seen = HashSet::new();
     let all: Vec<(String, Bytes)> = samples::honest()
         .into_iter()
-        .filter(|(_, file)| !file.is_empty())
+        .filter(|(_, file)| !file.is_empty() && seen.insert(file.clone()))
         .map(|(name, file)| (name, file.into()))
         .collect();
     let hub = hub_of(&all, File::xet).await;

@@ -1,6 +1,7 @@
 //! What is in artifacts: what may do harm reaches nobody whole, from wherever it comes, and what is harmless is not held up.
 
 use super::*;
+use crate::cache::lookup::Stock;
 use crate::inspect::{self, Format, Rules, samples};
 use crate::store::memory::Fault;
 use crate::types::ByteSize;
@@ -166,6 +167,47 @@ async fn what_was_kept_before_is_judged_when_asked_for() {
             assert!(said.starts_with("199 larder \"it imports os.system"), "{said}");
         }
     }
+}
+
+/// What was kept before there were rules is looked into in the background, each thing once for each version of the readers.
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_before_is_looked_into_while_nobody_asks() {
+    let store = MemoryStore::new();
+    let off = inspect::Config { mode: inspect::Mode::Off, ..Default::default() };
+    let careless = on(store.clone(), &off);
+    let files = [
+        ("small", Bytes::from(evil())),
+        ("middle", Bytes::from(samples::torch(&evil(), 1, 100_000))),
+        ("safe", Bytes::from(samples::torch(&samples::state_dict(1), 1, 100_000))),
+        ("late", late_evil()),
+    ];
+    for (name, file) in &files {
+        careless.upstream.once(FILE, Reply::file(file.clone(), "\"v1\""));
+        let asked = artifact(name, vec![BlobId::of(file).digest()]);
+        whole(careless.get(&asked).await.expect("nobody looks").source.body(None)).await;
+        careless.settled().await;
+    }
+    let under = artifact("", Vec::new()).lookup.key;
+    let stock = [Stock { under, nature: Nature::Data }];
+    careless.cache.review(&stock, 1 << 20).await;
+    let bench = on(store.clone(), &inspect::Config::default());
+    bench.cache.review(&stock, 0).await;
+    let digest = |file: &Bytes| BlobId::of(file).digest();
+    assert_eq!(bench.cache.report(Nature::Data, &digest(&files[0].1)), None, "a rate of nothing");
+    let begun = tokio::time::Instant::now();
+    bench.cache.review(&stock, 1 << 20).await;
+    let bytes: usize = files.iter().map(|(_, file)| file.len()).sum();
+    assert!(begun.elapsed() >= Duration::from_secs(bytes as u64 >> 20), "{:?}", begun.elapsed());
+    for (name, file) in &files {
+        let asked = artifact(name, vec![digest(file)]);
+        assert!(bench.cache.report(Nature::Data, &digest(file)).is_some(), "{name}");
+        let head = bench.head(&asked).await;
+        assert_eq!(is_unsafe(&head), *name != "safe", "{name}: {head:?}");
+        assert!(bench.entry(&asked).is_some(), "{name} stays for whoever changes the rules");
+    }
+    let begun = tokio::time::Instant::now();
+    on(store, &inspect::Config::default()).cache.review(&stock, 1 << 20).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "what is known costs nothing");
 }
 
 #[tokio::test(start_paused = true)]
