@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use url::{Host, Url};
 
-use crate::admin::{Guide, GuideLine};
+use crate::admin::{Guide, GuideLine, PREFIX};
 use crate::config::Config;
 
 /// The lines for whoever started it. `addresses` are those really listened on.
@@ -19,6 +19,7 @@ pub fn banner(config: &Config, addresses: &[SocketAddr]) -> String {
         let _ = writeln!(text, "  listens on  {}{note}", root_at(config, *address));
     }
     let _ = writeln!(text, "  keeps in    {}", config.data_dir.display());
+    let _ = writeln!(text, "  tells more  {}{}", root(config, addresses), PREFIX);
     for guide in guides(config, addresses) {
         let _ = writeln!(text, "\n{}", guide.mount);
         for line in &guide.lines {
@@ -155,6 +156,7 @@ mod tests {
             "  listens on  http://127.0.0.1:8484",
             "  listens on  http://[::1]:8485  (and this machine's other addresses)",
             "  keeps in    /data",
+            "  tells more  http://127.0.0.1:8484/-/",
             "",
             "pypi/corp",
             "  pip     pip install --index-url http://127.0.0.1:8484/pypi/corp/simple/ PACKAGE",

@@ -191,7 +191,7 @@ impl Store for Witnessed {
     }
 }
 
-/// Upstreams that cannot be reached.
+/// Upstreams of which none is asked.
 #[derive(Debug)]
 struct Vanished;
 
@@ -201,7 +201,7 @@ impl Upstream for Vanished {
         request: OriginRequest,
     ) -> BoxFuture<'static, Result<OriginResponse, UpstreamError>> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        ready(Err(UpstreamError::Refused { host })).boxed()
+        ready(Err(UpstreamError::NotAsked { host })).boxed()
     }
 
     fn availability(&self, _: &OriginRequest) -> Availability {

@@ -60,8 +60,8 @@ fn text(readiness: &Readiness) -> String {
     }
     let size = lines::size(*bytes);
     text.push_str(&match missing.len() {
-        0 => format!("ready: {ready} files of {size}\n"),
-        count => format!("{ready} files of {size} are ready, {count} things are missing\n"),
+        0 => format!("ready: {ready} ({size})\n"),
+        count => format!("ready: {ready} ({size}), missing: {count}\n"),
     });
     text
 }

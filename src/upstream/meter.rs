@@ -69,6 +69,7 @@ const fn class(status: StatusCode) -> &'static str {
 const fn kind(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::Dns { .. } => "dns",
+        UpstreamError::NotAsked { .. } => "not-asked",
         UpstreamError::Refused { .. } => "refused",
         UpstreamError::Tls { .. } => "tls",
         UpstreamError::TimedOut { .. } => "timed-out",

@@ -326,6 +326,9 @@ pub enum UpstreamError {
     /// Too many requests to this origin wait already.
     #[error("too many requests wait for {host}")]
     Overloaded { host: String },
+    /// Nobody is asked at all: what there would be without any upstream is looked for.
+    #[error("{host} is not asked")]
+    NotAsked { host: String },
 }
 
 impl UpstreamError {
