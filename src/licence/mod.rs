@@ -15,7 +15,7 @@ mod tag;
 mod text;
 
 pub use tag::Tag;
-pub use text::{Detected, detect};
+pub use text::{Detected, detect, is_text_of};
 
 /// One licence, or several joined by `AND`, `OR` and `WITH`.
 #[derive(Debug, Clone)]

@@ -182,6 +182,14 @@ pub(super) const SENTENCES: &[Sentence] = &[
 /// What forbids selling, added to licences that allow it.
 const COMMONS_CLAUSE: &str = "commons clause license condition";
 
+/// Whether a file of a repository is the text of a licence, by its name. What a card may not say, such files do.
+pub fn is_text_of(path: &str) -> bool {
+    let name = path.to_ascii_lowercase();
+    let stem = name.split('.').next().unwrap_or(&name);
+    !path.contains('/')
+        && (stem.starts_with("license") || stem.starts_with("licence") || stem == "copying")
+}
+
 /// Says which licence a text is. `None`: none that is known here.
 pub fn detect(text: &str) -> Option<Detected> {
     let cut = (0..=text.len().min(MOST_BYTES)).rev().find(|at| text.is_char_boundary(*at))?;

@@ -325,7 +325,7 @@ impl<'a> Maker<'a> {
         licences.as_seen = card.is_some().then(|| time(self.record.validated));
         let said = card.as_ref().and_then(|card| card.licence_text.clone());
         licences.declared = card.and_then(|card| card.licence);
-        for text in self.sources.texts.iter().filter(|text| is_licence(&text.path)) {
+        for text in self.sources.texts.iter().filter(|text| licence::is_text_of(&text.path)) {
             let found = licence::detect(&String::from_utf8_lossy(&text.bytes));
             licences.detected.extend(found.map(|found| DetectedText {
                 file: text.path.clone(),
@@ -418,14 +418,6 @@ impl<'a> Maker<'a> {
 }
 
 const NOT_DESCRIBED: &str = "the hub's description of this commit is not kept";
-
-/// What the card may not have said, but files with these names do.
-fn is_licence(path: &str) -> bool {
-    let name = path.to_ascii_lowercase();
-    let stem = name.split('.').next().unwrap_or(&name);
-    !path.contains('/')
-        && (stem.starts_with("license") || stem.starts_with("licence") || stem == "copying")
-}
 
 fn entry(file: &RecordFile, hashed: &BTreeMap<&str, &str>) -> File {
     let read = || hashed.get(file.path.as_str()).map(|text| (*text).to_owned());

@@ -174,6 +174,8 @@ facts! {
     LicenceChanged = "license_changed", Flag, [M | C, ALL, NOT];
     /// Its licence with those of all models that it was made from.
     LicenceEffective = "license_effective", Licence, [NOT, M | C, NOT];
+    /// Whether the text of a licence among its files is another's than what its card declares.
+    LicenceMismatch = "license_mismatch", Flag, [NOT, M | C, NOT];
     /// Whether another publisher vouched for a release before, or somebody did and nobody does for this one.
     PublisherChanged = "publisher_changed", Flag, [M | C, NOT, NOT];
     /// How many accounts may publish releases.
@@ -217,7 +219,12 @@ impl Fact {
     pub const fn is_of_file(self) -> bool {
         matches!(
             self,
-            Self::File | Self::Size | Self::Format | Self::HubScan | Self::LicenceEffective
+            Self::File
+                | Self::Size
+                | Self::Format
+                | Self::HubScan
+                | Self::LicenceEffective
+                | Self::LicenceMismatch
         )
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::ecosystem::huggingface::file::FileFacts;
 use crate::ecosystem::huggingface::info::Info;
 use crate::ecosystem::huggingface::repository::{Commit, Repository};
-use crate::licence::Licence;
+use crate::licence::{Licence, is_text_of};
 use crate::policy::fact::Value;
 use crate::policy::{Ecosystem, Fact, Facts};
 use crate::types::{Algorithm, Timestamp};
@@ -48,6 +48,8 @@ pub struct Said {
     datasets: Vec<String>,
     tags: Vec<String>,
     licence: Option<String>,
+    /// Files that are texts of licences, by their names.
+    licence_texts: Vec<String>,
     /// Whether its card declares another one than when it was first seen.
     is_licence_changed: Option<bool>,
     brings_code: bool,
@@ -122,6 +124,8 @@ impl Said {
         let licence = Licence::all(licences.iter().filter_map(|id| Licence::of_card(id, name)));
         let siblings = read.siblings.as_array().into_iter().flatten();
         let mut files = siblings.filter_map(|file| file["rfilename"].as_str());
+        let licence_texts =
+            files.clone().filter(|path| is_text_of(path)).map(str::to_owned).collect();
         let brings_code = files.any(|path| has_end(path, ".py"))
             || !read.config["auto_map"].is_null()
             || tags.iter().any(|tag| tag == "custom_code");
@@ -137,11 +141,17 @@ impl Said {
             datasets,
             tags,
             licence: licence.map(|licence| licence.as_str().to_owned()),
+            licence_texts,
             is_licence_changed: None,
             brings_code,
             parameters: read.safetensors["total"].as_u64(),
             scans: scans(&read.security_repo_status),
         }
+    }
+
+    /// Its files that are texts of licences, by their names.
+    pub fn licence_texts(&self) -> &[String] {
+        &self.licence_texts
     }
 
     /// The models that it was made from.

@@ -11,10 +11,10 @@ use crate::cache::lookup::Demand;
 use crate::ecosystem::huggingface::facts::{add_file, add_path, of_repository};
 use crate::ecosystem::huggingface::file::FileFacts;
 use crate::ecosystem::huggingface::info::{self, Info};
-use crate::ecosystem::huggingface::lineage;
 use crate::ecosystem::huggingface::reach::{self, Reach};
 use crate::ecosystem::huggingface::repository::Repository;
 use crate::ecosystem::huggingface::settle::{Admitted, Settled, need};
+use crate::ecosystem::huggingface::{licence_text, lineage};
 use crate::ecosystem::{Ask, Held, Step, Subject};
 use crate::policy::{Ecosystem, Fact, Facts, Judged, Point, Ruleset, Verdict};
 use crate::types::Timestamp;
@@ -37,13 +37,22 @@ pub fn refusal(ask: &Ask, admitted: &Admitted) -> Option<Step> {
     Some(Step::Refuse(Box::new(Subject::of(judged, &ask.base))))
 }
 
+/// Goes on with what rules look at of a model beside its description: its lineage, and the texts of its licences.
+pub fn gathered(
+    at: Settled,
+    ask: Ask,
+    then: impl FnOnce(Settled, Ask) -> Step + Send + 'static,
+) -> Step {
+    lineage::with(at, ask, |at, ask| licence_text::with(at, ask, then))
+}
+
 /// Goes on with the repository's description, where rules look at it and only a capability was settled.
 pub fn with_description(
     at: Settled,
     ask: Ask,
     then: impl FnOnce(Settled, Ask) -> Step + Send + 'static,
 ) -> Step {
-    let then = move |at, ask| lineage::with(at, ask, then);
+    let then = move |at, ask| gathered(at, ask, then);
     if at.described.is_some() || !ask.rules.has_rules(Ecosystem::Hf, Point::Content) {
         return then(at, ask);
     }
@@ -97,6 +106,7 @@ fn subject(at: &Settled, ask: &Ask, file: &FileFacts, scanned: Scanned<'_>) -> S
     let mut facts = of_settled(at);
     facts.set(Fact::MutableReference, !at.is_pinned);
     lineage::add(&mut facts, &at.inherited);
+    licence_text::add(&mut facts, &at.texts);
     match scanned {
         Scanned::By(scanned) => add_file(&mut facts, file, scanned),
         Scanned::Pending => {

@@ -32,6 +32,7 @@ pub mod identity;
 pub mod info;
 mod judge;
 mod lfs;
+mod licence_text;
 mod lineage;
 pub(crate) mod links;
 mod listing;

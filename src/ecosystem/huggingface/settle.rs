@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, Auth, Settings};
 use crate::ecosystem::huggingface::info::{self, Info};
-use crate::ecosystem::huggingface::lineage::{self, Inherited};
+use crate::ecosystem::huggingface::licence_text::Texts;
+use crate::ecosystem::huggingface::lineage::Inherited;
 use crate::ecosystem::huggingface::past;
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, MAIN, Repository, Revision};
@@ -48,6 +49,8 @@ pub struct Settled {
     pub described: Option<Held>,
     /// The licences of those that it was made from, where rules look at them.
     pub inherited: Inherited,
+    /// What the texts of its licences are, where rules look at them.
+    pub texts: Texts,
 }
 
 /// What a person should see of how an answer stands to the hub.
@@ -142,7 +145,7 @@ pub fn settle(
     admit(settings, ask, repository, purpose, move |admitted| {
         let further = asked.clone();
         at_revision(admitted, &asked, revision, move |settled| match purpose {
-            Purpose::Files => lineage::with(settled, further, |settled, _| then(settled)),
+            Purpose::Files => judge::gathered(settled, further, |settled, _| then(settled)),
             Purpose::Listing => then(settled),
         })
     })
@@ -171,6 +174,7 @@ impl Settled {
             marks: Marks::default(),
             described: None,
             inherited: Inherited::default(),
+            texts: Texts::default(),
         }
     }
 
@@ -436,8 +440,18 @@ impl Admitted {
     pub(super) fn at(self, commit: Commit, is_pinned: bool) -> Settled {
         let Self { reach, files, repository, before, marks, document } = self;
         let described = Some(document);
-        let inherited = Inherited::default();
-        Settled { reach, files, repository, commit, is_pinned, before, marks, described, inherited }
+        Settled {
+            reach,
+            files,
+            repository,
+            commit,
+            is_pinned,
+            before,
+            marks,
+            described,
+            inherited: Inherited::default(),
+            texts: Texts::default(),
+        }
     }
 }
 

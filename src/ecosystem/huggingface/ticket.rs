@@ -15,6 +15,7 @@ use url::Url;
 use crate::cache::lookup::Artifact;
 use crate::ecosystem::huggingface::config::Settings;
 use crate::ecosystem::huggingface::file::{self, Content, FileFacts};
+use crate::ecosystem::huggingface::licence_text::Texts;
 use crate::ecosystem::huggingface::lineage::Inherited;
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, FilePath, Repository};
@@ -189,6 +190,7 @@ impl Pass {
             marks: Marks::default(),
             described: None,
             inherited: Inherited::default(),
+            texts: Texts::default(),
         }
     }
 

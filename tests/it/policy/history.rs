@@ -135,6 +135,31 @@ async fn a_model_under_another_licence_than_at_first_is_told() {
 }
 
 #[tokio::test]
+async fn a_text_that_cannot_be_had_just_now_is_waited_for() {
+    let hub = FakeHub::start().await;
+    let text = "Apache License\nVersion 2.0, January 2004";
+    hub.model(ID, files([("config.json", File::plain("{}")), ("LICENSE", File::plain(text))]));
+    declares(&hub, ID, json!({ "license": "mit" }));
+    let rules =
+        "[[rule]]\nid = \"it\"\non_missing = \"hold\"\ndeny_if = { license_mismatch = true }";
+    let stand = Stand::start(&over_hub(&hub, ""), "").await;
+    stand.keep(FILE).await;
+    hub.refuse().await;
+    let stand = stand.with(rules).await;
+    let reply = stand.larder.get(FILE).await;
+    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "10"), "{reply:?}");
+    hub.heal();
+    stand.larder.advance(3600);
+    let reply = stand.larder.get(FILE).await;
+    assert_eq!(reply.status, 403, "{reply:?}");
+    assert!(reply.header("x-error-message").contains("license_mismatch = true"), "{reply:?}");
+    // It is known of the commit from then on.
+    hub.refuse().await;
+    let stand = stand.with(&rules.replace("true", "false")).await;
+    assert_eq!(stand.larder.get(FILE).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_model_answers_for_the_licences_of_those_it_was_made_from() {
     let hub = FakeHub::start().await;
     for id in [ID, "base/one", "base/two"] {

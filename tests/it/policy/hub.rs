@@ -11,11 +11,14 @@ use crate::support::larder::over_hub;
 const ID: &str = "org/model";
 const WEIGHTS: &str = "pytorch_model.bin";
 const EVERYWHERE: [bool; 3] = [true; 3];
+/// The text of another licence than the card declares, as far as it takes to know it.
+const APACHE: &str = "Apache License\nVersion 2.0, January 2004";
+
 /// How it was asked for is no matter of lists.
 const ASKED: [bool; 3] = [false, true, true];
 
 /// Every key on models, with what the file of weights and its repository are. Hidden files are left out of lists, so that `listing` tells whether one is.
-const CASES: [Case; 35] = [
+const CASES: [Case; 36] = [
     Case::new("name_in = \"org/*\"", "name_in = \"org\"", EVERYWHERE),
     Case::new("name_not_in = \"acme/*\"", "name_not_in = \"ORG/MODEL\"", EVERYWHERE),
     Case::new("version_not_in = \"x\"", "version_in = \"x\"", ASKED),
@@ -31,6 +34,7 @@ const CASES: [Case; 35] = [
     Case::new("license_not_in = \"MIT\"", "license_not_in = \"CC-BY-NC-4.0\"", EVERYWHERE),
     Case::new("license_changed = false", "license_changed = true", EVERYWHERE),
     Case::new("license_effective_in = \"MIT\"", "license_effective_in = \"GPL*\"", ASKED),
+    Case::new("license_mismatch = true", "license_mismatch = false", ASKED),
     Case::new("license_unknown = false", "license_unknown = true", EVERYWHERE),
     Case::new("downloads_lt = 10", "downloads_lt = 7", EVERYWHERE),
     Case::new("downloads_gte = 7", "downloads_gte = \"1K\"", EVERYWHERE),
@@ -71,6 +75,7 @@ async fn stock() -> FakeHub {
         ID,
         files([
             ("config.json", File::plain("{}")),
+            ("LICENSE", File::plain(APACHE)),
             (WEIGHTS, File::xet("weights that are pickled")),
             ("model.safetensors", File::xet("weights that are not")),
         ]),
