@@ -93,8 +93,9 @@ fn advisory(bytes: &[u8]) {
 /// A provenance object, for the file that the one in the corpus is of and for another.
 fn attestation(bytes: &[u8]) {
     let digest = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3";
-    let _ = signature::verify(bytes, "pypi_attestations-0.0.19.tar.gz", digest);
-    assert!(signature::verify(bytes, "demo-1.0.tar.gz", digest).is_err());
+    let roots = signature::Roots::default();
+    let _ = signature::verify(&roots, bytes, "pypi_attestations-0.0.19.tar.gz", digest);
+    assert!(signature::verify(&roots, bytes, "demo-1.0.tar.gz", digest).is_err());
 }
 
 fn address() -> Url {

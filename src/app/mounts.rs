@@ -8,16 +8,19 @@ use super::AppError;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
 use crate::proxy::routes::{Route, Routes};
+use crate::signature::Roots;
 use crate::types::{Secret, Signer};
 
 /// The ways into every mount that the configuration has.
 pub(super) fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppError> {
+    let roots = trust_roots(config)?;
     let mut mounts = Mounts::default();
     if config.huggingface.is_on() {
         mounts.add(config.huggingface.resolve(read_secret), |hub| hub_routes(hub, signer));
     }
     for (name, index) in &config.pypi.indexes {
-        mounts.add(index.resolve(name, read_secret), pypi_routes);
+        let index = index.resolve(name, read_secret).map(|index| index.trusting(&roots));
+        mounts.add(index, pypi_routes);
     }
     for (name, origin) in &config.generic {
         mounts.add(origin.resolve(name, read_secret), |mount| generic_routes(name, origin, mount));
@@ -28,6 +31,17 @@ pub(super) fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppErro
         return Err(AppError::Settings(faults));
     }
     Routes::new(routes).map_err(|conflict| AppError::settings(vec![conflict]))
+}
+
+/// Whom signatures must lead back to.
+fn trust_roots(config: &Config) -> Result<Roots, AppError> {
+    let Some(path) = &config.signature.trust_root else { return Ok(Roots::default()) };
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"));
+    let roots = text.and_then(|text| {
+        Roots::read(&text).map_err(|error| format!("is no trust root of Sigstore: {error}"))
+    });
+    let fault = |fault| vec![format!("`signature.trust_root`: {} {fault}", path.display())];
+    roots.map_err(|error| AppError::Settings(fault(error)))
 }
 
 /// Routes collected so far, and what is wrong with the settings of some.
@@ -97,4 +111,28 @@ pub(super) fn read_secret(source: &pypi::SecretSource) -> Result<Secret, String>
             .map_err(|_| format!("the environment variable {name} is not set, or not text"))?,
     };
     Ok(Secret::new(text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trust_root_that_is_none_is_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("trusted_root.json");
+        let mut config = Config::default();
+        config.signature.trust_root = Some(path.clone());
+        let check = |expected: &str| {
+            let fault = routes(&config, &Signer::new([0; 32])).expect_err("it is refused");
+            let told = fault.to_string();
+            assert!(
+                told.starts_with("`signature.trust_root`: ") && told.contains(expected),
+                "{told}"
+            );
+        };
+        check("cannot be read");
+        fs::write(&path, "{}").expect("the folder can be written");
+        check("is no trust root of Sigstore");
+    }
 }

@@ -18,7 +18,7 @@ use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
 use crate::types::Network;
-use crate::{bundle, cache, feed, inspect, policy, telemetry, trace, upstream};
+use crate::{bundle, cache, feed, inspect, policy, signature, telemetry, trace, upstream};
 
 mod extract;
 mod fault;
@@ -62,6 +62,7 @@ pub struct Config {
     pub policy: policy::Config,
     pub advisories: feed::Config,
     pub inspect: inspect::Config,
+    pub signature: signature::Config,
     pub bundle: bundle::Config,
     pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
@@ -98,6 +99,7 @@ impl Default for Config {
             policy: policy::Config::default(),
             advisories: feed::Config::default(),
             inspect: inspect::Config::default(),
+            signature: signature::Config::default(),
             bundle: bundle::Config::default(),
             huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),

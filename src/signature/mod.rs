@@ -1,21 +1,31 @@
 //! Who vouches for a file: attestations as indexes publish them (PEP 740), verified without network. Pure.
 //!
 //! A provenance object holds attestations, each a statement about one file with a signature, the short-lived certificate that it was made with, and a proof that it
-//! stands in a public log. It is believed when all of that holds by the trust root of the Sigstore project, when the statement names this very file and its digest, and when
-//! the certificate was given to the publisher that the index says the file came from. The trust root is built in: what is signed by keys that were added to it
-//! later cannot be verified, and counts as not verified. Left out: where the objects are had from, and what follows from the outcome.
+//! stands in a public log. It is believed when all of that holds by a trust root, when the statement names this very file and its digest, and when
+//! the certificate was given to the publisher that the index says the file came from. The trust root of the Sigstore project is built in: what is signed by keys that
+//! were added to it later cannot be verified, and counts as not verified, unless a newer one is named, or that of a Sigstore of one's own. Left out: where the objects are had from, and what follows from the outcome.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod publisher;
 mod sigstore;
 
 pub use publisher::{Claims, Publisher};
+pub use sigstore::Roots;
+
+/// Settings of signatures, `[signature]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// A file with the trust root that signatures must lead back to, in Sigstore's own form (`trusted_root.json`). Unset: the one that is built in.
+    pub trust_root: Option<PathBuf>,
+}
 
 /// The kinds of statements that say something of a distribution; those of PyPI's own kind begin with the host of the index that defined them.
 const PREDICATES: [&str; 2] = ["/attestations/publish/v1", "https://slsa.dev/provenance/v1"];
@@ -106,14 +116,19 @@ struct Digests {
 }
 
 /// Verifies a provenance object for one file. All its attestations must hold: one that does not makes the others doubtful.
-pub fn verify(provenance: &[u8], filename: &str, sha256: &str) -> Result<Vouched, Unverified> {
+pub fn verify(
+    roots: &Roots,
+    provenance: &[u8],
+    filename: &str,
+    sha256: &str,
+) -> Result<Vouched, Unverified> {
     let unreadable = |error: serde_json::Error| Unverified::Unreadable(error.to_string());
     let provenance: Provenance = serde_json::from_slice(provenance).map_err(unreadable)?;
     let mut vouched = None;
     for bundle in &provenance.attestation_bundles {
         for attestation in &bundle.attestations {
             check_subject(&attestation.envelope.statement.0, filename, sha256)?;
-            let claims = attestation.claims(sha256)?;
+            let claims = attestation.claims(roots, sha256)?;
             let signed_by = claims.identity.clone().unwrap_or_default();
             let publisher = bundle.publisher.to_string();
             if !bundle.publisher.holds(&claims) {
@@ -146,11 +161,11 @@ fn check_subject(statement: &[u8], filename: &str, sha256: &str) -> Result<(), U
 
 impl Attestation {
     /// What the certificate claims, once everything else about the attestation holds.
-    fn claims(&self, sha256: &str) -> Result<Claims, Unverified> {
+    fn claims(&self, roots: &Roots, sha256: &str) -> Result<Claims, Unverified> {
         if self.version != 1 {
             return Err(Unverified::Unreadable(format!("version {} is not known", self.version)));
         }
-        sigstore::verify(&self.as_bundle(), sha256).map_err(Unverified::Signature)
+        roots.verify(&self.as_bundle(), sha256).map_err(Unverified::Signature)
     }
 
     /// The same as a Sigstore bundle: PEP 740 names the parts of one otherwise.
@@ -205,7 +220,7 @@ mod tests {
     }
 
     fn outcome(provenance: &str) -> Result<Vouched, Unverified> {
-        verify(provenance.as_bytes(), GITHUB_FILE, GITHUB_SHA256)
+        verify(&Roots::default(), provenance.as_bytes(), GITHUB_FILE, GITHUB_SHA256)
     }
 
     #[test]
@@ -221,10 +236,12 @@ mod tests {
 
     #[test]
     fn a_statement_of_another_file_is_refused() {
-        let other = verify(GITHUB.as_bytes(), "other-0.0.19.tar.gz", GITHUB_SHA256);
+        let other =
+            verify(&Roots::default(), GITHUB.as_bytes(), "other-0.0.19.tar.gz", GITHUB_SHA256);
         assert_eq!(other, Err(Unverified::Subject(GITHUB_FILE.to_owned())));
         let digest = "0".repeat(64);
-        let other = verify(GITHUB.as_bytes(), GITHUB_FILE, &digest).expect_err("another digest");
+        let other = verify(&Roots::default(), GITHUB.as_bytes(), GITHUB_FILE, &digest)
+            .expect_err("another digest");
         assert!(matches!(other, Unverified::Subject(_)), "{other}");
     }
 
@@ -259,7 +276,7 @@ mod tests {
         let text = changed(|all| {
             part(all, "envelope/statement", BASE64_STANDARD.encode(statement).into());
         });
-        let forged = verify(text.as_bytes(), GITHUB_FILE, &"0".repeat(64));
+        let forged = verify(&Roots::default(), text.as_bytes(), GITHUB_FILE, &"0".repeat(64));
         assert!(matches!(forged, Err(Unverified::Signature(_))), "{forged:?}");
     }
 
@@ -285,7 +302,12 @@ mod tests {
         assert_eq!(vouched.publisher, "GitHub:trailofbits/pypi-attestations");
         assert!(vouched.signed_by.contains("/release.yml@"), "{vouched:?}");
         let sha256 = "461317362419124b6012e855423a9078d6de8aed3e74fa78cc74d669b23dc6cf";
-        let google = verify(GOOGLE.as_bytes(), "gcb_attestation_test-0.0.0.tar.gz", sha256);
+        let google = verify(
+            &Roots::default(),
+            GOOGLE.as_bytes(),
+            "gcb_attestation_test-0.0.0.tar.gz",
+            sha256,
+        );
         let google = google.expect("it is verified");
         assert_eq!(google.publisher, format!("Google:{}", google.signed_by));
         let circle = include_str!(
@@ -293,8 +315,28 @@ mod tests {
         );
         let name = "circleci_sign_publish_example-0.0.1.dev137-py3-none-any.whl";
         let sha256 = "8cb34da1e27336f11a2c43f3f9c7433bd76f24f470c904724f06ad7f131d9e9f";
-        let circle = verify(circle.as_bytes(), name, sha256).expect("it is verified");
+        let circle =
+            verify(&Roots::default(), circle.as_bytes(), name, sha256).expect("it is verified");
         assert!(circle.publisher.starts_with("CircleCI:"), "{circle:?}");
+    }
+
+    /// Whoever runs a Sigstore of their own, or has a newer root than the one that is built in, names it; nothing else is trusted beside it.
+    #[cfg(feature = "signatures")]
+    #[test]
+    fn signatures_lead_back_to_the_root_that_is_named() {
+        use sigstore_verify::trust_root::SigstoreInstance;
+        let outcome = |instance: SigstoreInstance| {
+            let roots = Roots::read(instance.embedded_trusted_root_json()).expect("a trust root");
+            verify(&roots, GITHUB.as_bytes(), GITHUB_FILE, GITHUB_SHA256)
+        };
+        assert!(outcome(SigstoreInstance::PublicGood).is_ok());
+        for other in [SigstoreInstance::Staging, SigstoreInstance::GitHub] {
+            let outcome = outcome(other);
+            assert!(matches!(outcome, Err(Unverified::Signature(_))), "{outcome:?}");
+        }
+        for text in ["", "{}", "{\"mediaType\": 3}", "[]"] {
+            assert!(Roots::read(text).is_err(), "{text}");
+        }
     }
 
     #[cfg(not(feature = "signatures"))]

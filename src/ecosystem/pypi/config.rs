@@ -14,6 +14,7 @@ use crate::ecosystem::grant::Grant;
 pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
 use crate::ecosystem::pypi::name;
+use crate::signature::Roots;
 use crate::types::Secret;
 use crate::upstream::request::{HostRule, Origin};
 
@@ -172,6 +173,8 @@ pub struct Settings {
     pub grant: Grant,
     pub offline_grant: bool,
     pub after_withdrawal: AfterWithdrawal,
+    /// Whom attestations must lead back to.
+    pub roots: Roots,
 }
 
 /// One upstream of an index, ready to be asked.
@@ -228,6 +231,7 @@ impl IndexConfig {
             grant: self.grant.clone(),
             offline_grant: self.offline_grant,
             after_withdrawal: self.after_withdrawal,
+            roots: Roots::default(),
         })
     }
 
@@ -279,6 +283,12 @@ impl IndexConfig {
 }
 
 impl Settings {
+    /// The same, with attestations verified by these.
+    #[must_use]
+    pub fn trusting(self, roots: &Roots) -> Self {
+        Self { roots: roots.clone(), ..self }
+    }
+
     /// The upstreams to ask for a project, in order. One whose patterns name it is the only kind asked; names that no pattern claims
     /// go to those without patterns, so that a private name is never sent to a public index.
     pub fn upstreams_for(&self, project: &str) -> Vec<Arc<Upstream>> {

@@ -16,7 +16,7 @@ use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
 use crate::ecosystem::{Render, Rendered, Reply, View};
 use crate::policy::{Ecosystem, Fact, Facts, Ruleset};
-use crate::signature::{self, Unverified, Vouched};
+use crate::signature::{self, Roots, Unverified, Vouched};
 use crate::types::Timestamp;
 
 /// The largest provenance object.
@@ -37,6 +37,7 @@ const UPSTREAMS: VerbatimJson = VerbatimJson { required: "attestation_bundles" }
 #[derive(Debug)]
 struct Text {
     text: Bytes,
+    roots: Roots,
     outcome: OnceLock<Outcome>,
 }
 
@@ -56,8 +57,9 @@ pub fn is_needed(rules: &Ruleset) -> bool {
 pub fn document(reach: &Reach, upstream: &Upstream, url: &Url, demand: Demand) -> Document {
     let accept = "application/vnd.pypi.integrity.v1+json, application/json;q=0.1";
     let origins = vec![reach.request(upstream, url.clone(), Some(accept))];
+    let roots = reach.settings.roots.clone();
     let name = format!("provenance/{}", links::key_of(url.as_str()));
-    let document = reach.document(&name, origins, Arc::new(KeepText), demand);
+    let document = reach.document(&name, origins, Arc::new(KeepText { roots }), demand);
     Document { limit_bytes: LIMIT_BYTES, ..document }
 }
 
@@ -84,12 +86,12 @@ pub fn add(facts: &mut Facts<'_>, document: Option<&Parsed>, file: &File) {
 }
 
 impl Text {
-    fn new(text: Bytes) -> Self {
-        Self { text, outcome: OnceLock::new() }
+    fn new(text: Bytes, roots: &Roots) -> Self {
+        Self { text, roots: roots.clone(), outcome: OnceLock::new() }
     }
 
     fn verified(&self, filename: &str, digest: &str) -> Result<Vouched, Unverified> {
-        let verify = || signature::verify(&self.text, filename, digest);
+        let verify = || signature::verify(&self.roots, &self.text, filename, digest);
         let first = self.outcome.get_or_init(|| Outcome {
             filename: filename.to_owned(),
             digest: digest.to_owned(),
@@ -104,17 +106,19 @@ impl Text {
 
 /// Keeps an object as it is.
 #[derive(Debug)]
-struct KeepText;
+struct KeepText {
+    roots: Roots,
+}
 
 impl Keep for KeepText {
     fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        Ok(Parsed::new(Text::new(kept.clone())))
+        Ok(Parsed::new(Text::new(kept.clone(), &self.roots)))
     }
 
     fn merge(&self, _: Option<&Parsed>, fresh: &Fresh<'_>) -> Result<Kept, String> {
         let kept = UPSTREAMS.merge(None, fresh)?;
         let text = kept.parsed.get::<JsonText>().map(|text| text.0.clone()).unwrap_or_default();
-        Ok(Kept { parsed: Parsed::new(Text::new(text)), ..kept })
+        Ok(Kept { parsed: Parsed::new(Text::new(text, &self.roots)), ..kept })
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
@@ -169,11 +173,14 @@ mod tests {
         }
     }
 
+    fn of(text: Bytes) -> Text {
+        Text::new(text, &Roots::default())
+    }
+
     fn facts(object: Option<&str>, provenance: Provenance, digest: &str) -> Facts<'static> {
         let mut facts = Facts::of(Ecosystem::PyPi, "pypi-attestations");
         facts.digest = Some(digest.to_owned().into());
-        let parsed =
-            object.map(|text| Parsed::new(Text::new(Bytes::copy_from_slice(text.as_bytes()))));
+        let parsed = object.map(|text| Parsed::new(of(Bytes::copy_from_slice(text.as_bytes()))));
         add(&mut facts, parsed.as_ref(), &file(provenance));
         facts
     }
@@ -209,7 +216,7 @@ mod tests {
     #[cfg(feature = "signatures")]
     #[test]
     fn an_outcome_is_that_of_the_file_that_asked() {
-        let text = Text::new(Bytes::from_static(OBJECT.as_bytes()));
+        let text = of(Bytes::from_static(OBJECT.as_bytes()));
         let digest = DIGEST.trim_start_matches("sha256:");
         assert!(text.verified("pypi_attestations-0.0.19.tar.gz", digest).is_ok());
         assert!(text.verified("other-0.0.19.tar.gz", digest).is_err());
