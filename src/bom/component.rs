@@ -210,9 +210,7 @@ impl LicenceEntry {
         let (id, name) = if is_listed { (Some(text), None) } else { (None, Some(name)) };
         Self::Named { license: NamedLicence { id, name, acknowledgement } }
     }
-}
 
-impl LicenceEntry {
     /// A licence as somebody wrote it: by what it says where that can be read, else by that name.
     pub fn of_text(text: &str, acknowledgement: Acknowledgement) -> Self {
         match Licence::parse(text) {

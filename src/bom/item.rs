@@ -133,14 +133,10 @@ impl Item {
         main.purl = Some(address);
         main.hashes = Hash::read(&self.version).into_iter().collect();
         main.licenses = self.licences();
-        let mut files: Vec<Component> = Vec::new();
-        for file in &self.files {
-            let component = component_of(file, &main.bom_ref);
-            if !files.iter().any(|known| known.bom_ref == component.bom_ref) {
-                files.push(component);
-            }
-        }
+        let mut files: Vec<Component> =
+            self.files.iter().map(|file| component_of(file, &main.bom_ref)).collect();
         files.sort_by(|one, other| one.bom_ref.cmp(&other.bom_ref));
+        files.dedup_by(|one, other| one.bom_ref == other.bom_ref);
         let is_complete = !files.is_empty() && files.iter().all(|file| !file.hashes.is_empty());
         main.components = files;
         Parts { main, data: Vec::new(), is_complete }
