@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::ecosystem::Reply;
-use crate::server::{Crowded, RequestBody};
+use crate::server::{Crowded, RequestBody, Stalled};
 
 /// A request's body, whole.
 pub(super) async fn collected(
@@ -28,6 +28,10 @@ pub(super) async fn collected(
                 "Memory is short; try again in a few seconds.",
             );
             Err(reply.with(header::RETRY_AFTER, HeaderValue::from_static("5")))
+        }
+        Err(error) if error.is::<Stalled>() => {
+            let detail = format!("The request's body did not come: {error}.");
+            Err(Reply::problem(StatusCode::REQUEST_TIMEOUT, "Too slow", &detail))
         }
         Err(error) => {
             let detail = format!("The request's body could not be read: {error}.");

@@ -77,10 +77,10 @@ impl fmt::Debug for RequestBody {
 #[error("memory is short; try again in a few seconds")]
 pub struct Crowded;
 
-/// The client paused for longer than it may in the middle of a body.
+/// The client paused for longer than it may in the middle of a body: 408. Nothing is wrong with what it sent, so that it may ask again.
 #[derive(Debug, thiserror::Error)]
 #[error("the client sent nothing of its body for {} s", .0.as_secs_f32())]
-struct Stalled(Duration);
+pub struct Stalled(Duration);
 
 impl HttpBody for RequestBody {
     type Data = Bytes;

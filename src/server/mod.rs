@@ -44,7 +44,7 @@ pub(crate) mod strict;
 pub mod tls;
 mod wire;
 
-pub use body::{Crowded, RequestBody};
+pub use body::{Crowded, RequestBody, Stalled};
 pub use certificate::ClientAuth;
 pub use echo::{Moment, Repeatable};
 pub use listen::{Server, ServerError};

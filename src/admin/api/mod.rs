@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::visit::{Right, Visit, Visitor};
-use crate::server::{Body, Crowded, RequestBody};
+use crate::server::{Body, Crowded, RequestBody, Stalled};
 
 pub mod entries;
 pub mod fills;
@@ -122,6 +122,9 @@ impl Call {
         whole.map(http_body_util::Collected::to_bytes).map_err(|error| {
             if error.is::<Crowded>() {
                 return Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+            }
+            if error.is::<Stalled>() {
+                return Problem::new(StatusCode::REQUEST_TIMEOUT, error.to_string());
             }
             match error.is::<LengthLimitError>() {
                 true => Problem::new(

@@ -157,3 +157,19 @@ async fn names_of_hosts_do_not_reach_into_pages() {
     assert!(raw::statuses(&answer) != [200] || answer.contains("six-1.0"), "{answer}");
     assert!(!own.text().contains("evil.example"), "{own:?}");
 }
+
+/// A body that stops in the middle is late, not wrong: it used to be told 400, which clients do not ask again after.
+#[tokio::test]
+async fn a_body_that_stalls_is_late_and_not_wrong() {
+    let settings = "[generic.it]\nupstream = \"http://127.0.0.1:9\"\n[huggingface]\nupstream = \"http://127.0.0.1:9\"\n\
+        [server]\nbody_timeout = \"50ms\"\n";
+    let larder = Larder::start(settings).await;
+    for path in ["/org/model.git/info/lfs/objects/batch", "/-/api/v1/check"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{",
+            larder.address
+        );
+        let answer = raw::exchange(larder.address, request.as_bytes()).await;
+        assert_eq!(raw::statuses(&answer), [408], "{path}: {answer}");
+    }
+}
