@@ -21,6 +21,7 @@ pub fn may_mount() -> bool {
 /// A mounted file system. Dropping it unmounts it.
 pub struct Mount {
     place: TempDir,
+    kind: String,
     /// The file that a disk is made of, where there is one.
     image: Option<PathBuf>,
     _folder: Option<TempDir>,
@@ -31,7 +32,7 @@ impl Mount {
     pub fn in_memory(mebibytes: u64) -> Self {
         let place = TempDir::new().expect("a temporary folder can be made");
         run("mount", &["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"], place.path());
-        Self { place, image: None, _folder: None }
+        Self { place, kind: "tmpfs".to_owned(), image: None, _folder: None }
     }
 
     /// A file system of the kind `kind` on a disk of so many mebibytes, which is a file.
@@ -43,7 +44,8 @@ impl Mount {
             .expect("there is room");
         run(&format!("mkfs.{kind}"), &["-q"], &image);
         let place = TempDir::new().expect("a temporary folder can be made");
-        let mount = Self { place, image: Some(image), _folder: Some(folder) };
+        let kind = kind.to_owned();
+        let mount = Self { place, kind, image: Some(image), _folder: Some(folder) };
         mount.mount();
         mount
     }
@@ -57,8 +59,41 @@ impl Mount {
         run("mount", &["-o", &format!("remount,{options}")], self.path());
     }
 
+    /// Kinds of file systems that this machine has, and can make disks of.
+    pub fn kinds() -> Vec<&'static str> {
+        let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        let is_known = |kind: &str| known.lines().any(|line| line.trim() == kind);
+        let has_program = |kind: &str| {
+            let program = format!("mkfs.{kind}");
+            let found = Command::new(program)
+                .arg("-V")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            found.is_ok()
+        };
+        let (have, lack): (Vec<_>, Vec<_>) = ["ext4", "xfs", "btrfs"]
+            .into_iter()
+            .partition(|kind| is_known(kind) && has_program(kind));
+        if !lack.is_empty() {
+            eprintln!("there is no {} here, or nothing that makes it", lack.join(", "));
+        }
+        have
+    }
+
+    /// Whether the power can be cut while somebody writes. Where not, what has reached the disk once its writer was killed is what is left.
+    pub fn has_switch(&self) -> bool {
+        self.kind != "btrfs"
+    }
+
     /// Cuts the power: nothing that is not on the disk yet gets there.
     pub fn cut_power(&self) {
+        if !self.has_switch() {
+            let image = self.image.as_deref().expect("only disks lose power");
+            // The loop device has written into the file what reached it; what the file system still holds is not there.
+            run("cp", &["--sparse=always", &image.display().to_string()], &left(image));
+            return;
+        }
         // What `EXT4_IOC_SHUTDOWN` without flushing the journal is called with; other file systems took the number over.
         const PROGRAM: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
@@ -68,6 +103,10 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))"
     /// Takes it away and brings it back, as after a start of the machine.
     pub fn restart(&self) {
         run("umount", &[], self.path());
+        let image = self.image.as_deref().expect("only disks are brought back");
+        if left(image).exists() {
+            std::fs::rename(left(image), image).expect("both are in one folder");
+        }
         self.mount();
     }
 
@@ -98,6 +137,11 @@ impl Drop for Mount {
             eprintln!("{} stays mounted", self.path().display());
         }
     }
+}
+
+/// What is left of a disk behind a power cut that was no switch's.
+fn left(image: &Path) -> PathBuf {
+    image.with_extension("left")
 }
 
 fn run(program: &str, arguments: &[&str], path: &Path) {
