@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::feed::{self, Feed};
+use crate::heal::Healer;
 use crate::import::folder::Folder;
 use crate::import::source::Openness;
 use crate::import::{self, Import};
@@ -55,6 +56,7 @@ pub struct App {
     server: Server,
     handler: Arc<dyn Handler>,
     phase: watch::Sender<Phase>,
+    healer: Healer,
     metrics: Metrics,
     tasks: Tasks,
     review: BoxFuture<'static, ()>,
@@ -99,8 +101,8 @@ impl App {
         let server = Server::bind(config.server.clone(), &config.tls, &config.listen)?;
         let addresses = server.local_addrs();
         let wired = Wired::new(config, clock, names, &addresses, &metrics, &tasks)?;
-        let Wired { handler, phase, review } = wired;
-        Ok(Self { server, handler, phase, metrics, tasks, review })
+        let Wired { handler, phase, healer, review } = wired;
+        Ok(Self { server, handler, phase, healer, metrics, tasks, review })
     }
 
     /// Where it listens, with the ports that the system chose for port 0.
@@ -110,10 +112,11 @@ impl App {
 
     /// Serves until `stop` is cancelled, then winds up.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { server, handler, phase, metrics, tasks, review } = self;
+        let Self { server, handler, phase, healer, metrics, tasks, review } = self;
         let open_files = limits::raise_open_files();
         tracing::debug!(open_files, "descriptors that this process may hold");
         tasks.upkeep.spawn(fold_samples(metrics, tasks.stop_upkeep.clone()));
+        tasks.upkeep.spawn(healer.watch(stop.clone()));
         phase.send_replace(Phase::Serving);
         let ending = tasks.stop_upkeep.clone();
         tasks.upkeep.spawn(async move {
@@ -133,6 +136,7 @@ impl App {
 struct Wired {
     handler: Arc<dyn Handler>,
     phase: watch::Sender<Phase>,
+    healer: Healer,
     /// Looks into what was kept before it could be, for as long as there is time.
     review: BoxFuture<'static, ()>,
 }
@@ -199,7 +203,8 @@ impl Wired {
             snapshots: Arc::clone(&snapshots),
             scrape,
         };
-        let own = own_pages(pages.build()?);
+        let healer = pages.healer();
+        let own = own_pages(pages.build(healer.clone())?);
         let handler: Arc<dyn Handler> = Arc::new(Proxy::new(proxy::Parts {
             memory: ByteSize(config.cache.memory.bytes() / 4),
             secret,
@@ -213,7 +218,7 @@ impl Wired {
             pulls,
             snapshots: Arc::new(move |name| snapshots.at(name)),
         }));
-        Ok(Self { handler, phase, review })
+        Ok(Self { handler, phase, healer, review })
     }
 }
 

@@ -44,6 +44,7 @@
 //! | [`feed`] | advisories from a folder, read again when it changes; the OSV API | types, clock, advisory, admin, server |
 //! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
 //! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
+//! | [`heal`] | what the disk has damaged, fetched again as clients would before they do | types, clock, store, cache, ecosystem, keep, admin, server, bundle |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -110,6 +111,7 @@ pub mod feed;
 pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod heal;
 pub mod identity;
 pub mod import;
 pub mod inspect;

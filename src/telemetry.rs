@@ -171,6 +171,7 @@ const COUNTERS: &[Described] = &[
     ("larder_fill_bytes_total", "Bytes that transfers from upstream have received."),
     ("larder_fill_failures_total", "Transfers that failed, by kind."),
     ("larder_fill_resumed_total", "Transfers that went on where an earlier one had stopped."),
+    ("larder_heal_total", "Damaged things that were asked for again, by outcome."),
     ("larder_http_bytes_sent_total", "Bytes of bodies sent to clients."),
     ("larder_http_requests_total", "Requests answered, by class of status."),
     (

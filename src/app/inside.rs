@@ -20,6 +20,7 @@ use crate::proxy::routes::Routes;
 use crate::proxy::{self, Proxy};
 use crate::rulings::Rulings;
 use crate::server::{Body, Handler, Peer, RequestBody};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::trace;
 use crate::trace::pulls::Pulls;
@@ -76,38 +77,49 @@ pub(super) fn offline(
     let (config, clock, rulings) = (config.clone(), clock.clone(), rulings.clone());
     let (transfers, stop) = (tasks.transfers.clone(), tasks.stop_transfers.clone());
     Arc::new(move |store, upstream| {
-        let nothing = trace::Config { pulls: 0, ..trace::Config::default() };
-        let nobody = Arc::new(Notebook::default());
-        let pulls = Pulls::new(&nothing, Arc::clone(&store), nobody.clone(), clock.clone());
         let cache = Cache::new(
             config.cache.clone(),
-            store,
+            Arc::clone(&store),
             upstream,
             clock.clone(),
-            nobody,
+            Arc::new(Notebook::default()),
             transfers.clone(),
             stop.clone(),
         );
-        // The settings were found good when the server that serves was built; what is wrong with them since leaves fewer mounts.
-        let routes = routes(&config, &Signer::new(secret)).or_else(|_| Routes::new(Vec::new()));
-        let access = Access::new(&access::Config::default());
-        Arc::new(Proxy::new(proxy::Parts {
-            memory: ByteSize(0),
-            secret,
-            public_url: config.public_url.clone(),
-            cache,
-            clock: clock.clone(),
-            routes: routes.expect("no routes are no conflict"),
-            access: access.expect("the built-in settings are good"),
-            own: proxy::Own {
-                claims: |_| false,
-                answer: Box::new(|_| unreachable!("nothing is claimed")),
-            },
-            rulings: rulings.clone(),
-            pulls,
-            snapshots: Arc::new(|_| None),
-        }))
+        unseen(&config, &clock, secret, &rulings, cache, store)
     })
+}
+
+/// A Larder over a cache for those in this process, whose requests nobody counts.
+pub(super) fn unseen(
+    config: &Config,
+    clock: &Clock,
+    secret: [u8; 32],
+    rulings: &Rulings,
+    cache: Cache,
+    store: Arc<dyn Store>,
+) -> Arc<dyn Handler> {
+    let nothing = trace::Config { pulls: 0, ..trace::Config::default() };
+    let pulls = Pulls::new(&nothing, store, Arc::new(Notebook::default()), clock.clone());
+    // The settings were found good when the server that serves was built; what is wrong with them since leaves fewer mounts.
+    let routes = routes(config, &Signer::new(secret)).or_else(|_| Routes::new(Vec::new()));
+    let access = Access::new(&access::Config::default());
+    Arc::new(Proxy::new(proxy::Parts {
+        memory: ByteSize(0),
+        secret,
+        public_url: config.public_url.clone(),
+        cache,
+        clock: clock.clone(),
+        routes: routes.expect("no routes are no conflict"),
+        access: access.expect("the built-in settings are good"),
+        own: proxy::Own {
+            claims: |_| false,
+            answer: Box::new(|_| unreachable!("nothing is claimed")),
+        },
+        rulings: rulings.clone(),
+        pulls,
+        snapshots: Arc::new(|_| None),
+    }))
 }
 
 /// Makes `cache` forget what somebody else has written into its store.

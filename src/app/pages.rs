@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+use url::Url;
+
 use super::AppError;
 use super::data::{BUNDLE_KEY_FILE, key_of};
-use super::inside::{forgetting, offline};
+use super::inside::{forgetting, offline, unseen};
 use super::mounts::read_secret;
 use super::tasks::Tasks;
 use crate::admin::api::entries::Entries;
@@ -15,6 +18,7 @@ use crate::admin::api::provenance::Provenance;
 use crate::admin::api::pulls::Pulled;
 use crate::admin::api::{Resource, SnapshotsResource};
 use crate::admin::{self, Admin, Right, Scrape};
+use crate::bundle::door::Indoors;
 use crate::bundle::key::SigningKey;
 use crate::bundle::resource::Bundles;
 use crate::cache::Cache;
@@ -23,6 +27,8 @@ use crate::config::{Config, DEFAULT_TOML};
 use crate::ecosystem::huggingface;
 use crate::ecosystem::naming::Naming;
 use crate::feed::{self, Feed};
+use crate::heal::resource::Damage;
+use crate::heal::{self, Healer};
 use crate::identity::Identities;
 use crate::keep::Keeper;
 use crate::models::{Models, Recorded};
@@ -48,17 +54,40 @@ pub(super) struct Pages<'a> {
     pub(super) scrape: Scrape,
 }
 
+/// How Larder sees its own root where it asks itself. Nobody else is told of it.
+const INDOORS: &str = "http://127.0.0.1/";
+
 impl Pages<'_> {
+    /// Fetches again what is damaged, as clients would that may read whatever the mounts' own credentials open.
+    pub(super) fn healer(&self) -> Healer {
+        let Self { config, clock, cache, rulings, .. } = *self;
+        let (store, granting) = (&self.state.store, config.clone().granting_all());
+        let (cache, store) = (cache.clone(), Arc::clone(store));
+        let handler =
+            unseen(&granting, clock, self.secret, rulings, cache.clone(), Arc::clone(&store));
+        let base = Url::parse(INDOORS).expect("it is an address");
+        Healer::new(heal::Parts {
+            config: config.heal.clone(),
+            store,
+            cache,
+            clock: clock.clone(),
+            door: Arc::new(Indoors::new(handler, base)),
+            words: self.words.clone(),
+            witness: Arc::clone(&self.recording.witness),
+            turn: Semaphore::new(1),
+        })
+    }
+
     /// Builds them.
-    pub(super) fn build(self) -> Result<Admin, AppError> {
-        let resources = self.resources()?;
+    pub(super) fn build(self, healer: Healer) -> Result<Admin, AppError> {
+        let resources = self.resources(healer)?;
         let Self { state, scrape, feed, .. } = self;
         let admin = Admin::new(state, resources, scrape);
         debug_assert_eq!(admin.disagreements(), Vec::<String>::new(), "openapi.json is not true");
         Ok(admin.with_api(feed::PREFIX, Arc::new(feed::Osv(feed))))
     }
 
-    fn resources(&self) -> Result<Vec<Arc<dyn Resource>>, AppError> {
+    fn resources(&self, healer: Healer) -> Result<Vec<Arc<dyn Resource>>, AppError> {
         let Self { config, clock, cache, .. } = *self;
         let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
         let hub = hub.transpose().map_err(AppError::settings)?.map(Arc::new);
@@ -73,6 +102,7 @@ impl Pages<'_> {
             Arc::new(Models::new(known_hub(), recorded, clock.clone())),
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper.clone())),
+            Arc::new(Damage(healer)),
             Arc::new(SnapshotsResource::new(Arc::clone(&self.snapshots), clock.clone())),
             Arc::new(Identities::new(cache.clone(), hub)),
             Arc::new(Log::new(ledger, clock.clone())),

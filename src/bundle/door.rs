@@ -1,13 +1,16 @@
 //! Somebody who answers requests as Larder's mounts do: one that runs elsewhere, or one in this process.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use futures_util::{FutureExt, TryStreamExt};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyStream;
 use url::Url;
 
-use crate::server::Body;
+use crate::server::{Body, Handler, Peer, RequestBody};
 
 /// The largest answer that is read as a whole.
 const LIMIT_BYTES: usize = 256 << 20;
@@ -24,6 +27,59 @@ pub trait Door: Send + Sync {
         address: String,
         headers: HeaderMap,
     ) -> BoxFuture<'_, Result<Response<Body>, DoorError>>;
+}
+
+/// The door of a Larder in this process, which has no listener. Whoever asks is on this machine.
+pub struct Indoors {
+    handler: Arc<dyn Handler>,
+    base: Url,
+}
+
+impl Indoors {
+    /// `base` is how its clients see its root, with a slash at its end.
+    pub const fn new(handler: Arc<dyn Handler>, base: Url) -> Self {
+        Self { handler, base }
+    }
+}
+
+impl Door for Indoors {
+    fn base(&self) -> &Url {
+        &self.base
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        address: String,
+        headers: HeaderMap,
+    ) -> BoxFuture<'_, Result<Response<Body>, DoorError>> {
+        let request = request(&self.base, method, &address, headers);
+        async move {
+            let here = SocketAddr::from(([127, 0, 0, 1], 0));
+            let peer = Peer { address: here, local: here, tls: false, certificate: None };
+            Ok(self.handler.handle(request?, peer).await)
+        }
+        .boxed()
+    }
+}
+
+/// A request as a server would hand it on.
+fn request(
+    base: &Url,
+    method: Method,
+    address: &str,
+    headers: HeaderMap,
+) -> Result<Request<RequestBody>, DoorError> {
+    let wrong = || DoorError::Failed(format!("{address:?} is no address"));
+    let url = base.join(address).map_err(|_| wrong())?;
+    let mut request = Request::new(Bytes::new().into());
+    *request.method_mut() = method;
+    *request.uri_mut() =
+        url[url::Position::BeforePath..url::Position::AfterQuery].parse().map_err(|_| wrong())?;
+    *request.headers_mut() = headers;
+    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    request.headers_mut().insert(header::HOST, authority.parse().map_err(|_| wrong())?);
+    Ok(request)
 }
 
 /// A whole answer.
@@ -99,7 +155,7 @@ impl Answer {
 
 /// The fields of a request that wants one kind of answer.
 pub fn fields(accept: Option<&'static str>) -> HeaderMap {
-    let named = accept.map(|accept| (http::header::ACCEPT, HeaderValue::from_static(accept)));
+    let named = accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept)));
     HeaderMap::from_iter::<Option<(HeaderName, HeaderValue)>>(named)
 }
 

@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Response};
 use url::Url;
 
+use crate::bundle::door::Indoors;
 use crate::bundle::export::Audiences;
 use crate::bundle::{Door, DoorError};
-use crate::server::{Body, Handler, Peer};
+use crate::server::{Body, Handler};
 use crate::store::{Change, Entry, Freed, Partial, ReadAt, Store, StoreError, Tidied, Tidy, Usage};
 use crate::types::{BlobId, CacheKey, Digest};
 use crate::upstream::{Availability, OriginRequest, OriginResponse, Upstream, UpstreamError};
@@ -27,9 +27,8 @@ pub type Build = Arc<dyn Fn(Arc<dyn Store>, Arc<dyn Upstream>) -> Arc<dyn Handle
 
 /// A Larder whose upstreams have vanished.
 pub struct Offline {
-    handler: Arc<dyn Handler>,
+    door: Indoors,
     notes: Arc<Notes>,
-    base: Url,
 }
 
 /// Entries that were read, and whether others were looked for that are not for those who will be answered.
@@ -45,7 +44,7 @@ impl Offline {
     pub fn new(build: &Build, store: Arc<dyn Store>, base: Url, audiences: Audiences) -> Self {
         let notes = Arc::new(Notes::default());
         let witnessed = Arc::new(Witnessed { store, audiences, notes: Arc::clone(&notes) });
-        Self { handler: build(witnessed, Arc::new(Vanished)), notes, base }
+        Self { door: Indoors::new(build(witnessed, Arc::new(Vanished)), base), notes }
     }
 
     /// Everything that was read so far.
@@ -61,7 +60,7 @@ impl Offline {
 
 impl Door for Offline {
     fn base(&self) -> &Url {
-        &self.base
+        self.door.base()
     }
 
     fn ask(
@@ -70,38 +69,13 @@ impl Door for Offline {
         address: String,
         headers: HeaderMap,
     ) -> BoxFuture<'_, Result<Response<Body>, DoorError>> {
-        let request = request(&self.base, method, &address, headers);
-        async move {
-            let here = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-            let peer = Peer { address: here, local: here, tls: false, certificate: None };
-            Ok(self.handler.handle(request?, peer).await)
-        }
-        .boxed()
+        self.door.ask(method, address, headers)
     }
-}
-
-/// A request as a server would hand it on.
-fn request(
-    base: &Url,
-    method: Method,
-    address: &str,
-    headers: HeaderMap,
-) -> Result<Request<crate::server::RequestBody>, DoorError> {
-    let wrong = || DoorError::Failed(format!("{address:?} is no address"));
-    let url = base.join(address).map_err(|_| wrong())?;
-    let mut request = Request::new(Bytes::new().into());
-    *request.method_mut() = method;
-    *request.uri_mut() =
-        url[url::Position::BeforePath..url::Position::AfterQuery].parse().map_err(|_| wrong())?;
-    *request.headers_mut() = headers;
-    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    request.headers_mut().insert(header::HOST, authority.parse().map_err(|_| wrong())?);
-    Ok(request)
 }
 
 impl fmt::Debug for Offline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Offline").field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("Offline").field("base", self.door.base()).finish_non_exhaustive()
     }
 }
 

@@ -2,13 +2,25 @@
 //!
 //! Left out: which entries make up what a person names (`keep`), and transfers of exchanges, which end with the last of their clients.
 
+use std::sync::Arc;
+
 use crate::cache::Cache;
+use crate::cache::artifact::Hot;
+use crate::cache::document::Loaded;
 use crate::cache::fill::Transfer;
 use crate::store::{Change, StoreError};
 use crate::types::CacheKey;
 
 /// Entries that one commit removes, so that those of clients have their turn in between.
 const MOST_AT_ONCE: usize = 1024;
+
+/// What memory had of a key.
+#[derive(Debug)]
+pub struct Aside {
+    key: CacheKey,
+    document: Option<Arc<Loaded>>,
+    artifact: Option<Arc<Hot>>,
+}
 
 impl Cache {
     /// Removes entries from the store and from memory. What is fetched or refreshed at this moment may be kept again right after. When it fails half
@@ -34,6 +46,26 @@ impl Cache {
         for key in keys {
             self.parts.documents.forget(key);
             self.parts.artifacts.forget(key);
+        }
+        self.parts.edition.turn();
+    }
+
+    /// Lets go of what is in memory of a key, so that it is looked for in the store and upstream, and gives it to whoever may want it back there.
+    pub fn set_aside(&self, key: &CacheKey) -> Aside {
+        let document = self.parts.documents.recall(key);
+        let artifact = self.parts.artifacts.recall(key);
+        self.forget(std::slice::from_ref(key));
+        Aside { key: key.clone(), document, artifact }
+    }
+
+    /// Has in memory again what was set aside.
+    pub fn put_back(&self, aside: Aside) {
+        let Aside { key, document, artifact } = aside;
+        if let Some(document) = document {
+            self.parts.documents.remember(&key, &document);
+        }
+        if let Some(artifact) = artifact {
+            self.parts.artifacts.remember(key, artifact);
         }
         self.parts.edition.turn();
     }

@@ -50,7 +50,7 @@ const EXAMPLES: &str = "Examples:
   larder log proof 17 > proof.json && larder log check-proof proof.json
 
 Kinds: appeared, moved, mutated, vanished, returned, yanked, unyanked, quarantined, status-changed, withdrawn, reopened, renamed, identity-changed,
-licence-changed, first-served, refused, removed, pinned, unpinned, collected, gap.";
+licence-changed, first-served, refused, removed, pinned, unpinned, collected, damaged, healed, gap.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -144,7 +144,7 @@ pub fn run() -> ExitCode {
         Command::Unpin(unpin) => asking(unpin.overrides.clone(), unpin.run()),
         Command::Verify(verify) => {
             let overrides = verify.overrides.clone();
-            on_loaded(overrides, |loaded| verify.run(&loaded.config))
+            on_loaded(overrides, |loaded| verify.run(loaded.config))
         }
         Command::Policy(policy) => policy.run(),
         Command::Waive(waive) => waive.run(),

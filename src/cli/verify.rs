@@ -1,15 +1,20 @@
-//! `larder verify`: looks at everything that is kept, with the data directory to itself, and tells what is wrong, for people or as JSON.
+//! `larder verify`: looks at everything that is kept, with the data directory to itself, and tells what is wrong, for people or as JSON. With `--repair` it
+//! sets aside what is, and asks for it again as clients would.
 //!
-//! Left out: the looking, which is the store's (`store::disk::verify`); what a running server finds by itself is in its status and metrics.
+//! Left out: the looking, which is the store's (`store::disk::verify`), and the asking (`heal`); what a running server finds by itself is in its status and metrics.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
+use http::Method;
+use serde::Serialize;
 
+use super::reach::{Reach, ReachError};
 use super::{Outcome, Overrides, fail};
 use crate::config::Config;
+use crate::heal;
 use crate::store::StoreError;
 use crate::store::disk::{self, Damaged, Repair, Report};
 
@@ -17,7 +22,7 @@ use crate::store::disk::{self, Damaged, Repair, Report};
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Verify {
-    /// Set aside what is damaged, so that it is fetched again when somebody asks for it
+    /// Set aside what is damaged, and fetch it again from where it came
     #[arg(long)]
     repair: bool,
     /// Tell what was found as JSON
@@ -31,9 +36,13 @@ const HELP: &str = "Examples:
   larder verify
   larder verify --repair --json --data-dir /var/lib/larder
 
-A running server reads everything again by itself, slowly ([store] scrub_rate): what it finds is in /-/api/v1/status and /-/metrics.
+Fetching again takes the settings of the server: its upstreams, and its own credentials there. What cannot be had now is asked for again by the server
+once it runs, for some days, and whenever a client wants it.
 
-Exit codes: 0 all of it is right, 1 something is damaged (set aside with --repair), 2 it could not be looked at.";
+A running server reads everything again by itself, slowly ([store] scrub_rate): what it finds is in /-/api/v1/status and /-/metrics, and what it could not
+fetch again yet in /-/api/v1/damage.
+
+Exit codes: 0 all of it is right, 1 something was damaged (set aside with --repair), 2 it could not be looked at.";
 
 /// It could not be looked at; not the same as having found something.
 const CANNOT_LOOK: u8 = 2;
@@ -42,21 +51,52 @@ const CANNOT_LOOK: u8 = 2;
 const TOLD_EVERY: u64 = 1 << 30;
 
 impl Verify {
-    pub(super) fn run(&self, config: &Config) -> Outcome {
+    pub(super) fn run(&self, config: Config) -> Outcome {
         let repair = if self.repair { Repair::Yes } else { Repair::No };
-        let report = match verify(config, repair) {
+        let report = match verify(&config, repair) {
             Ok(report) => report,
             Err(error) => {
                 fail(&error);
                 return Ok(ExitCode::from(CANNOT_LOOK));
             }
         };
+        let healing = self.repair.then(|| heal(config)).transpose().unwrap_or_else(|error| {
+            fail(error.as_ref());
+            None
+        });
         match self.json {
-            true => println!("{}", serde_json::to_string_pretty(&report)?),
-            false => print!("{}", text(&report)),
+            true => {
+                let told = Told { report: &report, healing: healing.as_ref() };
+                println!("{}", serde_json::to_string_pretty(&told)?);
+            }
+            false => {
+                print!("{}{}", text(&report), healing.as_ref().map_or_else(String::new, healed))
+            }
         }
         Ok(if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// What is told as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// What came of asking again, where that was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healing: Option<&'a heal::Report>,
+}
+
+/// Asks again for everything that was ever set aside and is not kept again.
+fn heal(config: Config) -> Result<heal::Report, Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let healing = async {
+        let reach = Reach::find(config).await?;
+        let report: Result<heal::Report, ReachError> = reach.call(Method::POST, "damage").await;
+        reach.close().await;
+        report
+    };
+    Ok(runtime.block_on(healing)?)
 }
 
 /// Looks at everything that the configuration's data directory holds. Tells how far it is on standard error if that is a terminal. Blocking.
@@ -87,11 +127,28 @@ fn text(report: &Report) -> String {
     }
     text.push_str(match (report.is_right(), report.repaired) {
         (true, _) => "all of it is right\n",
-        (false, true) => {
-            "what is damaged is in `quarantine` now, and fetched again when somebody asks for it\n"
-        }
+        (false, true) => "what is damaged is in `quarantine` now\n",
         (false, false) => "nothing was changed; --repair sets aside what is damaged\n",
     });
+    text
+}
+
+fn healed(report: &heal::Report) -> String {
+    let mut text = String::new();
+    for tried in &report.tried {
+        let _ = write!(text, "{}: {}: {}", tried.outcome.name(), tried.name, tried.outcome.said());
+        if let Some(reason) = &tried.reason {
+            let _ = write!(text, ": {reason}");
+        }
+        text.push('\n');
+    }
+    let heal::Report { healed, replaced, failed, .. } = report;
+    if report.had() + failed > 0 {
+        let _ = writeln!(
+            text,
+            "{healed} healed, {replaced} replaced by what upstream has now, {failed} not had"
+        );
+    }
     text
 }
 
@@ -124,6 +181,7 @@ mod tests {
             bytes: 7,
             names: vec!["shelf p book".to_owned(), "shelf p copy".to_owned()],
             origin: Some("http://index.example/book".to_owned()),
+            keys: Vec::new(),
         };
         let report = Report { entries: 2, blobs: 1, damaged: vec![damaged], ..Report::default() };
         let lines = text(&report);

@@ -18,7 +18,9 @@ use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
 use crate::types::Network;
-use crate::{bundle, cache, feed, inspect, policy, signature, telemetry, trace, upstream};
+use crate::{
+    bundle, cache, feed, heal, inspect, policy, signature, telemetry, trace, upstream,
+};
 
 mod extract;
 mod fault;
@@ -63,6 +65,7 @@ pub struct Config {
     pub advisories: feed::Config,
     pub inspect: inspect::Config,
     pub signature: signature::Config,
+    pub heal: heal::Config,
     pub bundle: bundle::Config,
     pub huggingface: huggingface::Config,
     pub pypi: pypi::Config,
@@ -79,6 +82,17 @@ impl Config {
         let registries = self.oci.registries.values().map(|registry| &registry.grant);
         let all = indexes.chain(origins).chain(registries).chain([&self.huggingface.grant]);
         all.flat_map(Grant::networks).collect()
+    }
+
+    /// The same for a Larder whose only client is Larder itself: it may read whatever a mount's own credential opens.
+    #[must_use]
+    pub fn granting_all(mut self) -> Self {
+        let indexes = self.pypi.indexes.values_mut().map(|index| &mut index.grant);
+        let origins = self.generic.values_mut().map(|mount| &mut mount.grant);
+        let registries = self.oci.registries.values_mut().map(|registry| &mut registry.grant);
+        let all = indexes.chain(origins).chain(registries).chain([&mut self.huggingface.grant]);
+        all.for_each(|grant| *grant = Grant::to_everybody());
+        self
     }
 }
 
@@ -100,6 +114,7 @@ impl Default for Config {
             advisories: feed::Config::default(),
             inspect: inspect::Config::default(),
             signature: signature::Config::default(),
+            heal: heal::Config::default(),
             bundle: bundle::Config::default(),
             huggingface: huggingface::Config::default(),
             pypi: pypi::Config::default(),

@@ -160,7 +160,7 @@ fn variables_that_name_no_setting_are_faults() {
     check(
         &environment(&[("LARDER_PORT", "tcp://10.0.0.1:8484")]),
         &[
-            "LARDER_PORT: port: unknown setting, expected one of access, advisories, bundle, cache, data_dir, generic, huggingface, inspect, listen, log, oci, policy, public_url, pypi, server, signature, store, tls, trace, upstream",
+            "LARDER_PORT: port: unknown setting, expected one of access, advisories, bundle, cache, data_dir, generic, heal, huggingface, inspect, listen, log, oci, policy, public_url, pypi, server, signature, store, tls, trace, upstream",
         ],
     );
 }

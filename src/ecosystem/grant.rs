@@ -20,6 +20,11 @@ enum Grantee {
 }
 
 impl Grant {
+    /// Held by everybody.
+    pub fn to_everybody() -> Self {
+        Self(vec![Grantee::Everybody])
+    }
+
     /// Whether the client of a request is among them.
     pub fn holds(&self, ask: &Ask) -> bool {
         self.0.iter().any(|one| match one {

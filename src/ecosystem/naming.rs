@@ -68,6 +68,22 @@ pub trait Naming: Send + Sync + fmt::Debug + 'static {
         group: &str,
         visit: &mut dyn FnMut(CacheKey),
     ) -> Result<(), Unreadable>;
+
+    /// How clients ask for what is kept under a key, so that it can be fetched again by asking the same. What the key does not tell is looked for among all
+    /// that the shelf holds, which may take long. `None`: nothing that is kept leads there.
+    fn way_to(&self, shelf: &Shelf<'_>, key: &CacheKey) -> Result<Option<Way>, Unreadable> {
+        let _ = (shelf, key);
+        Ok(None)
+    }
+}
+
+/// A request that leads to something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// Below Larder's root, without a leading slash.
+    pub address: String,
+    /// What the request must accept.
+    pub accept: Option<&'static str>,
 }
 
 /// A name. Displayed with its scheme: `hf:org/model@main`.
@@ -332,6 +348,12 @@ impl Shelf<'_> {
 impl fmt::Debug for Shelf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shelf").field("space", &self.space).finish_non_exhaustive()
+    }
+}
+
+impl Way {
+    pub const fn to(address: String) -> Self {
+        Self { address, accept: None }
     }
 }
 

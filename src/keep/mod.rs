@@ -29,6 +29,8 @@ mod tell;
 mod tests;
 mod walk;
 
+pub use contents::Kept;
+
 /// All that is kept, as what it is told that it was tidied.
 const STORE: &str = "larder:store";
 

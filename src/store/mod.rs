@@ -19,6 +19,7 @@ use crate::types::{BlobId, CacheKey, Digest, Head, Presence, Timestamp};
 
 pub mod conformance;
 pub mod disk;
+pub mod lost;
 pub mod memory;
 
 /// Bodies up to this many bytes live in the index row itself.

@@ -81,13 +81,17 @@ pub enum Kind {
     Unpinned,
     /// What nothing leads to any more, and what is beyond the budget, was cleared away by hand.
     Collected,
+    /// Its bytes on the disk were found wrong, and are set aside.
+    Damaged,
+    /// What was damaged is kept again: fetched anew, or asked for by a client meanwhile.
+    Healed,
     /// Events before this one were lost: how many, and why.
     Gap,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Appeared,
         Self::Moved,
         Self::Mutated,
@@ -108,6 +112,8 @@ impl Kind {
         Self::Pinned,
         Self::Unpinned,
         Self::Collected,
+        Self::Damaged,
+        Self::Healed,
         Self::Gap,
     ];
 
@@ -134,13 +140,18 @@ impl Kind {
             Self::Pinned => "pinned",
             Self::Unpinned => "unpinned",
             Self::Collected => "collected",
+            Self::Damaged => "damaged",
+            Self::Healed => "healed",
             Self::Gap => "gap",
         }
     }
 
     /// Whether somebody should look at it: what should never happen, and what may be an attack.
     pub const fn is_alarming(self) -> bool {
-        matches!(self, Self::Mutated | Self::Quarantined | Self::IdentityChanged | Self::Gap)
+        matches!(
+            self,
+            Self::Mutated | Self::Quarantined | Self::IdentityChanged | Self::Damaged | Self::Gap
+        )
     }
 }
 

@@ -93,6 +93,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "admin",
         ],
     ),
+    (
+        "heal",
+        &["types", "clock", "store", "server", "cache", "ecosystem", "keep", "admin", "bundle"],
+    ),
     ("snapshots", &["types", "store"]),
     ("identity", &["types", "cache", "ecosystem", "server", "admin"]),
     ("trace", &["types", "clock", "store", "cache", "server::Ended"]),

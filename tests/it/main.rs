@@ -8,6 +8,7 @@ mod crash;
 mod fakes;
 mod faults;
 mod generic;
+mod heal;
 mod huggingface;
 mod keep;
 mod layers;

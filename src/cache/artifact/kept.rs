@@ -22,7 +22,7 @@ const HOT_BYTES: u64 = 256 << 10;
 
 /// An entry in memory, with its body.
 #[derive(Debug)]
-pub(super) struct Hot {
+pub(crate) struct Hot {
     entry: Arc<Entry>,
     /// As what it was judged.
     nature: Nature,

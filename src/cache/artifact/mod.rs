@@ -32,8 +32,8 @@ mod through;
 mod tests;
 
 pub(crate) use keep::{keep, seal};
-pub(crate) use kept::is_kept;
-use kept::{Hot, Kept};
+use kept::Kept;
+pub(crate) use kept::{Hot, is_kept};
 
 /// Most names that "does not exist" is remembered for.
 const MOST_ABSENT: u64 = 100_000;
@@ -83,6 +83,15 @@ impl Artifacts {
 }
 
 impl Artifacts {
+    /// What is in memory of a key.
+    pub(crate) fn recall(&self, key: &CacheKey) -> Option<Arc<Hot>> {
+        self.hot.get(key)
+    }
+
+    pub(crate) fn remember(&self, key: CacheKey, hot: Arc<Hot>) {
+        self.hot.insert(key, hot);
+    }
+
     /// Lets go of what is in memory of a key.
     pub(crate) fn forget(&self, key: &CacheKey) {
         self.hot.invalidate(key);

@@ -104,7 +104,7 @@ impl Documents {
     }
 
     /// What is in memory.
-    fn recall(&self, key: &CacheKey) -> Option<Arc<Loaded>> {
+    pub(crate) fn recall(&self, key: &CacheKey) -> Option<Arc<Loaded>> {
         self.hot.get(key).or_else(|| {
             let vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
             vast.as_ref().filter(|(kept, _)| kept == key).map(|(_, loaded)| Arc::clone(loaded))
@@ -120,7 +120,7 @@ impl Documents {
     }
 
     /// Keeps a document in memory, in place of what was there under the same key.
-    fn remember(&self, key: &CacheKey, loaded: &Arc<Loaded>) {
+    pub(crate) fn remember(&self, key: &CacheKey, loaded: &Arc<Loaded>) {
         let mut vast = self.vast.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded.weight() > self.capacity {
             self.hot.invalidate(key);

@@ -214,8 +214,15 @@ impl Refresh {
         let entry = &self.previous.as_ref()?.entry;
         let headers = &entry.head.headers;
         let came_from = headers.get(ORIGIN_INDEX)?.to_str().ok()?.parse() == Ok(index);
-        let usable = VALIDATORS.iter().any(|name| headers.contains_key(name));
+        // A 304 brings no body, and the one that memory has was parsed: nothing could be written down.
+        let usable = VALIDATORS.iter().any(|name| headers.contains_key(name)) && self.is_on_disk();
         (came_from && usable && entry.presence == Presence::Present).then_some(&entry.head)
+    }
+
+    /// Whether the bytes of what memory has are in the store, too. They may have been found damaged there.
+    fn is_on_disk(&self) -> bool {
+        let blob = self.previous.as_ref().and_then(|previous| previous.entry.body.blob());
+        blob.is_none_or(|blob| matches!(self.parts.store.open(blob), Ok(Some(_))))
     }
 
     /// A 304 counts only as the answer to our own condition.
@@ -362,7 +369,8 @@ impl Refresh {
             digests: Vec::new(),
             note: Bytes::new(),
         };
-        let unchanged = self.previous.as_ref().is_some_and(|old| old.entry.body == entry.body);
+        let unchanged = self.previous.as_ref().is_some_and(|old| old.entry.body == entry.body)
+            && self.is_on_disk();
         let loaded = Loaded::new(kept.parsed, content, Arc::new(entry));
         Now {
             loaded: Arc::new(loaded),

@@ -2,7 +2,7 @@
 //! representations that were selected of it.
 
 use crate::ecosystem::naming::{
-    Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted,
+    Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, Way,
 };
 use crate::types::CacheKey;
 
@@ -111,6 +111,12 @@ impl Naming for Words {
     fn about(&self, _: &Shelf<'_>, _: &str, _: &mut dyn FnMut(CacheKey)) -> Result<(), Unreadable> {
         Ok(())
     }
+
+    /// The fields that selected a representation are not told by its key.
+    fn way_to(&self, _: &Shelf<'_>, key: &CacheKey) -> Result<Option<Way>, Unreadable> {
+        let way = || Way::to(format!("{}{}", self.space, key.name()));
+        Ok(key.selector().is_none().then(way))
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +144,9 @@ mod tests {
         assert_eq!(words.read("files/a/b?x=1"), Ok(Some(wanted)));
         assert_eq!(words.read("others/a"), Ok(None));
         assert!(words.read("files").is_err());
+        let ways: Vec<_> = held.0.keys().map(|key| words.way_to(&shelf, key)).collect();
+        assert_eq!(ways[0], Ok(Some(Way::to("generic/files/a".to_owned()))));
+        assert_eq!(ways[1], Ok(None), "another representation");
         assert!(words.is_told("/a") && !words.is_told("/a?token=x"));
     }
 }

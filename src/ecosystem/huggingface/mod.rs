@@ -54,6 +54,7 @@ mod scenarios;
 pub mod settle;
 mod ticket;
 pub mod tree;
+mod way;
 mod word;
 pub mod xet;
 

@@ -31,8 +31,10 @@ use crate::ecosystem::huggingface::repository::{
     Commit, FilePath, MAIN, Repository, RepositoryType, Revision, is_hex,
 };
 use crate::ecosystem::huggingface::tree::Tree;
+use crate::ecosystem::huggingface::way;
 use crate::ecosystem::naming::{
-    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, page_of,
+    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, Way,
+    page_of,
 };
 use crate::types::CacheKey;
 
@@ -201,6 +203,10 @@ impl Naming for Words {
         }
         below.iter().try_for_each(|prefix| each_key(shelf, prefix, visit))
     }
+
+    fn way_to(&self, shelf: &Shelf<'_>, key: &CacheKey) -> Result<Option<Way>, Unreadable> {
+        way::to(shelf, key)
+    }
 }
 
 /// The name of a repository as a whole.
@@ -224,7 +230,7 @@ fn repository_of(id: &str) -> Option<Repository> {
 }
 
 /// Reads `models/org/name/COMMIT/path`; the path may be missing.
-fn split_commit(text: &str) -> Option<(Repository, Commit, &str)> {
+pub(super) fn split_commit(text: &str) -> Option<(Repository, Commit, &str)> {
     let mut end = 0;
     for segment in text.split('/') {
         let start = end;
@@ -239,7 +245,7 @@ fn split_commit(text: &str) -> Option<(Repository, Commit, &str)> {
 }
 
 /// Reads `models/org/name/REVISION`. A repository without an owner is told by a revision that has no slash, or begins with `refs/`.
-fn split_revision(text: &str) -> Option<(Repository, &str)> {
+pub(super) fn split_revision(text: &str) -> Option<(Repository, &str)> {
     let mut segments = text.splitn(3, '/');
     let (kind, first, rest) = (segments.next()?, segments.next()?, segments.next()?);
     let kind = RepositoryType::parse(kind)?;
@@ -534,6 +540,20 @@ mod tests {
         assert_eq!(shown, expected);
         let kept = parts.iter().filter(|part| held.0.contains_key(&part.key)).count();
         assert_eq!(kept, 3, "the branch, the tree, the weights");
+
+        let way = |name: String| {
+            let key = CacheKey::new(ID, &Audience::Public, &name);
+            Words.way_to(&shelf, &key).expect("it can be read").map(|way| way.address)
+        };
+        let (one, weights) = (commit('1'), "e".repeat(64));
+        let file = format!("org/m/resolve/{one}/d/w.safetensors");
+        assert_eq!(way(format!("blob/sha256:{weights}")), Some(file));
+        assert_eq!(way(format!("blob/sha256:{}", "0".repeat(64))), None);
+        let tree = format!("api/models/org/m/tree/{one}?recursive=true");
+        assert_eq!(way(format!("tree/models/org/m/{one}")), Some(tree));
+        let branch = "api/models/org/m/revision/refs%2Fpr%2F1".to_owned();
+        assert_eq!(way("rev/models/org/m/refs/pr/1".to_owned()), Some(branch));
+        assert_eq!(way("raw/api/models?x=1".to_owned()), Some("api/models?x=1".to_owned()));
 
         let mut about = Vec::new();
         let whole =

@@ -18,7 +18,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ecosystem::naming::{
-    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, page_of,
+    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, Way,
+    page_of,
 };
 use crate::ecosystem::oci::SPACE;
 use crate::ecosystem::oci::account;
@@ -27,6 +28,7 @@ use crate::ecosystem::oci::config::Settings;
 use crate::ecosystem::oci::manifest::Manifest;
 use crate::ecosystem::oci::name::{self, Reference};
 use crate::ecosystem::oci::place::{self, Hints};
+use crate::ecosystem::oci::registry::MANIFEST_TYPES;
 use crate::ecosystem::oci::tag::Pointer;
 use crate::types::{CacheKey, Digest};
 
@@ -206,6 +208,38 @@ impl Naming for Words {
             Ok(())
         })
     }
+
+    /// A blob is reached by way of any repository that links it.
+    fn way_to(&self, shelf: &Shelf<'_>, key: &CacheKey) -> Result<Option<Way>, Unreadable> {
+        let Some((kind, rest)) = key.name().split_once('/') else { return Ok(None) };
+        let manifest = |(group, reference): (&str, &str)| Way {
+            address: format!("v2/{group}/manifests/{reference}"),
+            accept: Some(MANIFEST_TYPES),
+        };
+        Ok(match kind {
+            "tag" | "tag-by-bytes" => rest.rsplit_once(':').map(manifest),
+            "manifest" => rest.split_once('@').map(manifest),
+            "referrers" => rest
+                .split_once('@')
+                .map(|(group, digest)| Way::to(format!("v2/{group}/referrers/{digest}"))),
+            "tags" => Some(Way::to(format!("v2/{rest}/tags/list"))),
+            "blob" => {
+                linking(shelf, rest)?.map(|group| Way::to(format!("v2/{group}/blobs/{rest}")))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// A repository that has a blob.
+fn linking(shelf: &Shelf<'_>, digest: &str) -> Result<Option<String>, Unreadable> {
+    let mut found = None;
+    shelf.each("link/", None, |key| {
+        let link = key.name()["link/".len()..].split_once('@');
+        found = link.filter(|(_, of)| *of == digest).map(|(group, _)| group.to_owned());
+        Ok(if found.is_some() { Onward::Stop } else { Onward::Next })
+    })?;
+    Ok(found)
 }
 
 /// A walk down from a manifest.
@@ -363,5 +397,17 @@ mod tests {
         let mut about = 0;
         assert_eq!(words.about(&shelf, REPOSITORY, &mut |_| about += 1), Ok(()));
         assert_eq!(about, 2, "the catalogue's row and the link");
+
+        let way = |name: String| {
+            let key = CacheKey::new(SPACE, &Audience::Public, &name);
+            words.way_to(&shelf, &key).expect("it can be read").map(|way| way.address)
+        };
+        let blob = format!("v2/{REPOSITORY}/blobs/sha256:{layer}");
+        assert_eq!(way(format!("blob/sha256:{layer}")), Some(blob));
+        assert_eq!(way(format!("blob/sha256:{other}")), None, "no repository has it");
+        let under = format!("v2/{REPOSITORY}/manifests/");
+        let by_digest = way(format!("manifest/{REPOSITORY}@{child}"));
+        assert_eq!(by_digest, Some(format!("{under}{child}")));
+        assert_eq!(way(format!("tag/{REPOSITORY}:3")), Some(format!("{under}3")));
     }
 }

@@ -117,6 +117,26 @@ pub fn key_of(url: &str) -> String {
     )
 }
 
+/// What follows [`FILES`] for the file, or for the metadata beside it, that has this identity in cache keys. `None`: its name does not tell its project.
+pub fn path_of_key(key: &str, is_metadata: bool) -> Option<String> {
+    let url = match key.strip_prefix(PLAIN_HTTP) {
+        Some(rest) => format!("http://{rest}"),
+        None => format!("https://{key}"),
+    };
+    let (path, query) =
+        url.split_once('?').map_or((&*url, None), |(path, query)| (path, Some(query)));
+    let project = name::splits(&decoded(last_segment(path))).into_iter().next()?.project;
+    let mut text = path_of(path, &project)?;
+    if is_metadata {
+        text.push_str(".metadata");
+    }
+    if let Some(query) = query {
+        text.push('?');
+        text.push_str(query);
+    }
+    Some(text)
+}
+
 /// Whether two addresses differ at most in which characters are percent-encoded: pip re-encodes what it read.
 pub fn same_place(one: &str, other: &str) -> bool {
     one == other || percent_decode_str(one).eq(percent_decode_str(other))

@@ -57,9 +57,12 @@ pub fn file_key(space: &str, audience: &Audience, file: &File) -> CacheKey {
     key.variant(&digest.unwrap_or_else(|| file.first_seen.0.to_string()))
 }
 
+/// What parts the key of a file's metadata from the file's own.
+pub const METADATA: &str = "metadata";
+
 /// The key of the metadata beside the file that is kept under `file`.
 pub fn sidecar_key(file: &CacheKey) -> CacheKey {
-    file.variant("metadata")
+    file.variant(METADATA)
 }
 
 /// A page as it may be seen now.

@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 
 use crate::ecosystem::naming::{
-    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted,
+    Account, Misnamed, Name, Naming, Onward, Part, Role, Shelf, Thing, Unreadable, Wanted, Way,
 };
 use crate::ecosystem::pypi::account;
 use crate::ecosystem::pypi::config::Settings;
@@ -185,6 +185,24 @@ impl Naming for Words {
         shelf.keys(&format!("legacy/{group}/"))?.into_iter().for_each(visit);
         Ok(())
     }
+
+    /// A file whose name does not tell its project is one that its key does not lead to.
+    fn way_to(&self, _: &Shelf<'_>, key: &CacheKey) -> Result<Option<Way>, Unreadable> {
+        let root = format!("pypi/{}", self.index);
+        let Some((kind, rest)) = key.name().split_once('/') else { return Ok(None) };
+        let address = match kind {
+            "page" => Some(format!("{root}/simple/{rest}/")),
+            "legacy" => match rest.split_once('/') {
+                Some((project, "")) => Some(format!("{root}/pypi/{project}/json")),
+                Some(_) => Some(format!("{root}/pypi/{rest}/json")),
+                None => None,
+            },
+            "file" => links::path_of_key(rest, key.selector() == Some(listing::METADATA))
+                .map(|path| format!("{root}/{}{path}", links::FILES)),
+            _ => None,
+        };
+        Ok(address.map(Way::to))
+    }
 }
 
 fn page(shelf: &Shelf<'_>, project: &str) -> Result<Option<Page>, Unreadable> {
@@ -265,6 +283,26 @@ mod tests {
         check("root", None);
         check("file/f.example/odd", None);
         check_name(&words("torch"), "pypi/torch", "page/torch", Some("pypi:torch/torch"));
+    }
+
+    #[test]
+    fn keys_lead_back_to_addresses() {
+        let held = Held::default();
+        let shelf = held.shelf("pypi/default");
+        let key = |name: &str| CacheKey::new("pypi/default", &Audience::Public, name);
+        let check = |key: CacheKey, expected: Option<&str>| {
+            let way = words("default").way_to(&shelf, &key).expect("it can be read");
+            assert_eq!(way.map(|way| way.address).as_deref(), expected, "{key}");
+        };
+        check(key("page/six"), Some("pypi/default/simple/six/"));
+        check(key("legacy/six/"), Some("pypi/default/pypi/six/json"));
+        check(key("legacy/six/1.0"), Some("pypi/default/pypi/six/1.0/json"));
+        let file = key("file/~http~f.example:8080/p/six-1.0.zip?x=1");
+        let address = "pypi/default/files/~http~f.example~8080/p/six-1.0.zip";
+        check(file.clone(), Some(&format!("{address}?x=1")));
+        check(listing::sidecar_key(&file), Some(&format!("{address}.metadata?x=1")));
+        check(key("file/f.example/odd"), None);
+        check(key("root"), None);
     }
 
     #[test]

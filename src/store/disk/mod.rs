@@ -325,7 +325,7 @@ impl Store for DiskStore {
         match self.shared.blobs.open(blob)? {
             Some(reader) => Ok(Some(reader)),
             None => {
-                self.heal(Job::Lost(blob));
+                self.heal(Job::Lost { blob, notes: Vec::new() });
                 Ok(None)
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! It goes round in the order of the digests, from a random place on, so that restarts do not look at the same blobs over and over. A blob
 //! that somebody found wrong while reading it ([`Store::suspect`]) is looked at at once. What is wrong loses its rows and is moved to `quarantine`:
-//! whoever asks for it next finds nothing kept and fetches it again. Left out: rows of the index (`verify`).
+//! whoever asks for it next finds nothing kept and fetches it again. What those rows were is noted ([`Loss`]), for whoever fetches it again unasked. Left out:
+//! rows of the index (`verify`).
 //!
 //! [`Store::suspect`]: crate::store::Store::suspect
 
@@ -18,10 +19,12 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::check::{Check, Damage, Progress};
+use super::index::{self, Step};
 use super::read::Buffers;
 use super::writer::Job;
 use crate::store::StoreError;
-use crate::types::BlobId;
+use crate::store::lost::Loss;
+use crate::types::{BlobId, CacheKey};
 
 /// Blobs looked up together.
 const WINDOW: usize = 64;
@@ -33,7 +36,9 @@ const LEAST: u64 = 64 << 10;
 const IDLE: Duration = Duration::from_secs(60);
 /// Shorter pauses between rounds would be none.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
-/// Names told of a damaged blob.
+/// Entries of a damaged blob that are noted as lost.
+const MOST_NOTES: usize = 100;
+/// Those of them that are told in the log.
 const MOST_NAMES: usize = 10;
 
 /// Blobs that somebody found wrong, and what became of all that was looked at.
@@ -154,8 +159,10 @@ impl Scrubber {
         let (mut check, mut progress) = match self.blocking(begin).await? {
             Ok(begun) => begun,
             Err(Damage::Missing) => {
+                let notes = notes(&self.keys_of(blob).await?, blob, size, Damage::Missing);
                 let jobs = self.jobs.upgrade().ok_or(StoreError::Refusing)?;
-                return jobs.send(Job::Lost(blob)).await.map_err(|_| StoreError::Refusing);
+                let job = Job::Lost { blob, notes };
+                return jobs.send(job).await.map_err(|_| StoreError::Refusing);
             }
             Err(damage) => {
                 tracing::warn!(blob = %blob, damage = damage.name(), "a blob cannot be opened");
@@ -186,23 +193,29 @@ impl Scrubber {
         size: u64,
         damage: Damage,
     ) -> Result<(), StoreError> {
-        let shared = self.shared.clone();
-        shared.blobs.distrust(blob, inode);
-        let names = move || shared.read(|view| view.names_of(blob, MOST_NAMES));
-        let names = self.blocking(names).await??;
+        self.shared.blobs.distrust(blob, inode);
+        let keys = self.keys_of(blob).await?;
+        let notes = notes(&keys, blob, size, damage);
         let jobs = self.jobs.upgrade().ok_or(StoreError::Refusing)?;
         let (done, answer) = oneshot::channel();
-        let job = Job::Quarantine { blob, inode, done };
+        let job = Job::Quarantine { blob, inode, notes, done };
         jobs.send(job).await.map_err(|_| StoreError::Refusing)?;
         if answer.await.map_err(|_| StoreError::Refusing)? {
             self.shared.suspects.damaged.fetch_add(1, Ordering::Relaxed);
             self.shared.meters.damaged(damage);
+            let names = &keys[..keys.len().min(MOST_NAMES)];
             tracing::error!(
-                blob = %blob, bytes = size, damage = damage.name(), names = ?names,
-                "a blob is damaged and set aside; whoever asks for it next has it fetched again"
+                blob = %blob, bytes = size, damage = damage.name(), ?names,
+                "a blob is damaged and set aside, to be fetched again"
             );
         }
         Ok(())
+    }
+
+    async fn keys_of(&self, blob: BlobId) -> Result<Vec<CacheKey>, StoreError> {
+        let shared = self.shared.clone();
+        let look = move || shared.read(|view| view.keys_of(blob, MOST_NOTES));
+        self.blocking(look).await?
     }
 
     async fn blocking<T: Send + 'static>(
@@ -211,6 +224,12 @@ impl Scrubber {
     ) -> Result<T, StoreError> {
         self.tasks.spawn_blocking(work).await.map_err(|_| StoreError::Refusing)
     }
+}
+
+/// What is lost with a blob.
+fn notes(keys: &[CacheKey], blob: BlobId, size: u64, damage: Damage) -> Vec<Step> {
+    let losses = keys.iter().map(|key| Loss::new(key, Some(blob), size, damage.name()));
+    losses.map(|loss| index::step(loss.note())).collect()
 }
 
 /// Waits as long as `bytes` take at `rate` bytes a second; not at all at none.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::conformance::{self, entry, entry_of, keep, key, progress, put, seal};
+use crate::store::lost::Loss;
 use crate::store::{Progress, Stored};
 
 mod crashes;
@@ -201,7 +202,15 @@ impl Rig {
 
     fn kept(&self) -> Vec<String> {
         let keys = self.store.scan("", None, 999).expect("the index is read");
-        keys.iter().map(|key| key.name().to_owned()).collect()
+        let others = keys.iter().filter(|key| key.space() != "lost");
+        others.map(|key| key.name().to_owned()).collect()
+    }
+
+    /// What is noted as lost, with what was wrong.
+    fn lost(&self) -> Vec<(String, String)> {
+        let losses = Loss::scan(&self.store, None, 999).expect("the index is read");
+        let told = |loss: Loss| Some((loss.key()?.name().to_owned(), loss.damage));
+        losses.into_iter().filter_map(told).collect()
     }
 
     fn read(&self, blob: BlobId) -> Option<Bytes> {

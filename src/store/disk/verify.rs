@@ -18,15 +18,18 @@ use super::read::Buffers;
 use super::record::{self, ENTRIES, KEYS};
 use super::view::View;
 use super::{Config, Device};
+use crate::store::lost::Loss;
 use crate::store::{Entry, StoreError, Stored};
-use crate::types::{Algorithm, BlobId, Digest, Hasher, Timestamp};
+use crate::types::{Algorithm, BlobId, CacheKey, Digest, Hasher, Timestamp};
 
 /// Blobs looked up together.
 const WINDOW: usize = 256;
 /// Names told of one damaged thing.
 const MOST_NAMES: usize = 10;
+/// Entries of one damaged blob that are noted as lost.
+const MOST_NOTES: usize = 100;
 
-/// Whether what is wrong is put right: damaged bodies are set aside and their entries removed, so that they are fetched again when somebody asks.
+/// Whether what is wrong is put right: damaged bodies are set aside, their entries removed and noted as lost ([`Loss`]), so that they are fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {
     No,
@@ -61,6 +64,9 @@ pub struct Damaged {
     pub names: Vec<String>,
     /// Where it came from, when the names do not tell.
     pub origin: Option<String>,
+    /// The same as those names, and more of them.
+    #[serde(skip)]
+    pub keys: Vec<CacheKey>,
 }
 
 /// Looks at everything in `directory`, and tells `progress` now and then how far it is. Blocking, for as long as reading everything takes.
@@ -114,7 +120,14 @@ impl Report {
 impl Damaged {
     fn in_index(name: &str) -> Self {
         let names = vec![name.to_owned()];
-        Self { blob: None, damage: Damage::Record, bytes: 0, names, origin: None }
+        let (damage, keys) = (Damage::Record, Vec::new());
+        Self { blob: None, damage, bytes: 0, names, origin: None, keys }
+    }
+
+    /// What was kept and is not any more, once it has been set aside.
+    fn losses(&self) -> impl Iterator<Item = Loss> {
+        let blob = self.blob.as_deref().and_then(blob_of);
+        self.keys.iter().map(move |key| Loss::new(key, blob, self.bytes, self.damage.name()))
     }
 }
 
@@ -158,6 +171,7 @@ impl Search {
             };
             let mut damaged = Damaged::in_index(&record::display_key(key.value()));
             (damaged.damage, damaged.bytes) = (*damage, *bytes);
+            damaged.keys.extend(CacheKey::from_encoded(key.value()));
             self.report.damaged.push(damaged);
         }
         self.rows = wrong.into_iter().map(|(id, ..)| id).collect();
@@ -191,10 +205,11 @@ impl Search {
                 }
             },
         };
-        let names = self.view.names_of(blob, MOST_NAMES).map_err(StoreError::index)?;
+        let keys = self.view.keys_of(blob, MOST_NOTES).map_err(StoreError::index)?;
+        let names = keys.iter().take(MOST_NAMES).map(ToString::to_string).collect();
         let origin = self.view.origin_of(blob).map_err(StoreError::index)?;
         let blob = Some(blob.to_hex());
-        self.report.damaged.push(Damaged { blob, damage, bytes: size, names, origin });
+        self.report.damaged.push(Damaged { blob, damage, bytes: size, names, origin, keys });
         Ok(())
     }
 
@@ -236,6 +251,9 @@ impl Search {
         }
         for id in &self.rows {
             tables.remove_entry(*id)?;
+        }
+        for loss in self.report.damaged.iter().flat_map(Damaged::losses) {
+            tables.apply(&mut index::step(loss.note()))?;
         }
         tables.close()?;
         Ok(transaction.commit()?)

@@ -186,19 +186,19 @@ impl View {
     }
 
     /// Keys of entries that name `blob`, at most `most`. There is no way back from an entry to its key, so this may read all of them.
-    pub(super) fn names_of(&self, blob: BlobId, most: usize) -> Result<Vec<String>, redb::Error> {
+    pub(super) fn keys_of(&self, blob: BlobId, most: usize) -> Result<Vec<CacheKey>, redb::Error> {
         let ids = self.ids_of(blob)?;
-        let mut names = Vec::new();
+        let mut keys = Vec::new();
         for row in self.keys.iter()? {
-            if names.len() == ids.len().min(most) {
+            if keys.len() == ids.len().min(most) {
                 break;
             }
             let (key, id) = row?;
             if ids.contains(&id.value()) {
-                names.push(record::display_key(key.value()));
+                keys.extend(CacheKey::from_encoded(key.value()));
             }
         }
-        Ok(names)
+        Ok(keys)
     }
 
     fn ids_of(&self, blob: BlobId) -> Result<Vec<u64>, redb::Error> {

@@ -56,13 +56,17 @@ pub(super) enum Job {
     },
     /// A record that could not be read.
     Heal(CacheKey),
-    /// A blob whose file was not found.
-    Lost(BlobId),
-    /// A blob whose file, the one with this inode number, has other bytes: removes its rows and sets the file aside. False when it has been sealed
-    /// anew meanwhile.
+    /// A blob whose file was not found: its rows go, and the notes are written in their place.
+    Lost {
+        blob: BlobId,
+        notes: Vec<Step>,
+    },
+    /// A blob whose file, the one with this inode number, has other bytes: removes its rows, writes the notes in their place, and sets the file aside.
+    /// False when it has been sealed anew meanwhile.
     Quarantine {
         blob: BlobId,
         inode: u64,
+        notes: Vec<Step>,
         done: oneshot::Sender<bool>,
     },
     /// Keys that have no entry.
@@ -356,11 +360,17 @@ impl Work<'_> {
                 self.changed = true;
                 self.tables.heal(key.as_str())?;
             }
-            Job::Lost(blob) => {
-                self.retire(*blob, Retire::Lost)?;
+            Job::Lost { blob, notes } => {
+                if self.retire(*blob, Retire::Lost)?.is_some() {
+                    self.write_notes(notes)?;
+                }
             }
-            Job::Quarantine { blob, inode, .. } => {
-                return Ok(Verdict::Quarantined(self.quarantine(*blob, *inode)?));
+            Job::Quarantine { blob, inode, notes, .. } => {
+                let is_set_aside = self.quarantine(*blob, *inode)?;
+                if is_set_aside {
+                    self.write_notes(notes)?;
+                }
+                return Ok(Verdict::Quarantined(is_set_aside));
             }
             Job::Forget(keys) => {
                 self.changed = true;
@@ -414,6 +424,11 @@ impl Work<'_> {
         self.changed = true;
         self.quarantined.insert(blob);
         Ok(true)
+    }
+
+    /// Writes down what is lost with the rows that have just been removed.
+    fn write_notes(&mut self, notes: &mut [Step]) -> Result<(), redb::Error> {
+        notes.iter_mut().try_for_each(|note| self.tables.apply(note))
     }
 
     fn retire(&mut self, blob: BlobId, why: Retire) -> Result<Option<u64>, redb::Error> {

@@ -42,6 +42,11 @@ async fn a_flipped_bit_is_found_set_aside_and_heals() {
     rig.settle().await;
     assert_eq!(rig.kept(), ["right"]);
     assert_eq!(rig.store.usage().damaged_blobs, 2, "one that is gone is not set aside");
+    let told = |name: &str, damage: &str| (name.to_owned(), damage.to_owned());
+    assert_eq!(
+        rig.lost(),
+        [told("gone", "missing"), told("short", "length"), told("wrong", "digest")]
+    );
     let mut expected = [wrong.to_hex(), short.to_hex()];
     expected.sort();
     let mut found = quarantined(&rig);
@@ -86,7 +91,11 @@ async fn a_blob_that_was_sealed_again_stays() {
     let inode = rig.store.shared.blobs.inode(blob).expect("it is there");
     rig.keep_all(&["a"], LENGTH).await;
     let (done, answer) = oneshot::channel();
-    rig.store.jobs.send(Job::Quarantine { blob, inode, done }).await.expect("the writer lives");
+    rig.store
+        .jobs
+        .send(Job::Quarantine { blob, inode, notes: Vec::new(), done })
+        .await
+        .expect("the writer lives");
     assert!(!answer.await.expect("it answers"));
     assert!(rig.has("a") && rig.read(blob).is_some());
 }
@@ -138,7 +147,9 @@ async fn verify_tells_what_is_wrong_and_repairs_only_when_told_to() {
     assert!(look(Repair::No).is_right());
     let rig = Rig::try_in(directory, config, START).expect("it was closed");
     assert_eq!(rig.kept(), ["good", "right"]);
-    assert_eq!(rig.store.usage().entries, 2);
+    let lost: Vec<String> = rig.lost().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(lost, ["gone", "row", "wrong"]);
+    assert_eq!(rig.store.usage().entries, 2 + 3, "two, and the notes of what is lost");
     assert_eq!(quarantined(&rig), [wrong.to_hex()]);
 }
 
