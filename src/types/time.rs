@@ -56,7 +56,8 @@ impl Timestamp {
                 let date: jiff::civil::Date = text.parse().ok().filter(|_| is_date(8))?;
                 let start = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
                 let start = Self(u64::try_from(start.as_millisecond()).ok()?);
-                return Some(Self(start.plus(DAY).0 - 1));
+                // The last day of all ends before it is over everywhere.
+                return Some(Self((start.plus(DAY).0 - 1).min(last())));
             }
         };
         u64::try_from(time.as_millisecond()).ok().map(Self)
@@ -64,9 +65,8 @@ impl Timestamp {
 
     /// `2026-03-01T12:00:00Z`, with milliseconds where there are any.
     pub fn to_rfc3339(self) -> String {
-        const LAST: i64 = 253_402_300_799_999;
-        let millis = i64::try_from(self.0).unwrap_or(LAST).min(LAST);
-        jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
+        let millis = i64::try_from(self.0.min(last())).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
     }
 
     /// Parses the three date forms of RFC 9110 section 5.6.7.
@@ -95,6 +95,11 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
+/// The last millisecond that can be written as a date.
+fn last() -> u64 {
+    u64::try_from(jiff::Timestamp::MAX.as_millisecond()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +116,15 @@ mod tests {
             assert_eq!(Timestamp::from_http_date(text), Some(time), "{text}");
         }
         assert_eq!(Timestamp::from_http_date("0"), None);
+    }
+
+    /// The last days of the year 9999, and what is for ever, used to be written as the first day of 1970.
+    #[test]
+    fn the_end_of_time_is_not_written_as_its_beginning() {
+        let last_day = Timestamp::from_text("9999-12-30").expect("a date");
+        assert_eq!(Timestamp::from_text(&last_day.to_rfc3339()), Some(last_day));
+        assert!(last_day.to_rfc3339().starts_with("9999-12-30T"));
+        assert_eq!(Timestamp::NEVER.to_rfc3339(), last_day.to_rfc3339());
     }
 
     #[test]

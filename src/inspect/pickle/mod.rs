@@ -90,6 +90,8 @@ enum Part {
         instruction: u8,
         kept: Vec<u8>,
         is_long: bool,
+        /// Bytes of it that came before.
+        passed: u64,
         module: Option<Value>,
     },
     /// Bytes that are a file of their own, this much of them.
@@ -185,7 +187,7 @@ impl Pickle {
 
     /// A line of text.
     fn line(&mut self, input: &[u8], notes: &mut Notes) -> Result<Step, Broken> {
-        let Part::Line { instruction, kept, is_long, module } = &mut self.part else {
+        let Part::Line { instruction, kept, is_long, passed, module } = &mut self.part else {
             return Err("is lost");
         };
         let end = memchr(b'\n', input);
@@ -193,17 +195,23 @@ impl Pickle {
         let room = MOST_LINE_BYTES - kept.len();
         kept.extend_from_slice(&text[..text.len().min(room)]);
         *is_long |= text.len() > room;
-        let Some(end) = end else { return Ok(Step::Used(input.len())) };
-        let (instruction, is_long, module) = (*instruction, *is_long, *module);
+        let Some(end) = end else {
+            *passed += input.len() as u64;
+            return Ok(Step::Used(input.len()));
+        };
+        let (instruction, is_long, passed, module) = (*instruction, *is_long, *passed, *module);
         let line = std::mem::take(kept);
         self.part = Part::Instruction;
         let line = (!is_long).then_some(line.as_slice());
+        // What is found in a line lies where it begins, in however many pieces it came.
+        self.at -= passed;
         self.with_line(instruction, line, module, notes)?;
+        self.at += passed;
         Ok(Step::Used(end + 1))
     }
 
     fn begin_line(&mut self, instruction: u8, module: Option<Value>) {
-        self.part = Part::Line { instruction, kept: Vec::new(), is_long: false, module };
+        self.part = Part::Line { instruction, kept: Vec::new(), is_long: false, passed: 0, module };
     }
 
     /// Bytes that are a file of their own.

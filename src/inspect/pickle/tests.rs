@@ -124,3 +124,19 @@ fn every_instruction_leaves_the_stack_as_it_should() {
         assert!(report.findings.is_empty(), "{row:?}: {report:?}");
     }
 }
+
+/// Where a fault in a line was said to lie used to depend on how much of the line had come before.
+#[test]
+fn a_fault_in_a_line_lies_where_the_line_begins_however_it_comes() {
+    let file = b"\x80\x02I1\np a place that is no number\n.";
+    let whole = report(file);
+    let config = Config { mode: Mode::Warn, ..Config::default() };
+    let rules = Arc::new(Rules::new(&config).expect("good settings").expect("on"));
+    for piece in [1, 7, 16] {
+        let total = Some(file.len() as u64);
+        let mut inspection = Inspection::new(&rules, Nature::Data, total).expect("looked into");
+        file.chunks(piece).for_each(|some| inspection.feed(some));
+        assert_eq!(inspection.finish(), whole, "in pieces of {piece}");
+    }
+    assert_eq!(whole.findings[0].place, "byte 6");
+}
