@@ -18,9 +18,7 @@ use crate::proxy::access;
 use crate::server::{self, TlsConfig};
 use crate::store::disk;
 use crate::types::Network;
-use crate::{
-    bundle, cache, feed, heal, inspect, policy, signature, telemetry, trace, upstream,
-};
+use crate::{bundle, cache, feed, heal, inspect, policy, signature, telemetry, trace, upstream};
 
 mod extract;
 mod fault;
