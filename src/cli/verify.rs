@@ -70,7 +70,7 @@ impl Verify {
                 println!("{}", serde_json::to_string_pretty(&told)?);
             }
             false => {
-                print!("{}{}", text(&report), healing.as_ref().map_or_else(String::new, healed))
+                print!("{}{}", text(&report), healing.as_ref().map_or_else(String::new, healed));
             }
         }
         Ok(if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

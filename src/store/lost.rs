@@ -92,7 +92,7 @@ impl Loss {
             match serde_json::from_slice(bytes) {
                 Ok(loss) => found.push(loss),
                 Err(error) => {
-                    tracing::warn!(cache.key = %key, %error, "a note of something lost cannot be read")
+                    tracing::warn!(cache.key = %key, %error, "a note of something lost cannot be read");
                 }
             }
         }

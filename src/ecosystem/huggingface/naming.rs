@@ -437,7 +437,7 @@ mod tests {
     use super::*;
     use crate::ecosystem::huggingface::tree::kept_form;
     use crate::ecosystem::naming::tests::{Held, check_name, check_read, names_of, parts_of};
-    use crate::types::Timestamp;
+    use crate::types::{Audience, Timestamp};
 
     fn commit(digit: char) -> String {
         digit.to_string().repeat(40)

@@ -301,7 +301,7 @@ mod tests {
     use super::*;
     use crate::ecosystem::naming::tests::{Held, check_name, check_read, names_of, parts_of};
     use crate::ecosystem::oci::config::Config;
-    use crate::types::{BlobId, Secret};
+    use crate::types::{Audience, BlobId, Secret};
 
     const REPOSITORY: &str = "hub.example/library/alpine";
 

@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::ecosystem::naming::tests::{Held, check_name, check_read, names_of, parts_of};
     use crate::ecosystem::pypi::page::{Attributes, Spell};
-    use crate::types::Timestamp;
+    use crate::types::{Audience, Timestamp};
 
     fn words(index: &str) -> Words {
         Words { space: format!("pypi/{index}"), index: index.to_owned() }

@@ -135,7 +135,9 @@ fn a_fault_in_a_line_lies_where_the_line_begins_however_it_comes() {
     for piece in [1, 7, 16] {
         let total = Some(file.len() as u64);
         let mut inspection = Inspection::new(&rules, Nature::Data, total).expect("looked into");
-        file.chunks(piece).for_each(|some| inspection.feed(some));
+        for some in file.chunks(piece) {
+            inspection.feed(some);
+        }
         assert_eq!(inspection.finish(), whole, "in pieces of {piece}");
     }
     assert_eq!(whole.findings[0].place, "byte 6");
