@@ -64,15 +64,12 @@ struct Fault(Kind, &'static str);
 impl Walk {
     /// No more comes.
     pub(in crate::inspect) fn finish(self, notes: &mut Notes) {
+        let at = self.open.as_ref().map_or(self.at, |open| open.at);
         if let Some(open) = self.open {
             open.content.end(notes);
         }
         if !self.is_over {
-            notes.find(
-                Kind::Unparsable,
-                self.at,
-                "the archive ends without a directory".to_owned(),
-            );
+            notes.find(Kind::Unparsable, at, "the archive ends without a directory".to_owned());
         }
     }
 
@@ -229,17 +226,20 @@ impl Open {
         let mut used = 0;
         loop {
             let (read, made) = (inflater.total_in(), inflater.total_out());
-            let status = inflater
-                .decompress(&input[used..], &mut window, FlushDecompress::None)
-                .map_err(|_| BROKEN)?;
+            let status = inflater.decompress(&input[used..], &mut window, FlushDecompress::None);
             let read = usize::try_from(inflater.total_in() - read).unwrap_or(0);
             let made = usize::try_from(inflater.total_out() - made).unwrap_or(0);
             used += read;
             if !notes.inflate(made as u64) {
                 return Err(Fault(Kind::Flood, "its members are too large when they are inflated"));
             }
+            // Also what came before a fault, however it arrived.
             self.content.feed(&window[..made], notes);
-            if status == Status::StreamEnd {
+            if self.length.is_some() && self.content.is_settled() {
+                // The rest is passed over, whatever it is.
+                return Ok(Step::Used(used));
+            }
+            if status.map_err(|_| BROKEN)? == Status::StreamEnd {
                 self.is_over = true;
                 if self.length.is_some_and(|length| length != self.read + used as u64) {
                     return Err(Fault(Kind::Ambiguous, "a member ends before its end"));
@@ -308,8 +308,11 @@ impl Machine for Walk {
                 Ok(Step::Need(_)) => break,
                 Ok(Step::Done(count)) => return Step::Done(used + count),
                 Err(Fault(kind, what)) => {
-                    notes.find(kind, self.at, what.to_owned());
-                    if let Some(open) = self.open.take() {
+                    // A fault in a member lies where the member begins: how far it was read depends on how it arrived.
+                    let open = self.open.take();
+                    let at = open.as_ref().map_or(self.at, |open| open.at);
+                    notes.find(kind, at, what.to_owned());
+                    if let Some(open) = open {
                         open.content.end(notes);
                     }
                     self.is_over = true;
