@@ -16,35 +16,35 @@
 //!
 //! | folder | what it holds | may import |
 //! | --- | --- | --- |
-//! | [`types`] | digest, key, head, secret, size, time: values | nothing of ours |
+//! | [`types`] | digest, key, head, event, secret, size, time: values | nothing of ours |
 //! | [`clock`] | the only reader of wall time | types |
 //! | [`telemetry`] | log and metric set-up | nothing of ours |
 //! | [`semantics`] | HTTP as pure functions: freshness, conditions, ranges, `Vary`, `Cache-Status` | types |
 //! | [`formats`] | what the first bytes of model files say: safetensors, GGUF; pure | nothing of ours |
 //! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
-//! | [`inspect`] | what is in a file, read and never run: imports of pickles, archives, templates; pure | types, formats |
+//! | [`inspect`] | what is in a file, read and never run: pickles, archives, compressed streams, templates; pure | types, formats |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
 //! | [`signature`] | who vouches for a file: attestations, verified without network; pure | nothing of ours |
-//! | [`policy`] | facts, rules and time in, decision out; pure | types, licence, advisory |
+//! | [`policy`] | facts, rules and time in, decision out; `when` is its language of conditions; pure | types, licence, advisory |
 //! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, advisory, policy |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |
 //! | [`upstream`] | the way out: TLS, redirects, challenges and tokens, retries, circuit breaker, limits; client, and its scripted twin | types |
 //! | [`server`] | the way in: listeners, TLS, HTTP/1.1 and HTTP/2, limits, draining, access log | nothing of ours |
-//! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges | types, clock, semantics, store, upstream |
+//! | [`cache`] | hit, revalidate or fill, once for everybody; artifacts, documents, exchanges; verdicts on what is in files | types, clock, semantics, inspect, store, upstream |
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, advisory, signature, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it; who pulled what | types, clock, store, cache, `server::Ended` |
-//! | [`proxy`] | the pipeline | all of the above but store and upstream |
+//! | [`proxy`] | the pipeline | types, clock, semantics, policy, rulings, `upstream::request`, server, cache, ecosystem, `trace::pulls` |
 //! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
 //! | [`bom`] | bills of materials (CycloneDX); pure | types, licence, passport |
-//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller; bills of what was pulled | types, clock, formats, ecosystem, passport, bom, keep, trace, admin, server, `store::StoreError` |
 //! | [`snapshots`] | names for instants of the past | types, store |
-//! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
 //! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
-//! | [`admin`] | Larder's own pages and API under `/-/` | cache, keep, store, policy, rulings, snapshots, trace, server's `Handler` |
+//! | [`admin`] | Larder's own pages and API under `/-/` | types, clock, cache, keep, store, policy, rulings, server, snapshots, trace |
+//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller; bills of what was pulled | types, clock, formats, the hub, passport, bom, keep, trace, admin, server, `store::StoreError` |
+//! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
 //! | [`feed`] | advisories from a folder, read again when it changes; the OSV API | types, clock, advisory, admin, server |
 //! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
-//! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | all of the above but `proxy` |
-//! | [`heal`] | what the disk has damaged, fetched again as clients would before they do | types, clock, store, cache, ecosystem, keep, admin, server, bundle |
+//! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | types, clock, collect, store, upstream, server, cache, ecosystem, keep, admin |
+//! | [`heal`] | what the disk has damaged, fetched again as clients would, before they do | types, clock, store, cache, ecosystem, keep, admin, server, bundle |
 //! | [`import`] | what a client downloaded before, taken over as a download from there | everything |
 //! | `fuzz` | doors for fuzzers to every parser; built for tests alone | everything |
 //! | [`config`], [`app`] | settings of every module; the composition root | everything |
@@ -57,15 +57,17 @@
 //! [`proxy`]. `proxy::target` refuses paths that two parsers could read differently; `proxy::access` lets the client in;
 //! `proxy::routes` finds the mount. The mount's [`ecosystem::Ecosystem::plan`], a pure function, answers with a [`ecosystem::Step`]: a
 //! reply, documents it must see first, or a [`ecosystem::Plan`]. Here it is a plan: this document, rendered as JSON.
-//! `proxy::judge` asks whether this client and this subject may pass: the adapter has had its facts judged by the rules that were in force when the request came. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in
-//! a single flight that outlives its clients, and serves what is kept when upstream cannot say. `proxy::rendering` turns the document
-//! into the client's form once per version; `proxy::deliver` adds preconditions, ranges and the marks of a cache.
+//! `proxy::judge` asks whether this client and this subject may pass: the adapter has had its facts judged by the rules that were
+//! in force when the request came. [`cache::Cache::document`] serves what is fresh, refreshes what is stale in a single flight that
+//! outlives its clients, and serves what is kept when upstream cannot say. `proxy::rendering` turns the document into the client's
+//! form once per version; `proxy::deliver` adds preconditions, ranges and the marks of a cache.
 //!
 //! The same request, made again within the same second while the cache learns nothing, gets the same answer without any of that: from [`proxy`]'s memory of the
 //! moment, and over HTTP/1 as the very bytes, before the HTTP layer has read it.
 //!
 //! `GET …/six-1.17.0-py2.py3-none-any.whl` differs in two places: the plan first needs the project's page, which names the digest; and
-//! [`cache::Cache::artifact`] joins or starts a fill, whose bytes go from upstream into a file and from the file to every reader.
+//! [`cache::Cache::artifact`] joins or starts a fill, whose bytes go from upstream into a file and from the file to every reader. A file of the hub or
+//! of a registry is looked into on that way by [`inspect`].
 //!
 //! `GET /v2/alpine/manifests/3.20` differs in whom it is for: the mount asks for the tag on behalf of everybody first, then of whoever else may read it;
 //! the manifest that it names leaves a link for each of its blobs, and a blob, kept once for all, is given out only by way of such a link.
@@ -78,6 +80,9 @@
 //! ([`ecosystem::Ask::as_of`]), which picks, from what its documents remember, what was so then; nothing that moves is asked for. Rights and policy are today's.
 //! What was not seen is an honest error, never a newer answer.
 //!
+//! What nobody asks for is done beside that: the store reads its blobs again and notes what is damaged, [`heal`] fetches that by the same line with no
+//! rights but the mount's, and the cache looks into what was kept before it could be.
+//!
 //! # What always holds
 //!
 //! - Nothing is visible in the store before its digest is verified and its bytes are durable; the index is committed last.
@@ -89,7 +94,8 @@
 //! # What is nowhere
 //!
 //! - `cache`, `store`, `upstream`, `server` name no ecosystem.
-//! - `types`, `semantics`, `formats`, `inspect`, `licence`, `advisory`, `signature`, `policy`, `ecosystem`, `passport`, `bom` do no I/O, read no clock, spawn nothing.
+//! - `types`, `semantics`, `formats`, `inspect`, `licence`, `advisory`, `signature`, `policy`, `ecosystem`, `collect`, `passport`, `bom` do no I/O, read no
+//!   clock, spawn nothing.
 //! - Only [`app`] builds components and owns the task sets in which others spawn.
 //! - Apart from `server`'s own refusals, only `proxy` turns a failure into a response.
 //! - A [`types::CacheKey`] cannot be built without an [`types::Audience`].

@@ -1,7 +1,8 @@
 //! Bills of materials: CycloneDX 1.6 in JSON, with models as CycloneDX's ML-BOM describes them.
 //!
-//! The same input gives the same text: components stand in the order of their references, and the serial number is made of what they say. The time is the caller's, and is
-//! no part of it. Pure; left out: vulnerabilities, which are facts of another day than the components.
+//! A bill is of models (`model`) and of what a lock names (`item`), or of what was pulled (`pulled`). The same input gives the same text: components stand in the order
+//! of their references, and the serial number is made of what they and the bill's properties say. The time is the caller's, and is no part of it. Pure; left out:
+//! vulnerabilities, which are facts of another day than the components.
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};

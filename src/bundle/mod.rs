@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! walk       from a name to the files behind it, by the requests that clients make; nothing here reads a cache key
+//! door       where they are asked for: at a Larder that runs, or at one in this process
 //! take       those files, fetched through the mounts (`larder pull`)
 //! offline    a Larder over the same store whose upstreams have vanished: what it cannot answer is not kept (`larder check`),
 //!            and what it read to answer is what a bundle must hold (`larder export`)

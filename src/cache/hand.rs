@@ -1,4 +1,4 @@
-//! What people do to the cache by hand: removing entries, forgetting them, looking at transfers, ending them.
+//! What people do to the cache by hand: removing entries, forgetting them, looking at transfers, ending them; and what healing sets aside in memory.
 //!
 //! Left out: which entries make up what a person names (`keep`), and transfers of exchanges, which end with the last of their clients.
 

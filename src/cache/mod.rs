@@ -4,6 +4,8 @@
 //! (`document`: bounded, parsed, merged over time) and exchanges (`exchange`: RFC 9111 to the letter). All three ask upstream through single
 //! flights that outlive the client who started them, and all three serve what is kept when upstream cannot be asked.
 //!
+//! What is in artifacts is looked into on the way (`verdicts`), or later, in the background (`review`).
+//!
 //! Knows no ecosystem: what a path means is in the [`lookup`] that an adapter wrote.
 
 use std::fmt;

@@ -16,7 +16,7 @@ use crate::collect::LockedFile;
 use crate::collect::lock::{Lock, Locked};
 use crate::passport::Passport;
 
-/// Write a bill of materials in CycloneDX 1.6: models, packages and images with their digests and licences.
+/// Write a bill of materials in CycloneDX 1.6: models, packages and images with their digests and licences; or of what was pulled in a stretch of time.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Bom {

@@ -8,7 +8,7 @@ use super::reach::Reach;
 use super::{Outcome, Overrides, log, pulls, show};
 use crate::admin::api::provenance::Known;
 
-/// Tell where something came from, what became of it since, and who pulled it.
+/// Tell where something came from, under which licence, what became of it since, and who pulled it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Provenance {

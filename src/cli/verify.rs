@@ -1,7 +1,8 @@
 //! `larder verify`: looks at everything that is kept, with the data directory to itself, and tells what is wrong, for people or as JSON. With `--repair` it
 //! sets aside what is, and asks for it again as clients would.
 //!
-//! Left out: the looking, which is the store's (`store::disk::verify`), and the asking (`heal`); what a running server finds by itself is in its status and metrics.
+//! Left out: the looking, which is the store's (`store::disk::verify`), and the asking (`heal`); what a running server finds by itself is in its
+//! status and metrics, and what it could not fetch again among its damage.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};

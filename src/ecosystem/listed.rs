@@ -1,6 +1,7 @@
 //! A list that is remembered: when each of its entries came and went, as far as somebody looked.
 //!
-//! So it can be told what was on it at an instant. A list that upstream did not change stays equal, and so do its bytes. Left out: what stands on it, and what it is kept as.
+//! So it can be told what was on it at an instant. A list that upstream did not change stays equal, and so do its bytes. Left out: what stands on it, and what it
+//! is kept as.
 
 use std::collections::BTreeMap;
 

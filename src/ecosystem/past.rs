@@ -1,8 +1,8 @@
 //! Answers as of an instant of the past: what a request names, what an answer rests on, and what to say where nothing is known.
 //!
 //! An answer follows from observations of Larder's own that were made up to that instant, so it stays the same for ever. Where upstream itself dates what it
-//! offers, the time before the first observation is derived from that. Nothing that may have changed is asked for anew. Left out: what was seen, which every adapter keeps with
-//! its documents, and rights and policy, which are those of today.
+//! offers, the time before the first observation is derived from that. Nothing that may have changed is asked for anew. Left out: what was seen, which every
+//! adapter keeps with its documents (lists as `listed` has them), and rights and policy, which are those of today.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 

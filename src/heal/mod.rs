@@ -1,8 +1,8 @@
 //! Fetching again what the disk has damaged, before anybody asks for it.
 //!
 //! The store sets aside what is damaged and notes what it was ([`Loss`]). For each note the adapter that kept it tells how clients ask for it
-//! ([`Naming::way_to`]), and it is asked for at a door of Larder's own ([`Indoors`](crate::bundle::door::Indoors)): judged, fetched and verified on the one way there is. What comes
-//! of it is told in the log, the metrics, the ledger and over the API (`resource`).
+//! ([`Naming::way_to`]), and it is asked for at a door of Larder's own ([`Indoors`](crate::bundle::door::Indoors)): judged, fetched and verified on the
+//! one way there is. What comes of it ([`Report`]) is told in the log, the metrics, the ledger and over the API ([`resource`]).
 //!
 //! Nobody's credential is at hand here but that of the mount, so what only a client's own opened waits for that client. Left out: finding damage (`store`).
 

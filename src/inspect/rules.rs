@@ -29,7 +29,7 @@ pub struct Config {
     pub review_rate: ByteSize,
     /// Instructions of pickles that are read of one file.
     pub most_instructions: u64,
-    /// Compressed members of archives are read up to this size, all of one file together.
+    /// Compressed members of archives, and compressed streams, are read up to this size, all of one file together.
     pub most_inflated: ByteSize,
 }
 

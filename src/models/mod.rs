@@ -1,4 +1,5 @@
-//! Passports over the API: of one model, of what changed between two commits, and as a bill of materials; and bills of what was pulled.
+//! Passports over the API: of one model, of what changed between two commits, and as a bill of materials; and bills of what was pulled
+//! ([`pulled`]), whose record tells a passport how often its model was.
 //!
 //! Everything is gathered by asking the hub's mount as the caller ([`gather`]), so that a passport says nothing to somebody that the mount would not tell him; nothing
 //! is asked upstream unless `fetch=true` is. Left out: what a passport is made of (`passport`, `bom`).

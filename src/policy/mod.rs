@@ -1,7 +1,8 @@
 //! What may pass, and why: facts and time in, a verdict out. Pure.
 //!
 //! A subject's [`Facts`] are judged by a [`Ruleset`]: the [`Rule`](rule::Rule)s of a policy [`file`], the [`lifecycle`]'s settings and the [`waiver`]s. It comes to a
-//! [`Decision`], which knows who spoke, why, and until when it stands. [`when`] is for conditions that the typed keys cannot say. Left out: where facts come from (the adapters), reading files and keeping records (`rulings`).
+//! [`Decision`], which knows who spoke, why, and until when it stands. [`when`] is for conditions that the typed keys cannot say; [`check`] finds what is odd about
+//! a policy, [`fixture`] tries it on cases. Left out: where facts come from (the adapters), reading files and keeping records (`rulings`).
 
 pub mod check;
 pub mod fact;

@@ -29,7 +29,8 @@ pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
     ))
 }
 
-/// The refusal in the words of the mount's clients; where it only waits for a fact, in a form that they try again after. pip shows nothing but the reason phrase of a status, which HTTP/1 alone has.
+/// The refusal in the words of the mount's clients; where it only waits for a fact, in a form that they try again after. pip shows nothing but the reason phrase of a
+/// status, which HTTP/1 alone has.
 pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Response<Content> {
     metrics::counter!("larder_policy_refusals_total").increment(1);
     let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");

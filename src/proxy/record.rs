@@ -1,4 +1,4 @@
-//! What is recorded of an answer: that it is a pull, or a refusal.
+//! What is recorded of an answer: that it is a pull, or a refusal, by a rule, for want of a right, or for what was found in a file.
 //!
 //! Left out: how either is counted and written down (`trace::pulls`).
 

@@ -3,7 +3,8 @@
 //! A provenance object holds attestations, each a statement about one file with a signature, the short-lived certificate that it was made with, and a proof that it
 //! stands in a public log. It is believed when all of that holds by a trust root, when the statement names this very file and its digest, and when
 //! the certificate was given to the publisher that the index says the file came from. The trust root of the Sigstore project is built in: what is signed by keys that
-//! were added to it later cannot be verified, and counts as not verified, unless a newer one is named, or that of a Sigstore of one's own. Left out: where the objects are had from, and what follows from the outcome.
+//! were added to it later cannot be verified, and counts as not verified, unless a newer one is named, or that of a Sigstore of one's own ([`Roots`]). Left out: where
+//! the objects are had from, and what follows from the outcome.
 
 use std::fmt;
 use std::path::PathBuf;

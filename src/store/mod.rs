@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is the seam; [`disk`] is the product, [`memory`] its twin for tests, and [`conformance`] the one suite that
 //! both pass. The order of every write is: bytes durable, digest verified, blob linked into place, index committed. So a
-//! row never names a blob that was not whole, and a crash leaves at worst a blob that no row names (`disk::sweep`).
+//! row never names a blob that was not whole, and a crash leaves at worst a blob that no row names (`disk::sweep`). What
+//! was kept and is damaged leaves a note behind ([`lost`]).
 //!
 //! Left out: which digest is right (`cache` verifies before it seals), freshness, HTTP.
 

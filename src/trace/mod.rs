@@ -3,7 +3,7 @@
 //! - [`ledger`]: an append-only log whose every state is signed; [`merkle`], [`note`] and [`record`] are its forms, pure
 //! - [`pulls`]: counted at the end of each answer, written down in batches
 //!
-//! Left out: what happened, which adapters and `proxy` say (`types::event`).
+//! Left out: what happened, which adapters, `proxy`, `keep` and `heal` say (`types::event`).
 
 use std::io;
 use std::path::Path;

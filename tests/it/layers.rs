@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tokens::{Code, Mention, What};
 
 /// What each layer may import of ours. An entry with `::` allows only what lies below that path.
-/// Files that are not listed (`app`, `cli`, `config`, `lib`, `main`) may import everything.
+/// Files that are not listed (`app`, `banner`, `cli`, `config`, `fuzz`, `import`, `lib`, `main`) may import everything.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("clock", &["types"]),

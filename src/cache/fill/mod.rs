@@ -7,9 +7,10 @@
 //! adopt      a fill of an answer that somebody else asked for (exchanges), in place of registry and transfer
 //! registry   at most one fill per key; a fill leaves when it has ended
 //! transfer   the task that drives a fill: asks, reads the answer (answer), starts lanes, verifies, keeps
-//! lane       one upstream body, written where it belongs; several may run, none brings a byte twice (map), as many as pay (width)
+//! pump       lanes at work
+//! lane       one upstream body, written where it belongs; several may run, none brings a byte twice (map), as many as pay (width), all of one body (identity)
 //! scan       looks into the body as it is hashed; what may do harm ends the fill
-//! sink       where lanes put bytes: the partial (or nowhere) and the verifier, or a ring in memory when the disk is full
+//! sink       where lanes put bytes: the partial (or nowhere) and the verifier (verify), or a ring in memory when the disk is full
 //! handle     what people see of a transfer, and how they end one
 //! state      what has come, who reads, how it ended; readers sleep here (release says how far they may see)
 //! ```

@@ -4,6 +4,8 @@
 //! right of its client and the commit that is meant [`settle`]d, from documents that the cache keeps; files are then known from the tree of that
 //! commit ([`tree`], [`file`]), and their bytes are shared by all that name the same digest. What is not known here passes through ([`pass`]).
 //!
+//! What rules look at beyond descriptions and trees, the licences of ancestors ([`lineage`]) and of texts ([`licence_text`]), is asked for only where they do.
+//!
 //! Left out: uploads, which pass through as they are.
 
 use std::sync::Arc;

@@ -13,6 +13,8 @@
 //! file/REPOSITORY/COMMIT/PATH   the head of one                                    head
 //! bytes/REPOSITORY/COMMIT/PATH  the bytes of one that has no digest                file
 //! blob/DIGEST                   the bytes of all others, shared by everybody       file
+//! licence/REPOSITORY/COMMIT/... the licence that the text in one is                licence_text
+//! scan/REPOSITORY/COMMIT        what the hub's scanners say of its files           info
 //! auth/REPOSITORY, lfs/REPOSITORY/..., raw/api/...                                 info, lfs, raw
 //! v2/NAME/manifests/TAG/AGENT, ollama/NAME/...                                     ollama
 //! ```

@@ -43,7 +43,8 @@ pub struct RegistryConfig {
     /// How long a tag is trusted. Default 60 seconds.
     #[serde(with = "humantime_serde")]
     pub tag_ttl: Duration,
-    /// How many moves of a tag are remembered, for answers as of an instant of the past. Default 1000.
+    /// How many moves of a tag are remembered, and how many entries that left a list of tags or of referrers, for answers as of an instant of the past.
+    /// Default 1000.
     pub history: usize,
     /// Patterns of tags that never move: `v*`, or `library/*:3.*` for some repositories only.
     pub immutable_tags: Vec<String>,

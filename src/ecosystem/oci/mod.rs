@@ -1,9 +1,9 @@
 //! Container registries: images, charts, signatures and whatever else is pulled by the distribution specification.
 //!
-//! One mount at `/v2/` stands for all declared registries ([`place`]). A tag is the only thing that moves ([`tag`]); a manifest is kept as
-//! the bytes its digest names ([`manifest`]) and vouches for the blobs that it names ([`blob`]), so that what is stored once for everybody is
-//! read only through a repository that its reader may read ([`readers`]). What is not public is opened by credentials that clients hand in at one
-//! address and nowhere else ([`token`]).
+//! One mount at `/v2/` stands for all declared registries ([`place`]). Nothing moves but tags ([`tag`]) and lists ([`tags_list`], [`referrers`]), which remember
+//! what they were; a manifest is kept as the bytes its digest names ([`manifest`]) and vouches for the blobs that it names ([`blob`]), so that what is stored
+//! once for everybody is read only through a repository that its reader may read ([`readers`]). What is not public is opened by credentials that clients hand
+//! in at one address and nowhere else ([`token`]).
 //!
 //! Left out: pushing, deleting, and converting manifests from one kind to another.
 

@@ -9,6 +9,7 @@
 //! manifest/REGISTRY/REPOSITORY@DIGEST    a manifest                         manifest
 //! link/REGISTRY/REPOSITORY@DIGEST        that the repository has a blob     blob
 //! referrers/REGISTRY/REPOSITORY@DIGEST   what refers to a manifest          referrers
+//! image/REGISTRY/REPOSITORY@DIGEST       what an image's configuration says image
 //! tags/..., access/..., catalog/...      of a repository as a whole         tags_list, access, catalog
 //! blob/DIGEST, described/DIGEST          shared by everybody                blob, pull
 //! ```

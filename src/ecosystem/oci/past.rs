@@ -1,4 +1,4 @@
-//! Tags as of an instant of the past: looked up in what is remembered, with the rights of today.
+//! Tags, and lists of tags and of referrers, as of an instant of the past: looked up in what is remembered, with the rights of today.
 
 use crate::cache::lookup::{Demand, Document};
 use crate::ecosystem::oci::explain;

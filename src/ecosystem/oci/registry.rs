@@ -38,7 +38,7 @@ pub struct Registry {
     pub namespace: Option<String>,
     pub token_hosts: Vec<HostRule>,
     pub tag_ttl: Duration,
-    /// Moves of a tag that are remembered.
+    /// Moves of a tag that are remembered, and entries that left a list.
     pub history: usize,
     pub immutable_tags: Vec<String>,
     /// Longest pattern first.

@@ -2,7 +2,7 @@
 //!
 //! A project's page is one document that merges all that upstream ever said of it ([`merge`]); everything else hangs on it. It tells a file's digest, state
 //! and upstream address, so a file is served only if its page, of any age, lists it ([`file`]). Pages are rendered at delivery
-//! ([`project`]), from a listing that the policy has filtered ([`listing`]).
+//! ([`project`]), from a listing that the policy has filtered ([`listing`]). What rules look at beyond the page is asked for only where they do ([`more`]).
 //!
 //! Left out: uploads, search, and the XML-RPC API.
 

@@ -14,7 +14,8 @@
 //! too many steps. `&&` and `||` settle without it where they can, in either order. What compares with `now` notes the instant at which time alone changes that.
 //!
 //! The language is written here because of that: an interpreter of all of CEL tells wrong names and types when a rule is evaluated, not when it is read, and
-//! cannot tell when a decision ends. Left out: maps, bytes, unsigned numbers, conversions, and macros that make lists.
+//! cannot tell when a decision ends. `lex` and `parse` read a text, `check` gives its names their meaning, `evaluate` holds it against facts. Left out: maps,
+//! bytes, unsigned numbers, other conversions, and macros that make lists.
 
 use std::sync::Arc;
 

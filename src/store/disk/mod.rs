@@ -5,7 +5,7 @@
 //! - `partials`: bodies in the making; `blobs`: sealed bodies; `read`: reading both
 //! - `room`, `evict`: space; `sweep`: tidying up after crashes; `tidy`: all of that at once, when somebody asks
 //! - `scrub`: reading everything again, slowly; `verify`: the same at once, offline; `check`: how
-//! - `device`: the calls by which disks fail, as a seam
+//! - `device`: the calls by which disks fail, as a seam; `now`: the time, as another; `meters`: what metrics are told
 //!
 //! No memory is held per entry, and opening reads a few pages whatever the store holds and however its last process ended.
 

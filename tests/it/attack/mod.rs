@@ -24,6 +24,10 @@
 //! | more connections than places | 503, and the places come back | `src/server/tests/limits.rs`, [`crowds`] |
 //! | 10,000 idle connections | a few KiB each, others are served | [`crowds`] |
 //! | secrets in logs, metrics, the index, errors, `larder config` | none | [`secrets`] |
+//! | files that do harm to whoever loads them | refused, nobody has them whole, not kept | `huggingface::inspected`, `src/inspect/tests.rs` |
+//! | forged attestations, those of other files, other publishers and other roots | not verified | `src/signature/mod.rs` |
+//! | who pulled a model, asked by somebody who is no administrator | not told | `src/models/pulled.rs` |
+//! | damage on the disk, so that what a client's credential opened is fetched again | not without that client | `heal` |
 
 mod administrators;
 mod crowds;

@@ -1,4 +1,4 @@
-//! What changes in a registry: tags move and vanish, lists grow, budgets shrink.
+//! What changes in a registry: tags move and vanish, lists grow and are told as they were, budgets shrink.
 
 use http::Method;
 use serde_json::json;
