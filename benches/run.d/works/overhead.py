@@ -12,6 +12,8 @@ VENVS = []
 MANY = 2000
 RULES = 200
 TARGET = Target(at_least=0.97)
+# Processor time a request: the same cost without what the clients and the rest of the machine did meanwhile.
+CPU_TARGET = Target(at_most=1.03)
 # One of each kind of condition; none of them holds for what is measured, so that each has to be looked at.
 CONDITIONS = [
     'release_age_lt = "7 days"',
@@ -102,6 +104,6 @@ def beside(bench, servers, name, load):
     recorded = {"larder": plain, Unrecorded.name: unrecorded}
     judged = {"larder": judging, "larder, no rules": plain}
     return [
-        row(15, f"{name}: recording", "requests/s", recorded, machine, [Unrecorded.name], TARGET),
-        row(16, f"{name}: judging", "requests/s", judged, machine, ["larder, no rules"], TARGET),
+        row(15, f"{name}: recording", "requests/s", recorded, machine, [Unrecorded.name], TARGET, CPU_TARGET),
+        row(16, f"{name}: judging", "requests/s", judged, machine, ["larder, no rules"], TARGET, CPU_TARGET),
     ]

@@ -197,6 +197,8 @@ impl Naming for Words {
         }
         let mut below = vec![
             format!("lfs/{repository}/"),
+            format!("scan/{repository}/"),
+            format!("licence/{repository}/"),
             format!("raw/{}/", repository.api_path()),
             format!("raw/{}?", repository.api_path()),
         ];
@@ -516,7 +518,12 @@ mod tests {
 
     #[test]
     fn commits_are_things_under_the_names_that_lead_there() {
-        let held = held();
+        let mut held = held();
+        let notes = ["scan/models/org/m/1", "licence/models/org/m/1/LICENSE"];
+        for name in notes {
+            held.put(ID, name, "{}");
+        }
+        held.put(ID, "scan/models/org/model/1", "{}");
         let shelf = held.shelf(ID);
         let groups = Words.groups(&shelf, None, 9).expect("they can be read");
         assert_eq!(groups, ["datasets/gpt2", "models/org/m"]);
@@ -561,7 +568,8 @@ mod tests {
         let whole =
             Words.about(&shelf, "models/org/m", &mut |key| about.push(key.name().to_owned()));
         assert_eq!(whole, Ok(()));
-        assert_eq!(about, ["repo/models/org/m", "raw/api/models/org/m/refs"]);
+        let [scan, licence] = notes;
+        assert_eq!(about, ["repo/models/org/m", scan, licence, "raw/api/models/org/m/refs"]);
     }
 
     #[test]

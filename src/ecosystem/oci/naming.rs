@@ -203,7 +203,7 @@ impl Naming for Words {
                 visit(shelf.key(&name));
             }
         }
-        let lists = ["link", "referrers"].map(|kind| format!("{kind}/{group}@"));
+        let lists = ["link", "referrers", "image"].map(|kind| format!("{kind}/{group}@"));
         lists.iter().try_for_each(|prefix| {
             shelf.keys(prefix)?.into_iter().for_each(&mut *visit);
             Ok(())
@@ -372,6 +372,7 @@ mod tests {
         tag(&mut held, "latest", &index);
         held.put(SPACE, &format!("link/{REPOSITORY}@sha256:{layer}"), "x");
         held.put(SPACE, &format!("catalog/{REPOSITORY}"), "");
+        held.put(SPACE, &format!("image/{REPOSITORY}@sha256:{layer}"), "{}");
         let (words, shelf) = (words(), held.shelf(SPACE));
 
         assert_eq!(words.groups(&shelf, None, 9), Ok(vec![REPOSITORY.to_owned()]));
@@ -397,7 +398,7 @@ mod tests {
         assert_eq!(shown, expected);
         let mut about = 0;
         assert_eq!(words.about(&shelf, REPOSITORY, &mut |_| about += 1), Ok(()));
-        assert_eq!(about, 2, "the catalogue's row and the link");
+        assert_eq!(about, 3, "the catalogue's row, the link, and what an image says of itself");
 
         let way = |name: String| {
             let key = CacheKey::new(SPACE, &Audience::Public, &name);
