@@ -9,6 +9,7 @@ use crate::ecosystem::naming::{Role, Thing};
 use crate::keep::pins::record_key;
 use crate::keep::walk::{Aisle, Located, Named};
 use crate::keep::{KeepError, Keeper, Parts, Sight, id_of};
+use crate::store::lost::Loss;
 use crate::types::event::Kind;
 use crate::types::{BlobId, CacheKey};
 
@@ -39,7 +40,7 @@ pub struct Removed {
 struct Plan {
     removed: Removed,
     keys: Vec<CacheKey>,
-    /// Pins of what goes.
+    /// Pins of what goes, and notes of what of it was lost to damage, so that it is not fetched again.
     records: Vec<CacheKey>,
     /// Blobs that nothing else names.
     blobs: Vec<BlobId>,
@@ -101,24 +102,43 @@ impl Parts {
         if named.version.is_none() {
             self.about(&named, &mut keys, &mut plan.removed.names)?;
         }
+        let mut lost = self.lost(|key| keys.contains(key) || shared.contains(key))?;
+        if !lost.is_empty() {
+            self.spare(&named, &mut lost)?;
+        }
         self.held(&mut shared)?;
         let candidates = shared.len();
         self.spare(&named, &mut shared)?;
         plan.removed.shared = (candidates - shared.len()) as u64;
         keys.extend(shared);
         self.held(&mut keys)?;
-        if keys.is_empty() {
+        if keys.is_empty() && lost.is_empty() {
             return Err(KeepError::Nothing(name.to_owned()));
         }
         if !how.force {
             self.check_pins(name, &keys)?;
         }
+        plan.records.extend(lost.iter().map(Loss::place_of));
         self.weigh(&keys, &mut plan)?;
         plan.removed.dry_run = how.dry_run;
         plan.removed.entries = keys.len() as u64;
         plan.keys = keys.into_iter().collect();
         plan.keys.sort();
         Ok(plan)
+    }
+
+    /// What of this was lost to damage and waits to be fetched again.
+    fn lost(&self, is_meant: impl Fn(&CacheKey) -> bool) -> Result<HashSet<CacheKey>, KeepError> {
+        const RUN: usize = 256;
+        let (mut found, mut last) = (HashSet::new(), None);
+        loop {
+            let losses = Loss::scan(&*self.store, last.as_ref(), RUN)?;
+            found.extend(losses.iter().filter_map(Loss::key).filter(&is_meant));
+            match losses.into_iter().next_back() {
+                Some(loss) => last = Some(loss),
+                None => return Ok(found),
+            }
+        }
     }
 
     /// A name that is an entry of its own can go alone.

@@ -9,6 +9,7 @@ use super::removal::{Removal, Removed};
 use super::*;
 use crate::cache::witness::Notebook;
 use crate::ecosystem::naming::{Name, Onward, Part, Role, Shelf, Wanted, page_of};
+use crate::store::lost::Loss;
 use crate::store::memory::{Fault, MemoryStore};
 use crate::store::{Change, Entry, Stored, conformance};
 use crate::types::{Audience, CacheKey, What};
@@ -389,4 +390,17 @@ fn the_document_of_the_api_describes_every_operation() {
             .map_or(0, |all| all.iter().filter(|parameter| parameter["in"] == "path").count());
         assert_eq!(named, braces, "{method} {path}");
     }
+}
+
+/// It used to come back: what is damaged is fetched again, and its note outlived it.
+#[tokio::test]
+async fn what_was_lost_to_damage_does_not_come_back_once_it_is_removed() {
+    let bench = Bench::stocked().await;
+    let lost = ["a", "b"].map(|chapter| Loss::new(&chapter_key(chapter), None, 1, "digest"));
+    let gone = ["a", "b"].map(|chapter| Change::Remove { key: chapter_key(chapter) });
+    let changes = lost.iter().map(Loss::note).chain(gone).collect();
+    bench.store.commit(changes).await.expect("it takes writes");
+    bench.remove("book:ants@first", Removal::default()).await.expect("it can be removed");
+    let left = Loss::scan(&bench.store, None, 9).expect("it can be read");
+    assert_eq!(left, lost[1..], "the other edition has that chapter, too");
 }

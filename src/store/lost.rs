@@ -73,6 +73,11 @@ impl Loss {
         Change::Put { key: self.place(), entry: Arc::new(entry) }
     }
 
+    /// Where the note is of what was kept under a key.
+    pub fn place_of(key: &CacheKey) -> CacheKey {
+        place(key.as_str())
+    }
+
     /// Removes it.
     pub fn end(&self) -> Change {
         Change::Remove { key: self.place() }
@@ -99,10 +104,14 @@ impl Loss {
         Ok(found)
     }
 
-    /// Where the note is. The separators within the key are replaced, so that the text stays one part.
     fn place(&self) -> CacheKey {
-        CacheKey::new(SPACE, &Audience::Public, &self.key)
+        place(&self.key)
     }
+}
+
+/// The separators within a key are replaced, so that the text stays one part.
+fn place(key: &str) -> CacheKey {
+    CacheKey::new(SPACE, &Audience::Public, key)
 }
 
 #[cfg(test)]

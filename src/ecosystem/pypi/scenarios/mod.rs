@@ -104,8 +104,13 @@ fn with_listing<T>(
     use_it: impl FnOnce(&Listing<'_>) -> T,
 ) -> T {
     let parsed = Parsed::new(page.clone());
-    let view = View { document: &parsed, standing, now: NOW, is_kept: &|_| false, note: &|_| () };
+    let view = view(&parsed, standing);
     use_it(&Listing::of(page, rules, &place(), &view))
+}
+
+/// A look at a document of which nothing else is kept.
+fn view(document: &Parsed, standing: Standing) -> View<'_> {
+    View { document, standing, now: NOW, is_kept: &|_| false, note: &|_| () }
 }
 
 fn standing(offline: bool) -> Standing {

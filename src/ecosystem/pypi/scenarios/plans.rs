@@ -305,13 +305,7 @@ fn a_release_is_told_from_the_page_when_upstream_has_no_legacy_json() {
     assert_eq!(url, "https://index.example/pypi/demo-project/1.1/json");
     let Serve::Document { render, .. } = serve(step).serve else { panic!("a document") };
     let parsed = Parsed::new(story.page().clone());
-    let view = View {
-        document: &parsed,
-        standing: standing(false),
-        now: NOW,
-        is_kept: &|_| false,
-        note: &|_| (),
-    };
+    let view = view(&parsed, standing(false));
     let rendered = render.render(&view);
     let json: serde_json::Value = serde_json::from_slice(&rendered.reply.body).expect("JSON");
     assert_eq!(
@@ -329,13 +323,7 @@ fn links_lead_to_the_index_whichever_way_was_taken() {
     let mut story = Story::of("demo-project");
     story.hears(JSON, NOW).expect("a page");
     let parsed = Parsed::new(story.page().clone());
-    let view = View {
-        document: &parsed,
-        standing: standing(false),
-        now: NOW,
-        is_kept: &|_| false,
-        note: &|_| (),
-    };
+    let view = view(&parsed, standing(false));
     for (prefix, expected) in [
         ("/pypi/default/", "href=\"../../files/files.index.example/"),
         ("/simple/", "href=\"../../pypi/default/files/files.index.example/"),
