@@ -2,24 +2,25 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::AppError;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
 use crate::proxy::routes::{Route, Routes};
-use crate::signature::Roots;
+use crate::signature::{PublicKey, Roots, Trust};
 use crate::types::{Secret, Signer};
 
 /// The ways into every mount that the configuration has.
 pub(super) fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppError> {
-    let roots = trust_roots(config)?;
+    let trust = trust(config)?;
     let mut mounts = Mounts::default();
     if config.huggingface.is_on() {
         mounts.add(config.huggingface.resolve(read_secret), |hub| hub_routes(hub, signer));
     }
     for (name, index) in &config.pypi.indexes {
-        let index = index.resolve(name, read_secret).map(|index| index.trusting(&roots));
+        let index = index.resolve(name, read_secret).map(|index| index.trusting(trust.roots()));
         mounts.add(index, pypi_routes);
     }
     for (name, origin) in &config.generic {
@@ -34,14 +35,32 @@ pub(super) fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppErro
 }
 
 /// Whom signatures must lead back to.
-fn trust_roots(config: &Config) -> Result<Roots, AppError> {
-    let Some(path) = &config.signature.trust_root else { return Ok(Roots::default()) };
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"));
-    let roots = text.and_then(|text| {
-        Roots::read(&text).map_err(|error| format!("is no trust root of Sigstore: {error}"))
-    });
-    let fault = |fault| vec![format!("`signature.trust_root`: {} {fault}", path.display())];
-    roots.map_err(|error| AppError::Settings(fault(error)))
+fn trust(config: &Config) -> Result<Trust, AppError> {
+    let read = |path: &Path| {
+        fs::read_to_string(path)
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))
+    };
+    let mut faults = Vec::new();
+    let mut roots = Roots::default();
+    if let Some(path) = &config.signature.trust_root {
+        let fault = |error| format!("{} is no trust root of Sigstore: {error}", path.display());
+        match read(path).and_then(|text| Roots::read(&text).map_err(fault)) {
+            Ok(own) => roots = own,
+            Err(fault) => faults.push(format!("`signature.trust_root`: {fault}")),
+        }
+    }
+    let mut keys = Vec::new();
+    for (name, path) in &config.signature.keys {
+        let fault = |error| format!("{} {error}", path.display());
+        match read(path).and_then(|text| PublicKey::from_pem(name, &text).map_err(fault)) {
+            Ok(key) => keys.push(key),
+            Err(fault) => faults.push(format!("`signature.keys.{name}`: {fault}")),
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(Trust::new(roots, keys)),
+        false => Err(AppError::Settings(faults)),
+    }
 }
 
 /// Routes collected so far, and what is wrong with the settings of some.
@@ -118,21 +137,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trust_root_that_is_none_is_told() {
+    fn who_cannot_be_believed_is_told() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let path = folder.path().join("trusted_root.json");
-        let mut config = Config::default();
-        config.signature.trust_root = Some(path.clone());
-        let check = |expected: &str| {
-            let fault = routes(&config, &Signer::new([0; 32])).expect_err("it is refused");
+        let path = folder.path().join("file");
+        let (mut with_root, mut with_key) = (Config::default(), Config::default());
+        with_root.signature.trust_root = Some(path.clone());
+        with_key.signature.keys.insert("team".to_owned(), path.clone());
+        let check = |config: &Config, setting: &str, expected: &str| {
+            let fault = routes(config, &Signer::new([0; 32])).expect_err("it is refused");
             let told = fault.to_string();
-            assert!(
-                told.starts_with("`signature.trust_root`: ") && told.contains(expected),
-                "{told}"
-            );
+            assert!(told.starts_with(setting) && told.contains(expected), "{told}");
         };
-        check("cannot be read");
+        check(&with_root, "`signature.trust_root`: ", "cannot be read");
+        check(&with_key, "`signature.keys.team`: ", "cannot be read");
         fs::write(&path, "{}").expect("the folder can be written");
-        check("is no trust root of Sigstore");
+        check(&with_root, "`signature.trust_root`: ", "is no trust root of Sigstore");
+        check(&with_key, "`signature.keys.team`: ", "is no public key in PEM");
     }
 }

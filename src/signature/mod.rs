@@ -3,9 +3,10 @@
 //! A provenance object holds attestations, each a statement about one file with a signature, the short-lived certificate that it was made with, and a proof that it
 //! stands in a public log. It is believed when all of that holds by a trust root, when the statement names this very file and its digest, and when
 //! the certificate was given to the publisher that the index says the file came from. The trust root of the Sigstore project is built in: what is signed by keys that
-//! were added to it later cannot be verified, and counts as not verified, unless a newer one is named, or that of a Sigstore of one's own ([`Roots`]). Left out: where
-//! the objects are had from, and what follows from the outcome.
+//! were added to it later cannot be verified, and counts as not verified, unless a newer one is named, or that of a Sigstore of one's own ([`Roots`]). What others sign
+//! with keys of their own is believed by the keys that are named ([`Trust`]). Left out: where the objects are had from, and what follows from the outcome.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -14,11 +15,16 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod bundle;
+mod key;
 mod publisher;
 mod sigstore;
+mod trust;
 
+pub use key::PublicKey;
 pub use publisher::{Claims, Publisher};
 pub use sigstore::Roots;
+pub use trust::{Signer, Trust};
 
 /// Settings of signatures, `[signature]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,6 +32,8 @@ pub use sigstore::Roots;
 pub struct Config {
     /// A file with the trust root that signatures must lead back to, in Sigstore's own form (`trusted_root.json`). Unset: the one that is built in.
     pub trust_root: Option<PathBuf>,
+    /// Public keys that are believed beside that, in PEM, each under the name that it is told by.
+    pub keys: BTreeMap<String, PathBuf>,
 }
 
 /// The kinds of statements that say something of a distribution; those of PyPI's own kind begin with the host of the index that defined them.
@@ -166,7 +174,7 @@ impl Attestation {
         if self.version != 1 {
             return Err(Unverified::Unreadable(format!("version {} is not known", self.version)));
         }
-        roots.verify(&self.as_bundle(), sha256).map_err(Unverified::Signature)
+        roots.verify(&self.as_bundle().to_string(), sha256).map_err(Unverified::Signature)
     }
 
     /// The same as a Sigstore bundle: PEP 740 names the parts of one otherwise.

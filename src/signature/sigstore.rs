@@ -8,7 +8,6 @@ mod real {
     use std::fmt;
     use std::sync::{Arc, OnceLock};
 
-    use serde_json::Value;
     use sigstore_verify::trust_root::{SigstoreInstance, TrustedRoot};
     use sigstore_verify::types::{Bundle, Sha256Hash};
     use sigstore_verify::{VerificationPolicy, Verifier};
@@ -47,11 +46,10 @@ mod real {
         /// for the caller to say.
         pub(in crate::signature) fn verify(
             &self,
-            bundle: &Value,
+            bundle: &str,
             sha256: &str,
         ) -> Result<Claims, String> {
-            let bundle =
-                Bundle::from_json(&bundle.to_string()).map_err(|error| error.to_string())?;
+            let bundle = Bundle::from_json(bundle).map_err(|error| error.to_string())?;
             let digest = Sha256Hash::from_hex(sha256).map_err(|error| error.to_string())?;
             let anybody = VerificationPolicy::any_identity();
             let verified = self
@@ -107,7 +105,7 @@ impl Roots {
         Err(WITHOUT.to_owned())
     }
 
-    pub(super) fn verify(&self, _: &serde_json::Value, _: &str) -> Result<super::Claims, String> {
+    pub(super) fn verify(&self, _: &str, _: &str) -> Result<super::Claims, String> {
         Err(WITHOUT.to_owned())
     }
 }
