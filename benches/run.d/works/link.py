@@ -1,4 +1,4 @@
-"""Row 7: a cold file of 250 MB, in the long form of 1 GB, over a link on which each connection gets 20 MB/s and a round trip takes 50 ms. Parallel ranges help there."""
+"""Row 7: a cold file of 1 GB over a link on which each connection gets 20 MB/s and a round trip takes 50 ms. Parallel ranges help there."""
 
 from peers.direct import Direct
 from turns import Target, in_turns, row
@@ -8,11 +8,10 @@ TITLE = "cold file over a long link"
 PROGRAMS = []
 VENVS = []
 EACH, DELAY = 20_000_000, 0.05
-SHORTER = 4
 
 
 def run(bench):
-    size = SIZE // bench.shrink // (1 if bench.long else SHORTER)
+    size = SIZE // bench.shrink
     put_on(bench.stage, size)
     bench.stage.manners(each=EACH, delay=DELAY)
     direct = Cold("direct", lambda: Direct(bench.stage), generic)

@@ -187,17 +187,17 @@ impl Lane {
                 putting = Some(self.put(&mut batch));
             }
         }
+        // An answer that is not wanted any further is let go of before its last bytes are written down: the origin would go on sending.
+        let mut rest = self.is_at_end().then_some(body);
         if putting.is_some() {
             finished(&mut putting).await.map_err(Outcome::Refused)?;
         }
         if batch.bytes > 0 {
             self.put(&mut batch).await.map_err(Outcome::Refused)?;
         }
-        match last {
-            Some(Outcome::Filled) if self.is_at_end() && has_more(&mut body) => {
-                Ok(Outcome::TooLong)
-            }
-            last => Ok(last.unwrap_or(Outcome::Filled)),
+        match last.unwrap_or(Outcome::Filled) {
+            Outcome::Filled if rest.as_mut().is_some_and(has_more) => Ok(Outcome::TooLong),
+            last => Ok(last),
         }
     }
 
