@@ -3,6 +3,9 @@
 use crate::store::StoreError;
 use crate::upstream::UpstreamError;
 
+/// When whoever met [`Failure::Unjudged`] is to ask again, in seconds.
+pub const UNJUDGED_RETRY_SECS: u64 = 5;
+
 /// Why there is no answer, by what the client is told.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
@@ -24,6 +27,9 @@ pub enum Failure {
     /// It is there, and what is in it may not pass: 403. The text says what that is.
     #[error("it may not pass: {reason}")]
     Unsafe { reason: String },
+    /// It is being looked into, and that takes longer than a client should wait without a word: 503, and whoever asks again hears more.
+    #[error("it is still being looked into")]
+    Unjudged,
     /// Only what is kept was allowed (`only-if-cached`, no origins), and nothing is: 504.
     #[error("nothing is kept and upstream may not be asked")]
     NotKept,
@@ -39,6 +45,7 @@ impl Failure {
             Self::Unreachable(_)
             | Self::Unavailable { .. }
             | Self::BadAnswer(_)
+            | Self::Unjudged
             | Self::NotKept
             | Self::Store(_) => true,
             Self::Absent | Self::Refused { .. } | Self::Unsafe { .. } => false,

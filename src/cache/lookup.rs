@@ -121,6 +121,8 @@ pub struct Artifact {
     pub size: Option<u64>,
     /// What it is to those who look into what passes.
     pub nature: Nature,
+    /// Whoever asks for it may have it whatever is in it: it is looked into, and refused for nothing that is found.
+    pub is_excepted: bool,
     /// What people call it, where it is told when upstream sends other bytes than it promises.
     pub subject: Option<String>,
 }

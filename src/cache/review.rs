@@ -56,7 +56,7 @@ impl Parts {
             return LEAST;
         };
         let (digest, size) = (kept.digest, kept.size);
-        if self.judge_kept(nature, kept, Effort::Look).await.is_err() {
+        if self.judge_kept(nature, kept, Effort::LookLong).await.is_err() {
             // What was given in this moment must not be given again unasked.
             self.edition.turn();
         }

@@ -85,6 +85,8 @@ impl ReadAt for InMemory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
     Look,
+    /// The same, however long it takes: nobody waits for it.
+    LookLong,
     /// What is known must do.
     Recall,
 }
@@ -110,7 +112,8 @@ impl Parts {
 
     /// Whether an artifact is known to be one that may not pass, by the digests that it is promised to have.
     pub(super) fn refused(&self, artifact: &Artifact) -> Result<(), Failure> {
-        let Some(rules) = self.verdicts.rules(artifact.nature) else { return Ok(()) };
+        let rules = self.verdicts.rules(artifact.nature).filter(|_| !artifact.is_excepted);
+        let Some(rules) = rules else { return Ok(()) };
         let reports =
             artifact.digests.iter().filter_map(|digest| self.report(artifact.nature, digest));
         for report in reports {
@@ -148,7 +151,12 @@ impl Parts {
         let report = match (known, effort) {
             (Some(known), _) => known.report,
             (None, Effort::Recall) => return Ok(None),
-            (None, Effort::Look) => self.look(rules, nature, key, kept).await?,
+            (None, Effort::LookLong) => self.look(rules, nature, key, kept).await?,
+            (None, Effort::Look) => {
+                let looked = self.look(rules, nature, key, kept);
+                let looked = tokio::time::timeout(rules.wait(), looked).await;
+                looked.unwrap_or(Err(Failure::Unjudged))?
+            }
         };
         match rules.ruling(&report) {
             Ruling::Pass => Ok(None),
@@ -296,7 +304,7 @@ fn tell(rules: &Rules, nature: Nature, digest: &Digest, report: &Report) {
             "warn"
         }
         Ruling::Refuse(reason) => {
-            tracing::warn!(blob = %digest, inspect.format = format, nature = ?nature, reason, "a file is refused");
+            tracing::warn!(blob = %digest, inspect.format = format, nature = ?nature, reason, "a file is refused, unless a waiver excepts it");
             "refuse"
         }
     };

@@ -13,7 +13,7 @@ use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed, Stock};
 use crate::ecosystem::grant::Grant;
 use crate::ecosystem::naming::Naming;
-use crate::policy::{Fact, Judged, Ruleset, Verdict};
+use crate::policy::{Fact, Facts, Judged, Ruleset, Verdict};
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
 pub mod generic;
@@ -191,6 +191,8 @@ pub struct Subject {
     pub reason: Option<String>,
     /// All that was looked at, for the record.
     pub judged: Option<Box<Judged>>,
+    /// What it is, where it was judged before: if it is refused for what is in it, that is told of this.
+    pub about: Option<Box<Facts<'static>>>,
 }
 
 impl Subject {
@@ -204,7 +206,19 @@ impl Subject {
             verdict: judged.decision.verdict,
             reason: judged.sentence(base),
             judged: Some(Box::new(judged)),
+            about: None,
         }
+    }
+
+    /// A subject that need not be judged again.
+    pub fn about(facts: Facts<'static>) -> Self {
+        Self { about: Some(Box::new(facts)), ..Self::default() }
+    }
+
+    /// What is known of it.
+    pub fn facts(&self) -> Option<&Facts<'static>> {
+        let judged = self.judged.as_ref().map(|judged| &judged.facts);
+        judged.or(self.about.as_deref())
     }
 }
 

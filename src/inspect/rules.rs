@@ -4,6 +4,7 @@
 //! The list that is shipped (`allowed.txt`) holds what the usual libraries write and what does nothing by being made.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct Config {
     pub unparsable: Action,
     /// So much of a file is held back until the verdict; of larger ones, what is read and found harmless so far goes on its way, but for the end.
     pub hold: ByteSize,
+    /// So long a request waits for a verdict before its client is told to come again.
+    #[serde(with = "humantime_serde")]
+    pub wait: Duration,
     /// Bytes a second at which what was kept before it could be looked into is, in the background; 0: only when somebody asks for it.
     pub review_rate: ByteSize,
     /// Instructions of pickles that are read of one file.
@@ -60,6 +64,7 @@ impl Default for Config {
             allow: Vec::new(),
             unparsable: Action::Refuse,
             hold: ByteSize::mib(1),
+            wait: Duration::from_secs(5),
             review_rate: ByteSize::mib(32),
             most_instructions: 200_000_000,
             most_inflated: ByteSize::mib(64 << 10),
@@ -89,6 +94,7 @@ pub struct Rules {
     /// The names that are allowed of any module.
     names: HashSet<String>,
     hold: u64,
+    wait: Duration,
     pub(super) most_instructions: u64,
     pub(super) most_inflated: ByteSize,
 }
@@ -131,6 +137,7 @@ impl Rules {
             modules,
             names,
             hold: config.hold.bytes(),
+            wait: config.wait,
             most_instructions: config.most_instructions,
             most_inflated: config.most_inflated,
         }))
@@ -156,6 +163,11 @@ impl Rules {
     /// How much of a file is held back while it is looked into.
     pub const fn hold(&self) -> u64 {
         self.hold
+    }
+
+    /// How long a request waits for a verdict.
+    pub const fn wait(&self) -> Duration {
+        self.wait
     }
 
     /// Whether a finding of this kind alone refuses a file, now.

@@ -33,6 +33,7 @@ use crate::policy::fact::{Ecosystem, Fact, Kind, Point};
 use crate::policy::pattern::Patterns;
 use crate::policy::read::{Fault, Reader, Value, joined};
 use crate::policy::rule::{Check, Condition, Rule, Test, unknown_places};
+use crate::policy::ruleset::INSPECTION;
 use crate::policy::when::Expression;
 use crate::policy::words;
 use crate::types::ByteSize;
@@ -172,6 +173,10 @@ impl<'t> RuleReader<'_, 't> {
             return None;
         };
         let path = joined("rule", &id);
+        if id == INSPECTION {
+            let problem = "is the name of what `[inspect]` refuses; call the rule something else";
+            self.reader.fault(place, &path, problem);
+        }
         let mut rule = Rule {
             id: id.into(),
             line: self.reader.line(place),

@@ -2,7 +2,7 @@
 
 use crate::policy::Verdict;
 use crate::policy::fact::{Fact, Facts, Point};
-use crate::policy::ruleset::{Decision, Effect, Fired, Ruleset};
+use crate::policy::ruleset::{By, Decision, Effect, Fired, Ruleset};
 use crate::types::Timestamp;
 
 /// Below the root of the server, where a decision is explained; its id follows.
@@ -30,6 +30,21 @@ impl Judged {
     /// The decision's name.
     pub fn id(&self) -> String {
         self.decision.id(self.epoch, &self.facts)
+    }
+
+    /// The same once inspection has refused what is in the subject, for this reason.
+    #[must_use]
+    pub fn refused_by_inspection(mut self, reason: &str) -> Self {
+        let fired = Fired {
+            by: By::Inspection,
+            verdict: Verdict::Deny,
+            effect: Effect::Enforced,
+            reason: reason.to_owned(),
+            is_pending: false,
+        };
+        self.decision.verdict = Verdict::Deny;
+        self.decision.fired.insert(0, fired);
+        self
     }
 
     /// What a client is told, if anything: what it is about, who says so, why, and where more is said. `base` is the root of the server as the client

@@ -23,7 +23,7 @@ pub use fact::{Ecosystem, Fact, Facts, Point};
 pub use judged::Judged;
 pub use lifecycle::{Config, Judgement, State};
 pub use read::Fault;
-pub use ruleset::{Decision, Ruleset};
+pub use ruleset::{Decision, INSPECTION, Ruleset};
 
 /// What a rule says of a subject, from the mildest to the strictest; several rules answer with the strictest.
 #[derive(

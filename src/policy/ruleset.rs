@@ -11,7 +11,7 @@ use crate::policy::lifecycle;
 use crate::policy::rule::{Outcome, Rule, Turn};
 use crate::policy::waiver::Waiver;
 use crate::policy::{Config, Verdict};
-use crate::types::Timestamp;
+use crate::types::{Digest, Timestamp};
 
 /// Everything that is judged by. Never changes: a new file makes a new one.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +58,12 @@ pub enum By {
     Rule(Arc<Rule>),
     /// A setting of `[policy]`.
     State(lifecycle::Rule),
+    /// What `[inspect]` refuses for what is in a file.
+    Inspection,
 }
+
+/// The name by which inspection speaks. Its refusals are a rule like others, but for who writes it: the settings of `[inspect]`. Waivers except from it.
+pub const INSPECTION: &str = "inspect";
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +161,18 @@ impl Ruleset {
         decision
     }
 
+    /// Until when a waiver excepts a subject from what this name stands for, where one does.
+    pub fn waived(&self, rule: &str, facts: &Facts<'_>, now: Timestamp) -> Option<Timestamp> {
+        let mut waivers = self.waivers.iter().filter(|waiver| waiver.covers(rule, facts));
+        waivers.find(|waiver| now < waiver.expires).map(|waiver| waiver.expires)
+    }
+
+    /// The same where nothing is known of a subject but the digests of its bytes.
+    pub fn waived_by_digest(&self, rule: &str, digests: &[Digest], now: Timestamp) -> bool {
+        let mut waivers = self.waivers.iter().filter(|waiver| now < waiver.expires);
+        waivers.any(|waiver| *waiver.rule == *rule && waiver.names(digests))
+    }
+
     fn judge_state(&self, facts: &Facts<'_>, decision: &mut Decision) {
         let Some((state, published)) = facts.state else { return };
         let file = facts.text(Fact::File).or_else(|| facts.text(Fact::Version));
@@ -186,14 +203,12 @@ impl Ruleset {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Fired {
-        let mut waivers =
-            self.waivers.iter().filter(|one| rule.is_waivable && one.covers(&rule.id, facts));
-        let waiver = waivers.find(|waiver| now < waiver.expires);
-        if let Some(waiver) = waiver {
-            turn.note(waiver.expires, now);
+        let waived = self.waived(&rule.id, facts, now).filter(|_| rule.is_waivable);
+        if let Some(until) = waived {
+            turn.note(until, now);
         }
-        let effect = match waiver {
-            Some(waiver) => Effect::Waived(waiver.expires),
+        let effect = match waived {
+            Some(until) => Effect::Waived(until),
             None if rule.is_enforced => Effect::Enforced,
             None => Effect::DryRun,
         };
@@ -256,6 +271,7 @@ impl By {
         match self {
             Self::Rule(rule) => &rule.id,
             Self::State(rule) => rule.setting(),
+            Self::Inspection => INSPECTION,
         }
     }
 }

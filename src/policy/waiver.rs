@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::policy::fact::{Ecosystem, Facts};
 use crate::policy::read::{Fault, Reader, Value, joined};
-use crate::types::Timestamp;
+use crate::types::{Digest, Timestamp};
 
 /// One exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,14 @@ impl Waiver {
                 What::Digest(digest) => facts.digest.as_deref() == Some(digest),
                 What::Named(name) => **name == *facts.named(),
             }
+    }
+
+    /// Whether it is bound to one of these digests.
+    pub fn names(&self, digests: &[Digest]) -> bool {
+        match &self.what {
+            What::Digest(bound) => digests.iter().any(|digest| digest.to_string() == **bound),
+            What::Named(_) => false,
+        }
     }
 }
 

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 
-use crate::ecosystem::{Access, Ask, Ecosystem, Reply, Subject};
-use crate::policy::Verdict;
+use crate::cache::failure::Failure;
+use crate::ecosystem::{Access, Ask, Ecosystem, Reply, Serve, Subject};
+use crate::policy::judged::WHY;
+use crate::policy::{Decision, INSPECTION, Judged, Point, Verdict};
 use crate::proxy::deliver::Content;
 use crate::proxy::words;
 
@@ -27,6 +29,36 @@ pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
         "Larder asks upstream with a credential of its own here, and its configuration grants that to nobody, or not to \
          you. The setting is `grant` of this mount: a list of access token names and networks, or [\"*\"] for every client.",
     ))
+}
+
+/// Lets an artifact pass whatever is in it, where a waiver says so: one for what it belongs to, or one for its digest.
+pub(crate) fn except(ask: &Ask, subject: &Subject, serve: &mut Serve) {
+    let Serve::Artifact { artifact, .. } = serve else { return };
+    let is_waived = |facts| ask.rules.waived(INSPECTION, facts, ask.now).is_some();
+    artifact.is_excepted = subject.facts().is_some_and(is_waived)
+        || ask.rules.waived_by_digest(INSPECTION, &artifact.digests, ask.now);
+}
+
+/// What inspection refused is a decision like others, with an address that explains it: the failure with that, and the decision.
+pub(crate) fn inspected(
+    ask: &Ask,
+    subject: &Subject,
+    failure: Failure,
+) -> (Failure, Option<Judged>) {
+    let (Failure::Unsafe { reason }, Some(facts)) = (&failure, subject.facts()) else {
+        return (failure, None);
+    };
+    let unjudged = || Judged {
+        facts: facts.clone(),
+        point: Point::Content,
+        at: ask.now,
+        epoch: ask.rules.epoch(),
+        decision: Decision::default(),
+    };
+    let judged = subject.judged.as_deref().map_or_else(unjudged, Judged::clone);
+    let judged = judged.refused_by_inspection(reason);
+    let reason = format!("{reason} ({}{WHY}{})", ask.base, judged.id());
+    (Failure::Unsafe { reason }, Some(judged))
 }
 
 /// The refusal in the words of the mount's clients; where it only waits for a fact, in a form that they try again after. pip shows nothing but the reason phrase of a

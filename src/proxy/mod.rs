@@ -296,7 +296,7 @@ impl Pipeline {
             Planned::Serve(plan) => plan,
             Planned::Refuse(subject) => return Ok(self.refused(mount, ask, &subject, seen)),
         };
-        let Plan { access, subject, serve } = *plan;
+        let Plan { access, subject, mut serve } = *plan;
         judge::granted(&access, ask).inspect_err(|_| {
             record::not_granted(&self.pulls, mount, &seen.client, &subject);
         })?;
@@ -306,8 +306,11 @@ impl Pipeline {
         let bytes = record::Bytes::of(&serve);
         self.note(&subject);
         past::check(mount, ask, &serve)?;
+        judge::except(ask, &subject, &mut serve);
         let found = self.get(serve, ask, upload, &mut seen.documents).await;
         let found = found.map_err(|failure| {
+            let (failure, judged) = judge::inspected(ask, &subject, failure);
+            judged.iter().for_each(|judged| self.rulings.note(judged));
             record::failed(&self.pulls, mount, &seen.client, &subject, &failure);
             explained(mount, ask, &failure)
         })?;

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use crate::cache::failure::Failure;
 use crate::cache::lookup::Artifact;
 use crate::ecosystem::{Ask, Ecosystem, Serve, Subject};
-use crate::policy::{Fact, Judged, Point};
+use crate::policy::{Fact, Facts, Judged, Point};
 use crate::proxy::access::Refused;
 use crate::proxy::deliver::Content;
 use crate::server::{AccessNote, Ended};
@@ -95,7 +95,7 @@ fn thing<'a>(
     is_pull(judged, digest.is_some()).then(|| Thing {
         licence: judged.facts.text(Fact::Licence).map(str::to_owned),
         is_manifest: judged.point == Point::Metadata,
-        ..of(named(judged), digest)
+        ..of(named(&judged.facts), digest)
     })
 }
 
@@ -110,9 +110,9 @@ fn is_pull(judged: &Judged, has_digest: bool) -> bool {
 }
 
 /// A subject as the command line names it, with the file that is meant.
-fn named(judged: &Judged) -> String {
-    let named = judged.facts.named();
-    match judged.facts.text(Fact::File) {
+fn named(facts: &Facts<'_>) -> String {
+    let named = facts.named();
+    match facts.text(Fact::File) {
         Some(file) => format!("{named}/{file}"),
         None => named,
     }
@@ -124,8 +124,10 @@ pub(crate) fn refused(pulls: &Pulls, mount: &dyn Ecosystem, client: &str, subjec
         Some(judged) => format!("{}; decision {}", judged.voices().join(", "), judged.id()),
         None => subject.reason.clone().unwrap_or_default(),
     };
-    let subject =
-        subject.judged.as_ref().map_or_else(|| mount.id().to_owned(), |judged| named(judged));
+    let subject = subject
+        .judged
+        .as_ref()
+        .map_or_else(|| mount.id().to_owned(), |judged| named(&judged.facts));
     let (mount, client) = (mount.id().to_owned(), client.to_owned());
     pulls.refused(Refusal { mount, subject, client, reason });
 }
@@ -139,16 +141,17 @@ pub(crate) fn failed(
     failure: &Failure,
 ) {
     let Failure::Unsafe { reason } = failure else { return };
-    let subject =
-        subject.judged.as_ref().map_or_else(|| mount.id().to_owned(), |judged| named(judged));
+    let subject = subject.facts().map_or_else(|| mount.id().to_owned(), named);
     let (mount, client) = (mount.id().to_owned(), client.to_owned());
     pulls.refused(Refusal { mount, subject, client, reason: format!("inspection: {reason}") });
 }
 
 /// Records that a client lacks a grant.
 pub(crate) fn not_granted(pulls: &Pulls, mount: &dyn Ecosystem, client: &str, subject: &Subject) {
-    let subject =
-        subject.judged.as_ref().map_or_else(|| mount.id().to_owned(), |judged| named(judged));
+    let subject = subject
+        .judged
+        .as_ref()
+        .map_or_else(|| mount.id().to_owned(), |judged| named(&judged.facts));
     let (mount, client) = (mount.id().to_owned(), client.to_owned());
     pulls.refused(Refusal { mount, subject, client, reason: "it lacks a grant".to_owned() });
 }

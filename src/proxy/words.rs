@@ -14,6 +14,7 @@ pub(super) fn explained(mount: &dyn Ecosystem, ask: &Ask, failure: &Failure) -> 
         Failure::Absent => "larder; fwd=uri-miss; fwd-status=404",
         Failure::Refused { .. } => "larder; fwd=uri-miss; detail=refused",
         Failure::Unsafe { .. } => "larder; detail=unsafe",
+        Failure::Unjudged => "larder; detail=unjudged",
         Failure::NotKept => "larder; fwd=request; detail=not-kept",
         Failure::Unreachable(_) | Failure::Unavailable { .. } => {
             "larder; fwd=uri-miss; detail=upstream-unreachable"

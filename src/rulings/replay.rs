@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Record;
 use crate::policy::ruleset::{By, Effect};
-use crate::policy::{Ecosystem, Fact, Point, Ruleset, Verdict};
+use crate::policy::{Ecosystem, Fact, INSPECTION, Point, Ruleset, Verdict};
 use crate::types::Timestamp;
 
 /// Examples that are told of each change.
@@ -40,7 +40,10 @@ pub fn replay(records: impl Iterator<Item = Record>, draft: &Ruleset, since: Tim
     let mut changes: BTreeMap<(Verdict, Verdict), Change> = BTreeMap::new();
     let mut held: Vec<u64> = vec![0; draft.rules().len()];
     let mut missing: Vec<u64> = vec![0; Fact::ALL.len()];
-    for record in records.filter(|record| record.at >= since.0) {
+    // What was refused for what is in it was recorded once more before that, as rules had it.
+    let by_inspection = |record: &Record| record.fired.iter().any(|one| one.rule == INSPECTION);
+    let records = records.filter(|record| record.at >= since.0 && !by_inspection(record));
+    for record in records {
         let (at, point, was) = (Timestamp(record.at), record.point, by_rules(&record));
         let subject = record.subject.clone();
         let facts = record.into_facts();

@@ -107,7 +107,7 @@ impl Parts {
         let size = tokio::task::spawn_blocking(move || length_of(measured.as_ref(), named));
         let size = size.await.ok()?.ok()?;
         let kept = AtRest { digest: blob.digest(), reader: Arc::clone(&reader), size };
-        let warning = match self.judge_kept(artifact.nature, kept, effort).await {
+        let warning = match self.judged(artifact, kept, effort).await {
             Ok(warning) => warning,
             Err(failure) => return Some(Err(failure)),
         };
@@ -134,7 +134,7 @@ impl Parts {
             Stored::Inline(body) => {
                 let body = body.clone();
                 let kept = AtRest::in_memory(body.clone());
-                return match self.judge_kept(artifact.nature, kept, effort).await {
+                return match self.judged(artifact, kept, effort).await {
                     Ok(warning) => {
                         let entry = marked(entry, warning.as_deref());
                         Kept::Right(Box::new(self.warm(artifact, &entry, body, effort)))
@@ -154,7 +154,7 @@ impl Parts {
         };
         self.store.touch(blob);
         let kept = AtRest { digest: blob.digest(), reader: Arc::clone(&reader), size };
-        match self.judge_kept(artifact.nature, kept, effort).await {
+        match self.judged(artifact, kept, effort).await {
             Ok(warning) => entry = marked(entry, warning.as_deref()),
             Err(failure) => return Kept::Barred(failure),
         }
@@ -176,9 +176,22 @@ impl Parts {
         }
     }
 
-    /// Serves a small body, and keeps it in memory once it was judged: from there it is served unasked.
+    /// Judges what is kept. What speaks against an artifact that is excepted is only said.
+    async fn judged(
+        &self,
+        artifact: &Artifact,
+        kept: AtRest,
+        effort: Effort,
+    ) -> Result<Option<String>, Failure> {
+        match self.judge_kept(artifact.nature, kept, effort).await {
+            Err(Failure::Unsafe { reason }) if artifact.is_excepted => Ok(Some(reason)),
+            judged => judged,
+        }
+    }
+
+    /// Serves a small body, and keeps it in memory once it was judged: from there it is served unasked, to those, too, whom no waiver excepts.
     fn warm(&self, artifact: &Artifact, entry: &Arc<Entry>, body: Bytes, effort: Effort) -> Found {
-        if effort == Effort::Look {
+        if effort == Effort::Look && !artifact.is_excepted {
             let (entry, nature) = (Arc::clone(entry), artifact.nature);
             let hot = Hot { entry, nature, body: body.clone() };
             self.artifacts.hot.insert(artifact.lookup.key.clone(), Arc::new(hot));

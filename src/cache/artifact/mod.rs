@@ -21,7 +21,7 @@ use crate::cache::lookup::Artifact;
 use crate::cache::verdicts::Effort;
 use crate::cache::{Cache, Config, Parts};
 use crate::semantics::cache_status::{CacheStatus, Forward};
-use crate::semantics::range::Spec;
+use crate::semantics::range::{self, Selection, Spec};
 use crate::types::{CacheKey, Head, Presence, Timestamp};
 
 mod keep;
@@ -167,10 +167,14 @@ impl Parts {
         let key = &artifact.lookup.key;
         let may_start = !artifact.lookup.origins.is_empty();
         let place = match may_start {
-            true => Some(self.fills.join(key)),
+            true => Some(self.fills.join(key, artifact.is_excepted)),
             false => self.fills.find(key).map(Place::Joined),
         };
         let (reader, collapsed) = match place {
+            // What nobody holds back there is not for everybody; once it is kept, it is judged.
+            Some(Place::Joined(reader)) if reader.fill().is_excepted() && !artifact.is_excepted => {
+                return Err(Failure::Unjudged);
+            }
             Some(Place::Joined(reader)) => (reader, true),
             Some(Place::First(reader, registration)) => {
                 fill::start(self, artifact.clone(), registration);
@@ -182,7 +186,7 @@ impl Parts {
             Some(_) if self.config.verify_before_range => Patience::Digest,
             _ => Patience::Head,
         };
-        match reader.opened(patience).await {
+        match self.shown(artifact, want, &reader, patience).await? {
             Ok(opened) => match (opened.obstacle, &want.ranges, &want.window) {
                 (None, ..) | (_, None, None) => Ok(Some(followed(reader, &opened, collapsed))),
                 (Some(why), ..) => {
@@ -197,6 +201,10 @@ impl Parts {
                 let answered = reader.take_answer();
                 self.pass(artifact, want, answered, why).await.map(Some)
             }
+            // It was not fetched for those whom a waiver excepts.
+            Err(Ending::Failed(Failure::Unsafe { .. })) if artifact.is_excepted && may_start => {
+                Ok(None)
+            }
             Err(Ending::Failed(failure)) => {
                 if matches!(failure, Failure::Absent) {
                     self.note_absent(&artifact.lookup.key);
@@ -204,6 +212,31 @@ impl Parts {
                 Err(failure)
             }
         }
+    }
+
+    /// Waits until there is something to be seen of a fill. Whoever asks for a part of which nothing is judged yet would get a head and then silence: he
+    /// waits for a while only.
+    async fn shown(
+        &self,
+        artifact: &Artifact,
+        want: &Want,
+        reader: &Reader,
+        patience: Patience,
+    ) -> Result<Result<Arc<Opened>, Ending>, Failure> {
+        let opened = reader.opened(patience).await;
+        let (Ok(_), Some(ranges), None) = (&opened, &want.ranges, &want.window) else {
+            return Ok(opened);
+        };
+        let rules = self.verdicts.rules(artifact.nature);
+        let (Some(rules), Some(total)) = (rules, reader.fill().total()) else { return Ok(opened) };
+        let last = match range::select(Some(ranges), total) {
+            Selection::Single(part) => part.start,
+            Selection::Several(parts) => parts.iter().map(|part| part.start).max().unwrap_or(0),
+            Selection::Whole | Selection::Unsatisfiable => return Ok(opened),
+        };
+        let shown = tokio::time::timeout(rules.wait(), reader.is_shown(last)).await;
+        shown.map_err(|_| Failure::Unjudged)?;
+        Ok(reader.opened(patience).await)
     }
 
     /// Passes through what is not kept, for one client: the answer at hand, or one of its own.

@@ -42,7 +42,8 @@ pub(super) async fn pass(
     let length = head.content_length();
     let mut promised = artifact.digests.clone();
     promised.extend(accepted.promised);
-    let inspection = parts.verdicts.rules(artifact.nature).and_then(|rules| {
+    let rules = parts.verdicts.rules(artifact.nature).filter(|_| !artifact.is_excepted);
+    let inspection = rules.and_then(|rules| {
         Some((Arc::clone(rules), Inspection::new(rules, artifact.nature, length)?))
     });
     let body = checked(body, &promised, length, inspection);
@@ -95,7 +96,7 @@ pub(super) async fn pass_part(
 /// Looks into the beginning of what will only be seen in parts, unless that was done: where it tells what the file is, parts may pass.
 async fn judge_beginning(parts: &Arc<Parts>, artifact: &Artifact) -> Result<(), Failure> {
     let Some(rules) = parts.verdicts.rules(artifact.nature) else { return Ok(()) };
-    if parts.is_cleared(artifact) {
+    if artifact.is_excepted || parts.is_cleared(artifact) {
         return Ok(());
     }
     let Some(mut inspection) = Inspection::new(rules, artifact.nature, artifact.size) else {

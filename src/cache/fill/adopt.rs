@@ -64,7 +64,7 @@ pub(crate) async fn adopt(parts: &Arc<Parts>, adoption: Adoption) -> Adopted {
     let Adoption { key, mut request, head, elapsed, body } = adoption;
     // The rest of a body must be in the coding in which it began.
     request.headers.entry(header::ACCEPT_ENCODING).or_insert(IDENTITY);
-    let fill = Fill::new(key, false);
+    let fill = Fill::new(key, false, false);
     let note = Progress {
         prefix: 0,
         total: identity.total,

@@ -58,6 +58,8 @@ pub(crate) use verify::{Verified, verify_at_rest};
 pub struct Fill {
     key: CacheKey,
     handle: Handle,
+    /// Its bytes go to those whom a waiver excepts, whatever is found in them.
+    is_excepted: bool,
     verify_before_range: bool,
     state: Mutex<State>,
     /// A reader waits for bytes that no lane is about to bring.
@@ -85,10 +87,11 @@ pub(crate) enum Patience {
 }
 
 impl Fill {
-    fn new(key: CacheKey, verify_before_range: bool) -> Arc<Self> {
+    fn new(key: CacheKey, is_excepted: bool, verify_before_range: bool) -> Arc<Self> {
         Arc::new(Self {
             key,
             handle: Handle::new(),
+            is_excepted,
             verify_before_range,
             state: Mutex::default(),
             wanted: Notify::new(),
@@ -105,6 +108,11 @@ impl Fill {
     /// Length of the body, once known.
     pub fn total(&self) -> Option<u64> {
         self.lock().map.total
+    }
+
+    /// Whether it is for those alone whom a waiver excepts.
+    pub(crate) const fn is_excepted(&self) -> bool {
+        self.is_excepted
     }
 
     /// Takes a place among the readers.
@@ -174,6 +182,18 @@ impl Reader {
             }
         })
         .await
+    }
+
+    /// Waits until inspection leaves the byte at `offset` to be seen, or the fill has ended.
+    pub(crate) async fn is_shown(&self, offset: u64) {
+        std::future::poll_fn(|context| {
+            let mut state = self.fill.lock();
+            match state.is_shown(offset) {
+                true => Poll::Ready(()),
+                false => state.wait(self.seat, context.waker()),
+            }
+        })
+        .await;
     }
 
     /// The first answer that passes through instead of being kept, if nobody has taken it yet.

@@ -81,13 +81,13 @@ impl Fills {
         told.insert(key.clone())
     }
 
-    /// Joins the fill of `key`, or begins one.
-    pub(crate) fn join(&self, key: &CacheKey) -> Place {
+    /// Joins the fill of `key`, or begins one, which is then for those whom a waiver excepts if `is_excepted`.
+    pub(crate) fn join(&self, key: &CacheKey, is_excepted: bool) -> Place {
         let mut running = lock(&self.running);
         if let Some(fill) = running.get(key).filter(|fill| fill.is_open()) {
             return Place::Joined(fill.read());
         }
-        let fill = Fill::new(key.clone(), self.verify_before_range);
+        let fill = Fill::new(key.clone(), is_excepted, self.verify_before_range);
         running.insert(key.clone(), Arc::clone(&fill));
         drop(running);
         let reader = fill.read();

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use crate::cache::fill::release::Hold;
-use crate::inspect::{Inspection, Nature, Report, Rules, Ruling, Standing};
+use crate::cache::lookup::Artifact;
+use crate::inspect::{Inspection, Report, Rules, Ruling, Standing};
 
 /// A body being looked into.
 #[derive(Debug)]
 pub(super) struct Scan {
     rules: Arc<Rules>,
+    /// What is found is noted, and nothing is held back or refused for it.
+    is_excepted: bool,
     stage: Stage,
 }
 
@@ -20,15 +23,15 @@ enum Stage {
 }
 
 impl Scan {
-    /// Begins to look into a body of `total` bytes, where that is known. `None` where nobody looks.
+    /// Begins to look into an artifact's body of `total` bytes, where that is known. `None` where nobody looks.
     pub(super) fn begin(
         rules: Option<&Arc<Rules>>,
-        nature: Nature,
+        artifact: &Artifact,
         total: Option<u64>,
     ) -> Option<Self> {
-        let rules = rules?;
-        let inspection = Inspection::new(rules, nature, total)?;
-        Some(Self { rules: Arc::clone(rules), stage: Stage::Reading(Box::new(inspection)) })
+        let (rules, is_excepted) = (Arc::clone(rules?), artifact.is_excepted);
+        let inspection = Inspection::new(&rules, artifact.nature, total)?;
+        Some(Self { rules, is_excepted, stage: Stage::Reading(Box::new(inspection)) })
     }
 
     /// Reads the next bytes.
@@ -42,6 +45,9 @@ impl Scan {
 
     /// What of the body is held back from readers; nothing once it is known to be harmless.
     pub(super) fn hold(&self) -> Option<Hold> {
+        if self.is_excepted {
+            return None;
+        }
         let Stage::Reading(inspection) = &self.stage else {
             return self.refusal().map(|_| Hold { inspected: 0, first: u64::MAX });
         };
@@ -51,22 +57,25 @@ impl Scan {
     /// What was found, once that is enough to refuse the body, and why.
     pub(super) fn refusal(&self) -> Option<(&Report, String)> {
         let Stage::Over(report) = &self.stage else { return None };
+        Some((report, self.against(report)?))
+    }
+
+    /// Why a report refuses the body.
+    fn against(&self, report: &Report) -> Option<String> {
         match self.rules.ruling(report) {
-            Ruling::Refuse(reason) => Some((report, reason)),
-            Ruling::Pass | Ruling::Warn(_) => None,
+            Ruling::Refuse(reason) if !self.is_excepted => Some(reason),
+            _ => None,
         }
     }
 
     /// All of it has come: what was found, and why it is refused if it is.
-    pub(super) fn end(self) -> (Arc<Report>, Option<String>) {
-        let report = match self.stage {
+    pub(super) fn end(mut self) -> (Arc<Report>, Option<String>) {
+        let over = Stage::Over(Report::default());
+        let report = match std::mem::replace(&mut self.stage, over) {
             Stage::Reading(inspection) => inspection.finish(),
             Stage::Over(report) => report,
         };
-        let refusal = match self.rules.ruling(&report) {
-            Ruling::Refuse(reason) => Some(reason),
-            Ruling::Pass | Ruling::Warn(_) => None,
-        };
+        let refusal = self.against(&report);
         (Arc::new(report), refusal)
     }
 }

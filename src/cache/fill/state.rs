@@ -271,6 +271,12 @@ impl State {
         }
     }
 
+    /// Whether inspection leaves the byte at `offset` to be seen. Nothing is held back once the fill has ended.
+    pub(super) fn is_shown(&self, offset: u64) -> bool {
+        let is_seen = |hold: Hold| hold.limit(View::Sequential) > offset;
+        self.ending.is_some() || self.hold.is_none_or(is_seen)
+    }
+
     /// Notes what a reader still wants. True when that made room in the ring.
     pub(super) fn moved(&mut self, seat: u64, at: u64, end: Option<u64>) -> bool {
         let end = end.or(self.map.total).unwrap_or(u64::MAX);

@@ -331,7 +331,7 @@ impl Transfer {
         };
         let promise = promise_of(&answer.promised);
         let rules = self.parts.verdicts.rules(self.artifact.nature);
-        let scan = Scan::begin(rules, self.artifact.nature, answer.total);
+        let scan = Scan::begin(rules, &self.artifact, answer.total);
         let hold = scan.as_ref().and_then(Scan::hold);
         let verifier = Verifier::new(answer.promised.clone(), answer.total, scan);
         let limits = Limits::of(&self.parts.config);

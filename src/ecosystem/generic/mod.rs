@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, header};
 use url::Url;
 
-use crate::cache::failure::Failure;
+use crate::cache::failure::{Failure, UNJUDGED_RETRY_SECS};
 use crate::cache::lookup::{Exchange, Mode};
 use crate::ecosystem::grant::Grant;
 use crate::ecosystem::naming::Naming;
@@ -75,6 +75,7 @@ impl Ecosystem for Generic {
             }
             Failure::BadAnswer(_) => (StatusCode::BAD_GATEWAY, "The origin's answer is unusable"),
             Failure::Unsafe { .. } => (StatusCode::FORBIDDEN, "Refused for what is in it"),
+            Failure::Unjudged => (StatusCode::SERVICE_UNAVAILABLE, "It is still being looked into"),
             Failure::NotKept => (StatusCode::GATEWAY_TIMEOUT, "Nothing is kept that could answer"),
             Failure::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Larder's store failed"),
         };
@@ -82,6 +83,9 @@ impl Ecosystem for Generic {
         match failure {
             Failure::Unavailable { retry_after_secs: Some(seconds), .. } => {
                 reply.with(header::RETRY_AFTER, HeaderValue::from(*seconds))
+            }
+            Failure::Unjudged => {
+                reply.with(header::RETRY_AFTER, HeaderValue::from(UNJUDGED_RETRY_SECS))
             }
             _ => reply,
         }

@@ -5,7 +5,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 
-use crate::cache::failure::Failure;
+use crate::cache::failure::{Failure, UNJUDGED_RETRY_SECS};
 use crate::ecosystem::huggingface::word::{ERROR_CODE, ERROR_MESSAGE, Word};
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Ask, Reply};
@@ -39,6 +39,11 @@ pub fn failure(ask: &Ask, failure: &Failure) -> Reply {
         Failure::Unsafe { reason } => {
             let text = format!("Larder refuses this file for what is in it: {reason}.");
             error(ask, unsafe_status(ask), None, &text)
+        }
+        Failure::Unjudged => {
+            let text = "Larder is still looking into this file; ask again in a moment.";
+            let reply = error(ask, StatusCode::SERVICE_UNAVAILABLE, None, text);
+            later(reply, Some(UNJUDGED_RETRY_SECS))
         }
         Failure::NotKept if ask.as_of.is_some() => unknown(ask, &ask.path, Unknown::Unseen),
         Failure::NotKept => {

@@ -218,7 +218,7 @@ pub fn artifact(
     let admit = Arc::new(AdmitFile { is_unverified: digest.is_none(), native: None });
     let lookup = Lookup { key, origins, admit, stale: Stale::Always };
     let digests = digest.into_iter().collect();
-    Artifact { lookup, digests, size, nature: Nature::Data, subject: None }
+    Artifact { lookup, digests, size, nature: Nature::Data, is_excepted: false, subject: None }
 }
 
 /// Admits a file's bytes: immutable, so kept for ever.

@@ -14,13 +14,15 @@ use url::Url;
 
 use crate::cache::lookup::Artifact;
 use crate::ecosystem::huggingface::config::Settings;
+use crate::ecosystem::huggingface::facts::{add_path, of_repository};
 use crate::ecosystem::huggingface::file::{self, Content, FileFacts};
 use crate::ecosystem::huggingface::licence_text::Texts;
 use crate::ecosystem::huggingface::lineage::Inherited;
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, FilePath, Repository};
 use crate::ecosystem::huggingface::settle::{Marks, Settled};
-use crate::types::{Audience, Digest, Secret, Signer, Timestamp};
+use crate::policy::Facts;
+use crate::types::{Algorithm, Audience, Digest, Secret, Signer, Timestamp};
 use crate::upstream::request::OriginRequest;
 
 /// Names the use in every ticket, so that a pass is no ticket and the other way round.
@@ -93,6 +95,16 @@ impl Ticket {
         };
         let bearer = Bearer::of(&settled.files);
         Some(Self { digest: facts.content.digest()?, size: facts.size, source, bearer })
+    }
+
+    /// The file as rules know it, where it names one. Who made the ticket had it judged.
+    pub fn facts(&self) -> Option<Facts<'static>> {
+        let Source::File { repository, commit, path, .. } = &self.source else { return None };
+        let mut facts = of_repository(repository, Some(commit), None, None);
+        add_path(&mut facts, path.as_str(), self.size);
+        let digest = Some(self.digest).filter(|digest| digest.algorithm() == Algorithm::Sha256);
+        facts.digest = digest.map(|digest| digest.to_string().into());
+        Some(facts.into_owned())
     }
 
     /// The bytes, to be had from upstream where they are not kept.

@@ -85,7 +85,14 @@ pub fn artifact(
     let admit = Arc::new(AdmitBlob);
     let lookup = Lookup { key: key(&digest), origins: vec![request], admit, stale: Stale::Always };
     let subject = Some(format!("{SCHEME}:{}/{repository}@{digest}", registry.name));
-    Artifact { lookup, digests: vec![digest], size, nature: Nature::Layer, subject }
+    Artifact {
+        lookup,
+        digests: vec![digest],
+        size,
+        nature: Nature::Layer,
+        is_excepted: false,
+        subject,
+    }
 }
 
 /// Where a blob's bytes are kept, for everybody who may read them.

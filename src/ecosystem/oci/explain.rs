@@ -7,7 +7,7 @@
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::cache::failure::Failure;
+use crate::cache::failure::{Failure, UNJUDGED_RETRY_SECS};
 use crate::ecosystem::oci::name::NoDigest;
 use crate::ecosystem::oci::place::{Misplaced, Place};
 use crate::ecosystem::oci::route::{self, Route, What};
@@ -81,6 +81,12 @@ pub fn failure(
             "DENIED",
             &format!("this file is refused for what is in it: {reason}"),
         ),
+        Failure::Unjudged => error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "UNKNOWN",
+            "this file is still being looked into; ask again in a moment",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(UNJUDGED_RETRY_SECS)),
         Failure::NotKept => error(
             StatusCode::GATEWAY_TIMEOUT,
             "UNKNOWN",

@@ -128,6 +128,7 @@ const fn weight(failure: &Failure) -> u8 {
         | Failure::Unavailable { .. }
         | Failure::BadAnswer(_)
         | Failure::Unsafe { .. }
+        | Failure::Unjudged
         | Failure::Store(_) => 3,
     }
 }

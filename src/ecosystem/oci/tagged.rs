@@ -111,6 +111,7 @@ impl Pull {
             digests: vec![digest],
             size: Some(size),
             nature: Nature::Program,
+            is_excepted: false,
             subject: None,
         };
         let mut headers = manifest::headers(media_type, &digest);

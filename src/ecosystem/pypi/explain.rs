@@ -5,7 +5,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 
-use crate::cache::failure::Failure;
+use crate::cache::failure::{Failure, UNJUDGED_RETRY_SECS};
 use crate::ecosystem::Reply;
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::pypi::config::{Auth, Settings};
@@ -36,6 +36,12 @@ pub fn failure(settings: &Settings, failure: &Failure) -> Reply {
             "Refused for what is in it",
             &format!("{reason}. Nothing of it was kept."),
         ),
+        Failure::Unjudged => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Not judged yet",
+            "It is still being looked into; ask again in a moment.",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(UNJUDGED_RETRY_SECS)),
         Failure::NotKept => problem(
             StatusCode::GATEWAY_TIMEOUT,
             "Not kept",

@@ -318,7 +318,14 @@ impl Asked<'_> {
         let admit = AdmitFile { forbidden, is_unverified: digests.is_empty() };
         let lookup = self.reach.lookup(key, origins, Arc::new(admit));
         let subject = (which == Beside::Itself).then(|| self.called());
-        let artifact = Artifact { lookup, digests, size, nature: Nature::Program, subject };
+        let artifact = Artifact {
+            lookup,
+            digests,
+            size,
+            nature: Nature::Program,
+            is_excepted: false,
+            subject,
+        };
         Ok(Serve::Artifact { artifact, headers, chunking: None })
     }
 

@@ -4,7 +4,7 @@ mod adapter;
 pub mod clients;
 mod fake;
 mod import;
-mod inspected;
+pub mod inspected;
 mod inspected_clients;
 mod matrix;
 mod passports;

@@ -4,6 +4,7 @@ mod clients;
 mod history;
 mod hub;
 mod index;
+mod inspection;
 mod registry;
 mod reload;
 mod stand;

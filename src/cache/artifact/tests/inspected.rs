@@ -3,6 +3,7 @@
 use super::*;
 use crate::cache::lookup::Stock;
 use crate::inspect::{self, Format, Rules, samples};
+use crate::semantics::range::Spec;
 use crate::store::memory::Fault;
 use crate::types::ByteSize;
 use crate::upstream::scripted::{Gate, Reply};
@@ -336,5 +337,67 @@ async fn parts_without_room_pass_where_the_beginning_tells() {
                 Err(failure) => assert!(!passes, "{failure}"),
             }
         }
+    }
+}
+
+/// A part that lies beyond what is judged is not begun and then left in silence: its client is told to come again. What may be seen already is not held up.
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_part_is_told_when_its_verdict_takes_long() {
+    let (bench, gate) = (watchful(), Gate::new());
+    let file = Bytes::from(samples::torch(&samples::state_dict(1), 4, 2 * MIB));
+    let asked = promised(&file);
+    let reply = Reply::file(file.clone(), "\"v1\"").chunks_of(50_000);
+    bench.upstream.once(FILE, reply.pause_at(3 * MIB, &gate));
+    let part = async |first: u64| {
+        let last = Some(first + 99);
+        let want = Want { ranges: Some(vec![Spec::From { first, last }]), ..Want::whole() };
+        bench.cache.artifact(&asked, want).await
+    };
+    let late = (file.len() - 1000) as u64;
+    let outcome = part(late).await;
+    assert!(matches!(outcome, Err(Failure::Unjudged)), "{outcome:?}");
+    assert!(part(1000).await.is_ok(), "what was judged may be seen");
+    gate.open();
+    let found = part(late).await.expect("it is harmless");
+    let body = whole(found.source.body(Some(late..late + 100))).await;
+    assert_eq!(body, file[file.len() - 1000..file.len() - 900]);
+    assert_eq!(bench.upstream.count(FILE), 1);
+}
+
+/// A waiver is for those who ask with it: they get the file, and nobody else does, neither on the way nor once it is kept.
+#[tokio::test(start_paused = true)]
+async fn what_is_excepted_passes_for_those_who_ask_so() {
+    for file in [Bytes::from(evil()), late_evil()] {
+        let (bench, gate) = (watchful(), Gate::new());
+        let plain = promised(&file);
+        let excepted = Artifact { is_excepted: true, ..plain.clone() };
+        let reply = Reply::file(file.clone(), "\"v1\"").chunks_of(50_000);
+        bench.upstream.once(FILE, reply.clone());
+        if let Ok(found) = bench.get(&plain).await {
+            drain(found.source.body(None)).await;
+        }
+        bench.settled().await;
+        assert!(is_unsafe(&bench.get(&plain).await), "it is known to be refused");
+        bench.upstream.always(FILE, reply.pause_at(file.len() - 10, &gate));
+        let waiting = bench.tasks.spawn({
+            let (cache, excepted) = (bench.cache.clone(), excepted.clone());
+            async move { cache.artifact(&excepted, Want::whole()).await }
+        });
+        gate.reached(1).await;
+        let joined = bench.get(&plain).await;
+        assert!(joined.is_err(), "{joined:?}");
+        gate.open();
+        let found = waiting.await.expect("no panic").expect("it is excepted");
+        assert!(whole(found.source.body(None)).await == file);
+        bench.settled().await;
+        assert!(bench.entry(&plain).is_some(), "it is kept for them");
+        for _ in 0..2 {
+            assert!(is_unsafe(&bench.get(&plain).await), "kept, it is judged as ever");
+            let found = bench.get(&excepted).await.expect("it is excepted");
+            let said = found.head.headers[header::WARNING].to_str().expect("text").to_owned();
+            assert!(said.contains("os.system"), "{said}");
+            assert!(whole(found.source.body(None)).await == file);
+        }
+        assert_eq!(bench.upstream.count(FILE), 2);
     }
 }

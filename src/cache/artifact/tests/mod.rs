@@ -165,6 +165,7 @@ fn from_origins(name: &str, urls: &[&str], digests: Vec<Digest>) -> Artifact {
         digests,
         size: None,
         nature: Nature::Data,
+        is_excepted: false,
         subject: Some(format!("test:{name}")),
     }
 }

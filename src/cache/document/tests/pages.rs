@@ -86,6 +86,7 @@ async fn what_belongs_to_a_document_is_kept_with_it() {
         digests: Vec::new(),
         size: None,
         nature: Nature::Data,
+        is_excepted: false,
         subject: None,
     };
     let follow = vec![Follow::Document(other.clone()), Follow::Artifact(artifact.clone())];

@@ -112,11 +112,8 @@ pub fn plan_xorb(hub: &Hub, ask: &Ask, ticket: &str, index: &str) -> Step {
     let name = format!("\"{}\"", xorb_name(&ticket.digest, index));
     let mut headers = unshared();
     headers.insert(header::ETAG, HeaderValue::try_from(name).expect("digits are a field value"));
-    serve(Serve::Artifact {
-        artifact: ticket.artifact(&hub.settings),
-        headers,
-        chunking: Some(chunking),
-    })
+    let artifact = ticket.artifact(&hub.settings);
+    serve(&ticket, Serve::Artifact { artifact, headers, chunking: Some(chunking) })
 }
 
 /// Serves a whole file, or ranges of it, to who holds a ticket.
@@ -131,7 +128,7 @@ pub fn plan_blob(hub: &Hub, ask: &Ask, ticket: &str) -> Step {
     let name = format!("\"{}\"", ticket.digest.to_hex());
     headers.insert(header::ETAG, HeaderValue::try_from(name).expect("digits are a field value"));
     let artifact = ticket.artifact(&hub.settings);
-    serve(Serve::Artifact { artifact, headers, chunking: None })
+    serve(&ticket, Serve::Artifact { artifact, headers, chunking: None })
 }
 
 /// The address of a whole file that works without credentials.
@@ -226,7 +223,9 @@ fn unshared() -> HeaderMap {
 }
 
 /// What was settled before needs no further word.
-fn serve(serve: Serve) -> Step {
-    let plan = Plan { access: Access::Public, subject: Subject::default(), serve };
+/// Serves what a ticket names. It was judged when the ticket was made.
+fn serve(ticket: &Ticket, serve: Serve) -> Step {
+    let subject = ticket.facts().map(Subject::about).unwrap_or_default();
+    let plan = Plan { access: Access::Public, subject, serve };
     Step::Serve(Box::new(plan))
 }
