@@ -73,6 +73,7 @@ impl Pages<'_> {
             clock: clock.clone(),
             door: Arc::new(Indoors::new(handler, base)),
             words: self.words.clone(),
+            keeper: self.keeper(),
             witness: Arc::clone(&self.recording.witness),
             turn: Semaphore::new(1),
         })
@@ -87,15 +88,25 @@ impl Pages<'_> {
         Ok(admin.with_api(feed::PREFIX, Arc::new(feed::Osv(feed))))
     }
 
+    fn keeper(&self) -> Keeper {
+        let (store, witness) = (&self.state.store, &self.recording.witness);
+        Keeper::new(
+            Arc::clone(store),
+            self.cache.clone(),
+            self.words.clone(),
+            Arc::clone(witness),
+            self.clock.clone(),
+        )
+    }
+
     fn resources(&self, healer: Healer) -> Result<Vec<Arc<dyn Resource>>, AppError> {
         let Self { config, clock, cache, .. } = *self;
         let hub = config.huggingface.is_on().then(|| config.huggingface.resolve(read_secret));
         let hub = hub.transpose().map_err(AppError::settings)?.map(Arc::new);
         let store = Arc::clone(&self.state.store);
         let words = self.words.clone();
-        let Recording { ledger, witness, pulls } = self.recording.clone();
-        let keeper =
-            Keeper::new(Arc::clone(&store), cache.clone(), words.clone(), witness, clock.clone());
+        let Recording { ledger, pulls, .. } = self.recording.clone();
+        let keeper = self.keeper();
         let recorded =
             Recorded { pulls: pulls.clone(), keeper: keeper.clone(), clock: clock.clone() };
         Ok(vec![

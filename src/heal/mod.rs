@@ -21,7 +21,7 @@ use crate::cache::Cache;
 use crate::cache::witness::Witness;
 use crate::clock::Clock;
 use crate::ecosystem::naming::{Naming, Shelf, Way};
-use crate::keep::Kept;
+use crate::keep::{Keeper, Kept};
 use crate::store::lost::Loss;
 use crate::store::{Store, StoreError};
 use crate::types::event::Kind;
@@ -82,6 +82,8 @@ pub struct Parts {
     /// Behind it everything is given out that is public, or that a mount's own credential opens.
     pub door: Arc<dyn Door>,
     pub words: Vec<Arc<dyn Naming>>,
+    /// Knows what is pinned: what comes back has lost its protection with its row.
+    pub keeper: Keeper,
     pub witness: Arc<dyn Witness>,
     /// One round at a time.
     pub turn: Semaphore,
@@ -151,6 +153,7 @@ impl Healer {
             if losses.is_empty() {
                 return Ok(report);
             }
+            let had = report.had();
             for loss in losses {
                 if which == Which::All || loss.next <= parts.clock.now() {
                     let tried = parts.attend(&loss, which).await?;
@@ -162,11 +165,22 @@ impl Healer {
                 }
                 last = Some(loss);
             }
+            if report.had() > had {
+                parts.renew_pins().await;
+            }
         }
     }
 }
 
 impl Parts {
+    /// Protects again what is pinned and was had again.
+    async fn renew_pins(&self) {
+        if let Err(error) = self.keeper.renew_pins().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "what was had again could not be pinned again");
+        }
+    }
+
     /// Asks for one thing, and writes down what came of it.
     async fn attend(&self, loss: &Loss, which: Which) -> Result<Tried, StoreError> {
         if loss.tried == 0 {

@@ -105,8 +105,8 @@ impl Keeper {
         Ok(pinned)
     }
 
-    /// Protects what has come to pinned things since.
-    pub(super) async fn renew_pins(&self) -> Result<(), KeepError> {
+    /// Protects what has come to pinned things since, or has come back to them.
+    pub async fn renew_pins(&self) -> Result<(), KeepError> {
         let keys = self.look(Parts::unprotected).await?;
         let flags = Flags { items: Vec::new(), names: Vec::new(), keys, records: Vec::new() };
         self.change(flags, true).await.map(|_| ())

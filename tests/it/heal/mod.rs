@@ -113,6 +113,27 @@ async fn a_file_of_an_index_is_healed_unasked() {
     .await;
 }
 
+/// A row that damage removed took its protection with it, and what came back was open to eviction until somebody tidied up.
+#[tokio::test]
+async fn what_is_pinned_is_pinned_again_once_it_is_healed() {
+    let (index, upload) = an_index().await;
+    let larder = Larder::over(&index).await;
+    let path = path_of(&larder.link("six", &upload.filename).await);
+    assert_eq!(larder.get(&path).await.status, 200);
+    kept(&larder, &larder.url(&path)).await;
+    let pins = larder.url("/-/api/v1/pins/pypi:six==1.0");
+    let pinned = larder.client.ask(http::Method::PUT, &pins).send().await;
+    assert_eq!(pinned.status, 200, "{pinned:?}");
+    let (larder, blob, right) = spoil(larder, &over(&index)).await;
+    until("it is right again", || std::fs::read(&blob).is_ok_and(|bytes| bytes == right)).await;
+    eventually("it is pinned again", async || {
+        let told = larder.get("/-/api/v1/entries/pypi:six==1.0").await.json();
+        let parts = told["things"][0]["parts"].as_array().cloned().unwrap_or_default();
+        parts.iter().any(|part| part["name"] == upload.filename && part["pinned"] == true)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_file_of_a_hub_is_healed_unasked() {
     let hub = FakeHub::start().await;
