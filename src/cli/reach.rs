@@ -290,16 +290,16 @@ impl Door for Reach {
     ) -> BoxFuture<'_, Result<Response<Body>, DoorError>> {
         async move {
             let answer = self.send(method, &address, headers, Bytes::new()).await;
-            answer.map_err(|error| DoorError::Failed(told(&error)))
+            answer.map_err(|error| DoorError::Failed(chained(&error)))
         }
         .boxed()
     }
 }
 
 /// An error and what caused it, one line.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn chained(error: &dyn std::error::Error) -> String {
     match error.source() {
-        Some(cause) => format!("{error}: {}", told(cause)),
+        Some(cause) => format!("{error}: {}", chained(cause)),
         None => error.to_string(),
     }
 }

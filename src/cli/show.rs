@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::reach::{Reach, ReachError};
+use super::reach::{Reach, ReachError, chained};
 use super::{Outcome, Overrides, lines, passport};
 use crate::keep::listing::{Showing, Shown, ShownPart, Upstream};
 use crate::passport::Passport;
@@ -48,14 +48,18 @@ impl Show {
             };
             let (showing, passport) = match (showing, passport) {
                 // What is kept of a model may be nothing yet, while the hub tells of it.
-                (Err(_), Some(Ok(passport))) => (None, Some(passport)),
-                (showing, passport) => (Some(showing?), passport.transpose().ok().flatten()),
+                (Err(_), Some(Ok(passport))) => (None, Some(Ok(passport))),
+                (showing, passport) => (Some(showing?), passport),
             };
+            let passport = passport.map(|passport| passport.map_err(|error| chained(&error)));
             match self.json {
                 true => println!("{}", serde_json::to_string_pretty(&told(&showing, &passport)?)?),
                 false => {
                     let things = showing.iter().flat_map(|showing| &showing.things).map(text);
-                    let passport = passport.iter().map(passport::text);
+                    let passport = passport.iter().map(|passport| match passport {
+                        Ok(passport) => passport::text(passport),
+                        Err(reason) => format!("no passport: {reason}\n"),
+                    });
                     print!("{}", things.chain(passport).collect::<Vec<String>>().join("\n"));
                 }
             }
@@ -70,17 +74,19 @@ fn is_model(what: &str) -> bool {
     name.is_some_and(|(id, _)| !id.starts_with("ollama/"))
 }
 
-/// What is kept, with the passport beside it.
+/// What is kept, with the passport beside it or the reason why there is none.
 fn told(
     showing: &Option<Showing>,
-    passport: &Option<Passport>,
+    passport: &Option<Result<Passport, String>>,
 ) -> Result<serde_json::Value, serde_json::Error> {
     let mut told = match showing {
         Some(showing) => serde_json::to_value(showing)?,
         None => serde_json::json!({ "things": [] }),
     };
-    if let Some(passport) = passport {
-        told["passport"] = serde_json::to_value(passport)?;
+    match passport {
+        Some(Ok(passport)) => told["passport"] = serde_json::to_value(passport)?,
+        Some(Err(reason)) => told["no_passport"] = reason.as_str().into(),
+        None => {}
     }
     Ok(told)
 }
@@ -151,7 +157,7 @@ mod tests {
             "name": "x:a@1", "also": ["2"], "kind": "edition", "identity": "abc", "audience": "public",
             "files": 2, "kept_files": 1, "bytes": 2048, "kept_bytes": 1024, "first_kept": null,
             "validated": "2026-03-01T00:00:00.000Z", "presence": "gone", "pinned": false, "more_parts": 3,
-            "upstream": {"licence": "MIT", "identity": "serial 7", "state": "yanked",
+            "upstream": {"licence": "MIT", "identity": "7, a number", "state": "yanked",
                          "since": "2026-03-01T00:00:00.000Z", "reason": "broken"},
             "parts": [
                 {"name": "b", "role": "content", "digest": "sha256:1", "bytes": 1024, "kept": true, "pinned": false,
@@ -169,7 +175,7 @@ mod tests {
             "  also        2\n",
             "  files       1 of 2\n",
             "  upstream    yanked since 2026-03-01T00:00:00.000Z: broken\n",
-            "  upstream id serial 7\n",
+            "  upstream id 7, a number\n",
             "  licence     MIT\n",
             "  size        1.0 KiB of 2.0 KiB\n",
             "  b     content  1.0 KiB  kept, gone upstream  sha256:1\n",
@@ -179,5 +185,13 @@ mod tests {
             assert!(told.contains(expected), "{expected:?} in\n{told}");
         }
         assert!(!told.contains("note"), "{told}");
+    }
+
+    /// A passport that could not be made was left out without a word.
+    #[test]
+    fn why_there_is_no_passport_is_told() {
+        let reason = "the hub is away".to_owned();
+        let told = told(&None, &Some(Err(reason))).expect("plain values");
+        assert_eq!(told, serde_json::json!({"things": [], "no_passport": "the hub is away"}));
     }
 }

@@ -18,7 +18,10 @@ pub fn account(
     files: &[&File],
 ) -> Result<Account, Unreadable> {
     let mut account = state(page, files);
-    account.identity = page.serial.as_ref().map(|serial| format!("serial {serial}"));
+    account.identity = page
+        .serial
+        .as_ref()
+        .map(|serial| format!("{serial}, the index's number of its last change"));
     for version in &thing.versions {
         if let Some(text) = shelf.body(&format!("legacy/{}/{version}", thing.group))? {
             let json: Value = serde_json::from_slice(&text).unwrap_or_default();
