@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use futures_util::TryStreamExt;
 use http::{HeaderMap, Method};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::reach::Reach;
 use super::wanted::Wanted;
@@ -115,18 +115,16 @@ impl Export {
             true => Box::new(io::stdout().lock()),
             false => Box::new(File::create(&half)?),
         };
-        let bar = if io::stderr().is_terminal() {
-            ProgressBar::no_length()
-        } else {
-            ProgressBar::hidden()
+        let bar = match io::stderr().is_terminal() {
+            true => ProgressBar::no_length().with_style(progress()),
+            false => ProgressBar::hidden(),
         };
         let mut chunks = Reach::chunks(response);
         let mut bytes = 0;
         while let Some(chunk) = chunks.try_next().await? {
             file.write_all(&chunk)?;
             bytes += chunk.len() as u64;
-            bar.set_message(lines::size(bytes));
-            bar.tick();
+            bar.set_position(bytes);
         }
         file.flush()?;
         drop(file);
@@ -137,4 +135,10 @@ impl Export {
         }
         Ok(bytes)
     }
+}
+
+/// How long a bundle becomes nobody knows before its end.
+fn progress() -> ProgressStyle {
+    let style = ProgressStyle::with_template("{spinner} {bytes} written, {binary_bytes_per_sec}");
+    style.unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
