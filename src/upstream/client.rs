@@ -240,7 +240,7 @@ impl Inner {
             }
             Err(Fault { error, blame }) => {
                 if blame == Blame::Host {
-                    pass.failed();
+                    pass.failed(&error);
                 }
                 Err(error)
             }

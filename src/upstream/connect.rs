@@ -85,11 +85,13 @@ impl Connector {
                 secured(tcp, &target, self.tls).await
             }
             (Some(proxy), false) => {
-                let stream = self.proxy.call(proxy.uri().clone()).await?.into_inner();
+                let dialled = self.proxy.call(proxy.uri().clone()).await;
+                let stream = dialled.map_err(|error| error.of_proxy(&proxy))?.into_inner();
                 Ok(Connection::new(stream, Protocol::Http1, Via::Proxy))
             }
             (Some(proxy), true) => {
-                let stream = tunnel(self.proxy, &proxy, target.clone()).await?;
+                let stream = tunnel(self.proxy, &proxy, target.clone()).await;
+                let stream = stream.map_err(|error| error.of_proxy(&proxy))?;
                 secured(stream, &target, self.tls).await
             }
         }
@@ -106,9 +108,12 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
+        let late = match self.proxies.before(&target) {
+            Some(proxy) => ConnectError::TimedOut.of_proxy(&proxy),
+            None => ConnectError::TimedOut,
+        };
         let (connecting, limit) = (self.clone().connect(target), self.limit);
-        async move { time::timeout(limit, connecting).await.unwrap_or(Err(ConnectError::TimedOut)) }
-            .boxed()
+        async move { time::timeout(limit, connecting).await.unwrap_or(Err(late)) }.boxed()
     }
 }
 
@@ -128,6 +133,9 @@ pub enum ConnectError {
     Tls(String),
     #[error("{0}")]
     Broken(String),
+    /// There is no way through the proxy, which is named by host and port.
+    #[error("the proxy {proxy}: {cause}")]
+    Proxy { proxy: String, cause: Box<Self> },
 }
 
 impl ConnectError {
@@ -146,6 +154,14 @@ impl ConnectError {
                 None => return Self::Broken(innermost.to_string()),
             }
         }
+    }
+
+    /// What went wrong between us and a proxy, or between the proxy and the origin.
+    fn of_proxy(self, proxy: &Intercept) -> Self {
+        let proxy = proxy.uri();
+        let host = proxy.host().unwrap_or_default();
+        let named = proxy.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Self::Proxy { proxy: named, cause: Box::new(self) }
     }
 
     fn of_io(error: &io::Error) -> Self {

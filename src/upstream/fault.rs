@@ -13,7 +13,7 @@ use super::{OriginRequest, UpstreamError};
 pub fn of_request(request: &OriginRequest, error: &legacy::Error) -> UpstreamError {
     let host = host_of(&request.url);
     if let Some(connect) = find::<ConnectError>(error) {
-        return of_connect(request, connect);
+        return of_connect(request, host, connect);
     }
     let detail = innermost(error);
     let unparsed = find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse);
@@ -35,8 +35,7 @@ pub fn is_upload(error: &legacy::Error) -> bool {
     find::<hyper::Error>(error).is_some_and(hyper::Error::is_user)
 }
 
-fn of_connect(request: &OriginRequest, error: &ConnectError) -> UpstreamError {
-    let host = host_of(&request.url);
+fn of_connect(request: &OriginRequest, host: String, error: &ConnectError) -> UpstreamError {
     match error {
         ConnectError::Dns => UpstreamError::Dns { host },
         ConnectError::Refused => UpstreamError::Refused { host },
@@ -44,6 +43,10 @@ fn of_connect(request: &OriginRequest, error: &ConnectError) -> UpstreamError {
         ConnectError::Forbidden => forbidden(request, &request.url),
         ConnectError::Tls(detail) => UpstreamError::Tls { host, detail: detail.clone() },
         ConnectError::Broken(detail) => UpstreamError::Broken { host, detail: detail.clone() },
+        ConnectError::Proxy { proxy, cause } => {
+            let cause = Box::new(of_connect(request, proxy.clone(), cause));
+            UpstreamError::Proxy { host, cause }
+        }
     }
 }
 

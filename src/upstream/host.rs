@@ -54,6 +54,8 @@ struct State {
     budget: Budget,
     /// Until when the host asked to be left alone.
     paused_until: Option<Instant>,
+    /// What the last failure was.
+    fault: Arc<str>,
 }
 
 impl Host {
@@ -68,6 +70,7 @@ impl Host {
                 breaker: Breaker::new(config.breaker()),
                 budget: Budget::new(config.retry_budget_percent),
                 paused_until: None,
+                fault: "it failed just now".into(),
             }),
         }
     }
@@ -92,12 +95,12 @@ impl Host {
         self.wait_out_pause().await?;
         let refusal = self.state().breaker.refusal(Instant::now());
         if let Some(retry_after) = refusal {
-            return Err(self.open(retry_after));
+            return Err(self.failing(retry_after));
         }
         let place = self.limit.enter(self.patience).await;
         let place = place.map_err(|_| UpstreamError::Overloaded { host: self.name.clone() })?;
         let admitted = self.state().breaker.admit(Instant::now());
-        let ticket = admitted.map_err(|retry_after| self.open(retry_after))?;
+        let ticket = admitted.map_err(|retry_after| self.failing(retry_after))?;
         Ok(Pass { host: Arc::clone(self), ticket, told: Told::Nothing, place: Some(place) })
     }
 
@@ -124,12 +127,17 @@ impl Host {
                 time::sleep(left).await;
                 Ok(())
             }
-            Some(left) => Err(self.open(left)),
+            Some(left) => Err(self.open(left, "it asked to be left alone".into())),
         }
     }
 
-    fn open(&self, retry_after: Duration) -> UpstreamError {
-        UpstreamError::CircuitOpen { host: self.name.clone(), retry_after }
+    fn failing(&self, retry_after: Duration) -> UpstreamError {
+        let cause = Arc::clone(&self.state().fault);
+        self.open(retry_after, cause)
+    }
+
+    fn open(&self, retry_after: Duration, cause: Arc<str>) -> UpstreamError {
+        UpstreamError::CircuitOpen { host: self.name.clone(), retry_after, cause }
     }
 
     fn change(&self, change: impl FnOnce(&mut Breaker, Instant)) {
@@ -180,8 +188,9 @@ impl Pass {
     }
 
     /// No connection, or no head on it.
-    pub fn failed(mut self) {
+    pub fn failed(mut self, error: &UpstreamError) {
         self.told = Told::Outcome;
+        self.host.state().fault = error.to_string().into();
         self.host.change(|breaker, now| breaker.failed(self.ticket, now, fastrand::f64()));
     }
 }
@@ -241,7 +250,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_is_dropped_lets_the_next_request_probe() {
         let host = host();
-        host.enter().await.expect("closed").failed();
+        let error = UpstreamError::Dns { host: "index.example".to_owned() };
+        host.enter().await.expect("closed").failed(&error);
+        let refused = host.enter().await.expect_err("the circuit is open").to_string();
+        assert!(refused.ends_with("ms: index.example could not be resolved"), "{refused}");
         assert!(host.enter().await.is_err());
         time::advance(2 * SECOND).await;
         drop(host.enter().await.expect("the probe"));

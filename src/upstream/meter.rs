@@ -71,6 +71,7 @@ const fn kind(error: &UpstreamError) -> &'static str {
         UpstreamError::Dns { .. } => "dns",
         UpstreamError::NotAsked { .. } => "not-asked",
         UpstreamError::Refused { .. } => "refused",
+        UpstreamError::Proxy { .. } => "proxy",
         UpstreamError::Tls { .. } => "tls",
         UpstreamError::TimedOut { .. } => "timed-out",
         UpstreamError::Broken { .. } => "broken",

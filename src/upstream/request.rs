@@ -315,8 +315,14 @@ pub enum UpstreamError {
     /// Not HTTP, or fields beyond the limits.
     #[error("{host} sent a malformed answer: {detail}")]
     Malformed { host: String, detail: String },
-    #[error("{host} is not asked again for {} ms, it failed just now", .retry_after.as_millis())]
-    CircuitOpen { host: String, retry_after: Duration },
+    /// The proxy is at fault; `cause` names it by host and port.
+    #[error(
+        "there is no way to {host} through a proxy: {cause}; see that the proxy runs, or change `upstream.proxy`, or HTTPS_PROXY in the environment that it may come from"
+    )]
+    Proxy { host: String, cause: Box<Self> },
+    /// It failed just now, or asked to be left alone; `cause` says which.
+    #[error("{host} is not asked again for {} ms: {cause}", .retry_after.as_millis())]
+    CircuitOpen { host: String, retry_after: Duration, cause: Arc<str> },
     /// More redirects than allowed, or in a circle.
     #[error("too many redirects at {host}")]
     RedirectLoop { host: String },

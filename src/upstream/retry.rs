@@ -46,6 +46,7 @@ impl Attempt {
                 | UpstreamError::Refused { .. }
                 | UpstreamError::Broken { .. },
             ) => Self::Failed,
+            Err(UpstreamError::Proxy { cause, .. }) => Self::of(Err(cause)),
             Err(_) => Self::Done,
         }
     }

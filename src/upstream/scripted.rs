@@ -162,7 +162,11 @@ impl Scripted {
         }
         let forced = lock(&self.0.circuit).forced;
         if let Some(retry_after) = forced {
-            return Err(UpstreamError::CircuitOpen { host, retry_after });
+            return Err(UpstreamError::CircuitOpen {
+                host,
+                retry_after,
+                cause: "so it is scripted".into(),
+            });
         }
         let body = upload(&request.body).await.map_err(|error| UpstreamError::Broken {
             host: host.clone(),
