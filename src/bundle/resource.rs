@@ -1,6 +1,6 @@
 //! What of all this the API offers: the check of a list, and bundles out and in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, ready};
@@ -13,13 +13,13 @@ use url::Url;
 
 use crate::admin::Right;
 use crate::admin::api::{Call, Operation, Problem, Resource, json};
-use crate::bundle::Door;
 use crate::bundle::export::{Audiences, Contained, Export};
 use crate::bundle::import::{Forget, Import, ImportError, Report};
 use crate::bundle::key::{PublicKey, SigningKey};
 use crate::bundle::offline::{Build, Offline};
 use crate::bundle::take::probe;
-use crate::bundle::walk::{Miss, Plan};
+use crate::bundle::walk::{Item, Miss, Plan};
+use crate::bundle::{Door, DoorError};
 use crate::clock::Clock;
 use crate::collect::Want;
 use crate::ecosystem::naming::Naming;
@@ -236,21 +236,25 @@ pub async fn check(door: &dyn Door, wants: Vec<Want>) -> Readiness {
         let found = probe(door, &item).await;
         (item, found)
     });
-    let mut probes = stream::iter(probes).buffered(AT_ONCE);
-    while let Some((item, found)) = probes.next().await {
+    let probed: Vec<(Item, Result<(), DoorError>)> =
+        stream::iter(probes).buffered(AT_ONCE).collect().await;
+    let kept: HashSet<&str> =
+        probed.iter().filter(|(_, found)| found.is_ok()).map(|(item, _)| &*item.address).collect();
+    let spared = plan.spared(|item| kept.contains(&*item.address));
+    readiness.notes = plan.walked.iter().flat_map(|walked| walked.notes.clone()).collect();
+    for (item, found) in &probed {
+        let what = format!("{} {}", item.of, item.name);
         match found {
             Ok(()) => {
                 readiness.ready += 1;
                 readiness.bytes += item.size.unwrap_or_default();
             }
-            Err(error) => {
-                let what = format!("{} {}", item.of, item.name);
-                readiness.missing.push(Missing { what, reason: error.to_string() });
-            }
+            Err(_) if spared.contains(&*item.address) => readiness.notes.push(format!(
+                "{what} is not kept, and not needed: installers take a wheel that is"
+            )),
+            Err(error) => readiness.missing.push(Missing { what, reason: error.to_string() }),
         }
     }
-    drop(probes);
-    readiness.notes = plan.walked.iter().flat_map(|walked| walked.notes.clone()).collect();
     readiness.missing.extend(plan.missed.into_iter().map(Missing::from));
     readiness
 }

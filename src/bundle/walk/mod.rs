@@ -99,6 +99,22 @@ impl Plan {
         plan
     }
 
+    /// The addresses of files that are not kept and that nobody misses: wherever one of them would be used, another one that is kept will do.
+    pub fn spared(&self, is_kept: impl Fn(&Item) -> bool) -> HashSet<&str> {
+        let (mut spared, mut needed) = (HashSet::new(), HashSet::new());
+        for walked in &self.walked {
+            let here: HashSet<&str> = match walked.exact {
+                What::Package(_) => packages::spared(walked, &is_kept).collect(),
+                What::Hub(_) | What::Image(_) => HashSet::new(),
+            };
+            let addresses = walked.items.iter().map(|item| item.address.as_str());
+            needed.extend(addresses.filter(|address| !here.contains(address)));
+            spared.extend(here);
+        }
+        // What one list does without, another one may need.
+        spared.difference(&needed).copied().collect()
+    }
+
     /// Every file once.
     pub fn items(&self) -> Vec<Item> {
         let mut seen = HashSet::new();
