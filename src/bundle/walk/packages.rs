@@ -96,8 +96,8 @@ async fn required(
     }
 }
 
-/// The addresses of files of a package that no installer misses: it takes a source archive only where no wheel runs, and on each platform that is wanted (on every one, if
-/// none is named) a wheel is kept that does. Another wheel that is listed is missed: it may be the one that an installer prefers.
+/// The addresses of files of a package that no installer misses: it takes a source archive only where no wheel runs, and on each platform that is
+/// wanted (on every one, if none is named) a wheel is kept that does. Another wheel that is listed is missed: it may be the one that an installer prefers.
 pub(super) fn spared<'a>(
     walked: &'a Walked,
     is_kept: &dyn Fn(&Item) -> bool,
