@@ -18,6 +18,9 @@ const FEW: usize = 8;
 /// How long one look counts.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// No machine has as many bytes.
+const UNLIMITED: u64 = 1 << 60;
+
 /// Of what the system allows, the part that may be used: what is under way needs some more to come to its end.
 const PERCENT: u64 = 85;
 
@@ -44,7 +47,7 @@ impl Memory {
     pub(crate) fn new(configured: Option<u64>) -> Self {
         let part = |bytes: u64| bytes / 100 * PERCENT;
         Self {
-            most_resident: configured.or_else(|| of_group().map(part)),
+            most_resident: configured.or_else(|| of_groups().map(part)),
             most_addresses: getrlimit(Resource::As).current.map(part),
             under_way: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
@@ -136,20 +139,36 @@ fn used(statm: &Path) -> Option<Used> {
     })
 }
 
-/// What the control groups around this process allow it together (`memory.max` of version 2), if anything.
-fn of_group() -> Option<u64> {
+/// What the control groups around this process allow it, if anything.
+fn of_groups() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let root = Path::new("/sys/fs/cgroup");
-    least(root, &root.join(own.trim_start_matches('/')))
+    allowed(&groups, Path::new("/sys/fs/cgroup"))
 }
 
-/// The least limit from a group up to the root of all.
-fn least(root: &Path, group: &Path) -> Option<u64> {
+/// The least limit of the groups that `/proc/self/cgroup` names, which are below `root`: `memory.max` in version 2, `memory.limit_in_bytes` in
+/// version 1, where each controller has a tree of its own (`cgroups(7)`).
+fn allowed(groups: &str, root: &Path) -> Option<u64> {
+    let limits = groups.lines().filter_map(|line| {
+        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
+        let group = group.trim_start_matches('/');
+        match controllers.split(',').find(|name| name.is_empty() || *name == "memory")? {
+            "" => least(root, &root.join(group), "memory.max"),
+            tree => {
+                let root = root.join(tree);
+                least(&root, &root.join(group), "memory.limit_in_bytes")
+            }
+        }
+    });
+    limits.min()
+}
+
+/// The least limit from a group up to the root of its tree.
+fn least(root: &Path, group: &Path, file: &str) -> Option<u64> {
     let within = group.ancestors().take_while(|group| group.starts_with(root));
     let limits = within.filter_map(|group| {
-        let text = fs::read_to_string(group.join("memory.max")).ok()?;
-        text.trim().parse().ok()
+        let text = fs::read_to_string(group.join(file)).ok()?;
+        // Version 1 writes "no limit" as the largest number of pages there is.
+        text.trim().parse().ok().filter(|bytes| *bytes < UNLIMITED)
     });
     limits.min()
 }
@@ -185,18 +204,29 @@ mod tests {
     }
 
     #[test]
-    fn the_least_limit_of_all_groups_counts() {
-        let root = tempfile::tempdir().expect("a temporary folder can be made");
-        let inner = root.path().join("a/b");
-        fs::create_dir_all(&inner).expect("it can be written");
-        let write = |group: &Path, text: &str| {
-            fs::write(group.join("memory.max"), text).expect("it can be written");
+    fn the_least_limit_of_all_groups_counts_in_both_layouts() {
+        let check = |groups: &str, files: &[(&str, &str)], expected: Option<u64>| {
+            let root = tempfile::tempdir().expect("a temporary folder can be made");
+            for (file, text) in files {
+                let file = root.path().join(file);
+                fs::create_dir_all(file.parent().expect("it is in a folder")).expect("made");
+                fs::write(file, text).expect("it can be written");
+            }
+            assert_eq!(allowed(groups, root.path()), expected, "{groups:?} {files:?}");
         };
-        assert_eq!(least(root.path(), &inner), None);
-        write(&inner, "max\n");
-        assert_eq!(least(root.path(), &inner), None);
-        write(&root.path().join("a"), "1000\n");
-        write(&inner, "5000\n");
-        assert_eq!(least(root.path(), &inner), Some(1000));
+        let second = "0::/a/b\n";
+        check(second, &[], None);
+        check(second, &[("a/b/memory.max", "max\n")], None);
+        check(second, &[("a/memory.max", "1000\n"), ("a/b/memory.max", "5000\n")], Some(1000));
+        let first = "5:cpu,memory:/a/b\n1:name=systemd:/c\n";
+        let none = "9223372036854771712\n";
+        let (outer, inner) = ("memory/a/memory.limit_in_bytes", "memory/a/b/memory.limit_in_bytes");
+        check(first, &[("memory/memory.limit_in_bytes", none), (inner, none)], None);
+        check(first, &[(outer, "1000\n"), (inner, "5000\n"), ("memory.max", "9\n")], Some(1000));
+        // A container may see the tree's root in the place of its own group, which is named as the host has it.
+        check(first, &[("memory/memory.limit_in_bytes", "700\n")], Some(700));
+        let both = "4:memory:/a\n0::/a\n";
+        check(both, &[(outer, "1000\n"), ("unified/a/memory.max", "9\n")], Some(1000));
+        check("nonsense\n::\n", &[], None);
     }
 }
