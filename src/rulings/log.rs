@@ -70,10 +70,10 @@ impl Log {
                     count = queue.recv_many(&mut batch, BATCH) => if count == 0 { return },
                 }
             }
-            let log = self.clone();
+            let (log, count) = (self.clone(), batch.len() as u64);
             let written = tokio::task::spawn_blocking(move || log.append(&batch)).await;
             if let Ok(Err(error)) = written {
-                metrics::counter!("larder_policy_records_lost_total").increment(1);
+                metrics::counter!("larder_policy_records_lost_total").increment(count);
                 tracing::warn!(%error, "decisions could not be written down");
             }
         }

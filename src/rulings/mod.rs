@@ -152,11 +152,13 @@ impl Rulings {
     pub fn look(&self) {
         let mut watched = self.watched();
         let stamps = stamps(&self.0.settings);
-        if watched.seen.as_ref() == Some(&stamps) {
+        // What could not be read may be readable now without having changed: whoever may read it is not in its stamp.
+        let is_read = !matches!(watched.fault, Some(RulingsError::Unreadable { .. }));
+        if is_read && watched.seen.as_ref() == Some(&stamps) {
             return;
         }
         watched.seen = Some(stamps);
-        watched.fault = None;
+        let told = watched.fault.take();
         match read(&self.0.settings) {
             Ok(rules) => {
                 let rules = rules.advised(Arc::clone(self.current().advisories()));
@@ -170,7 +172,9 @@ impl Rulings {
                 self.0.generation.fetch_add(1, Ordering::AcqRel);
             }
             Err(fault) => {
-                tracing::error!(%fault, "the policy's files cannot be used; what was in force stays");
+                if told.as_ref() != Some(&fault) {
+                    tracing::error!(%fault, "the policy's files cannot be used; what was in force stays");
+                }
                 watched.fault = Some(fault);
             }
         }
@@ -344,6 +348,30 @@ mod tests {
         rulings.look();
         assert_eq!(verdict(&rulings), Verdict::Warn, "a file that is gone leaves the rules, too");
         assert!(rulings.standing().fault.is_some());
+    }
+
+    /// A file that could not be read was not looked at again before it changed, and `chmod` changes neither its time nor its length.
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_again_unchanged() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, text) =
+            (dir.path().join("policy.toml"), "[[rule]]\nid = \"a\"\ndeny_if = { yanked = true }");
+        fs::write(&path, "").expect("written");
+        let rulings = Rulings::open(rules(dir.path()), dir.path(), Clock::manual(NOW));
+        let rulings = rulings.expect("no rules are good rules");
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
+        let write = |bytes: &[u8]| {
+            fs::write(&path, bytes).expect("written");
+            let file = fs::File::options().write(true).open(&path).expect("it is there");
+            file.set_modified(at).expect("its time can be set");
+        };
+        // What is no text cannot be read, whoever reads it.
+        write(&vec![0xff; text.len()]);
+        rulings.look();
+        assert!(rulings.standing().fault.is_some());
+        write(text.as_bytes());
+        rulings.look();
+        assert_eq!((verdict(&rulings), rulings.standing().fault), (Verdict::Deny, None));
     }
 
     #[test]
