@@ -99,7 +99,7 @@ impl Rows {
     /// Adds what was counted to what is known. Blocking.
     pub(super) fn prepare(&self, counted: Vec<Counted>, now: Timestamp) -> Prepared {
         let mut prepared = Prepared::default();
-        let mut new: Vec<(String, Option<String>)> = Vec::new();
+        let mut new: HashSet<(String, Option<String>)> = HashSet::new();
         for one in counted {
             let tally = &one.tally;
             let key = key(&tally.name, tally.digest.as_deref(), &tally.client);
@@ -109,7 +109,7 @@ impl Rows {
                 let thing = (tally.name.clone(), tally.digest.clone());
                 if !new.contains(&thing) && self.is_unheard_of(&thing.0, thing.1.as_deref()) {
                     prepared.first_served.push(one.clone());
-                    new.push(thing);
+                    new.insert(thing);
                 }
             }
             let first = known.as_ref().map_or(now, |(_, first)| *first);
