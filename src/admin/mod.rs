@@ -24,7 +24,7 @@ mod page;
 mod status;
 mod visit;
 
-pub use visit::{Right, Visit, Visitor};
+pub use visit::{Caller, Right, Visit, Visitor};
 
 /// Everything of Larder's own is below this.
 pub const PREFIX: &str = "/-/";

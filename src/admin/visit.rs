@@ -29,11 +29,18 @@ pub struct Visit {
     pub query: Option<String>,
     pub headers: HeaderMap,
     pub body: RequestBody,
+    pub caller: Caller,
+}
+
+/// Whoever sent a request.
+#[derive(Debug)]
+pub struct Caller {
     pub right: Right,
     /// The name of the access token that was shown.
     pub client: Option<String>,
-    /// How the visitor sees the root of this server, without a trailing slash.
+    /// How he sees the root of this server, without a trailing slash.
     pub base: String,
+    /// Asks the mounts on his behalf.
     pub visitor: Visitor,
 }
 
@@ -77,10 +84,12 @@ impl Visit {
             query: None,
             headers: HeaderMap::new(),
             body: Bytes::new().into(),
-            right: Right::Administrator,
-            client: None,
-            base: String::new(),
-            visitor: Visitor::nobody(),
+            caller: Caller {
+                right: Right::Administrator,
+                client: None,
+                base: String::new(),
+                visitor: Visitor::nobody(),
+            },
         }
     }
 }

@@ -152,10 +152,12 @@ pub(super) fn own_pages(admin: Admin) -> proxy::Own {
             query: head.uri.query().map(str::to_owned),
             headers: head.headers,
             body,
-            right,
-            client: visit.client,
-            base: visit.base,
-            visitor: admin::Visitor::new(move |request| visitor.ask(request)),
+            caller: admin::Caller {
+                right,
+                client: visit.client,
+                base: visit.base,
+                visitor: admin::Visitor::new(move |request| visitor.ask(request)),
+            },
         })
     };
     proxy::Own { claims: is_own, answer: Box::new(answer) }

@@ -105,7 +105,8 @@ impl Resource for Bundles {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
         match call.operation {
             "check" => {
-                let offline = root(&call.base).map(|root| self.offline(root, Audiences::Service));
+                let offline =
+                    root(&call.caller.base).map(|root| self.offline(root, Audiences::Service));
                 async move {
                     let wanted: Wanted = Call::json(call.body, LIST_LIMIT_BYTES).await?;
                     Ok(json(&check(&offline?, wanted.wants).await))
@@ -128,7 +129,7 @@ impl Bundles {
     }
 
     fn export(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
-        let (build, root) = (Arc::clone(&self.build), root(&call.base));
+        let (build, root) = (Arc::clone(&self.build), root(&call.caller.base));
         let (store, key, now) = (Arc::clone(&self.store), Arc::clone(&self.key), self.clock.now());
         let namings = self.namings.clone();
         async move {

@@ -65,7 +65,7 @@ impl Resource for Models {
 
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
         let gather = Gather {
-            visitor: call.visitor.clone(),
+            visitor: call.caller.visitor.clone(),
             may_fetch: matches!(call.query.get("fetch").map(String::as_str), Some("true" | "1")),
             at: call.query.get("at").cloned(),
             known_hub: self.known_hub.clone(),
@@ -87,7 +87,7 @@ impl Resource for Models {
                 }
                 _ => {
                     let mut passport = passport(&gather, &wanted).await?;
-                    recorded.tell_usage(&mut passport, call.right).await;
+                    recorded.tell_usage(&mut passport, call.caller.right).await;
                     Ok(json(&passport))
                 }
             }

@@ -49,12 +49,12 @@ impl Resource for Entries {
 }
 
 async fn answer(keeper: &Keeper, call: Call) -> Result<Response<Body>, Problem> {
-    let sight = match call.right {
+    let sight = match call.caller.right {
         Right::Administrator => Sight::Everything,
         Right::Client => Sight::Public,
     };
     let name = call.captures.first().cloned().unwrap_or_default();
-    let by = call.client.as_deref();
+    let by = call.caller.client.as_deref();
     let answer = match call.operation {
         "listEntries" => keeper.list(query(&call, sight)?).await.map(|page| json(&page)),
         "showEntry" => keeper.show(name, sight).await.map(|shown| json(&shown)),
@@ -64,7 +64,7 @@ async fn answer(keeper: &Keeper, call: Call) -> Result<Response<Body>, Problem> 
             keeper.remove(name, how, by).await.map(|removed| json(&removed))
         }
         "listPins" => keeper.pins(sight).await.map(|pins| json(&pins)),
-        "pin" => keeper.pin(name, call.client.clone()).await.map(|pinned| json(&pinned)),
+        "pin" => keeper.pin(name, call.caller.client.clone()).await.map(|pinned| json(&pinned)),
         "unpin" => keeper.unpin(name, by).await.map(|pinned| json(&pinned)),
         _ => {
             let dry_run = flag(&call.query, "dry_run")?;

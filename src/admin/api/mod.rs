@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::visit::{Right, Visit, Visitor};
+use super::visit::{Caller, Right, Visit};
 use crate::server::{Body, Crowded, RequestBody, Stalled};
 
 pub mod entries;
@@ -68,13 +68,7 @@ pub struct Call {
     pub query: HashMap<String, String>,
     pub headers: HeaderMap,
     pub body: RequestBody,
-    pub right: Right,
-    /// The name of the access token that was shown.
-    pub client: Option<String>,
-    /// How the caller sees the root of this server, without a trailing slash.
-    pub base: String,
-    /// Asks the mounts as the caller.
-    pub visitor: Visitor,
+    pub caller: Caller,
 }
 
 /// Why an operation was not carried out.
@@ -267,10 +261,7 @@ impl Api {
             query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             headers: visit.headers,
             body: visit.body,
-            right: visit.right,
-            client: visit.client,
-            base: visit.base,
-            visitor: visit.visitor,
+            caller: visit.caller,
         }))
     }
 
@@ -283,7 +274,7 @@ impl Api {
 /// Whether the visitor may. What changes anything is not done for a page of another site that a browser was led to: it would come with the visitor's
 /// own right to be here.
 fn check_right(operation: &Operation, visit: &Visit) -> Result<(), Problem> {
-    if visit.right < operation.needs {
+    if visit.caller.right < operation.needs {
         let detail = "this is for administrators: use an access token that `access.admins` names, or come from this machine itself";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
