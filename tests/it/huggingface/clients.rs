@@ -3,11 +3,14 @@
 //! A sequence ends with the files it got, or with the words in which its client would give up. It runs against whatever is at its
 //! base address: the fake hub, which shows that the sequence is one that the hub answers, or Larder.
 
+mod others;
+mod xet;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, Method};
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
 use crate::support::client::{Client, Reply};
@@ -304,106 +307,6 @@ impl Session {
         Err(format!("{first}: pages without end"))
     }
 
-    async fn whole_of_xet(
-        &self,
-        wanted: &Wanted,
-        sha: &str,
-        hash: &str,
-        size: u64,
-    ) -> Outcome<Vec<u8>> {
-        let (plural, id) = (wanted.kind.plural(), &wanted.id);
-        let path = format!("/api/{plural}/{id}/xet-read-token/{sha}");
-        let (told, headers) = self.json(&path).await?;
-        let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let missing = || format!("{path}: Xet headers have not been correctly set by the server");
-        let (cas, token) = (
-            field("x-xet-cas-url").ok_or_else(missing)?,
-            field("x-xet-access-token").ok_or_else(missing)?,
-        );
-        field("x-xet-token-expiration")
-            .and_then(|text| text.parse::<u64>().ok())
-            .ok_or_else(missing)?;
-        if (told["casUrl"].as_str(), told["accessToken"].as_str()) != (Some(cas), Some(token)) {
-            return Err(format!("{path}: body and head differ"));
-        }
-        told["exp"].as_u64().ok_or_else(missing)?;
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < size {
-            let before = bytes.len();
-            self.block(cas, token, hash, &mut bytes).await?;
-            if bytes.len() == before {
-                return Err(format!("{hash}: no bytes behind {before}"));
-            }
-        }
-        if bytes.len() as u64 != size {
-            return Err(format!("{hash}: {} bytes instead of {size}", bytes.len()));
-        }
-        Ok(bytes)
-    }
-
-    /// The next block of a file: its reconstruction, then each term of it.
-    async fn block(&self, cas: &str, token: &str, hash: &str, bytes: &mut Vec<u8>) -> Outcome<()> {
-        const BLOCK: usize = 1 << 20;
-        let start = bytes.len();
-        let range = format!("bytes={start}-{}", start + BLOCK - 1);
-        let bearer = format!("Bearer {token}");
-        let fields = [("authorization", bearer.as_str()), ("range", range.as_str())];
-        let url = |version: &str| format!("{cas}/{version}/reconstructions/{hash}");
-        let mut reply = self.ask(Method::GET, &url("v2"), &fields, "").await?;
-        if matches!(reply.status.as_u16(), 404 | 501) {
-            reply = self.ask(Method::GET, &url("v1"), &fields, "").await?;
-        }
-        succeeded(&reply, &url("v2"))?;
-        let told = reply.json();
-        let skipped = told["offset_into_first_range"].as_u64().ok_or("no offset")? as usize;
-        let mut plain = Vec::new();
-        for term in told["terms"].as_array().ok_or("no terms")? {
-            let part = self.term(&told, term).await?;
-            plain.extend_from_slice(&part);
-        }
-        let plain = plain.get(skipped..).ok_or("an offset beyond the first range")?;
-        bytes.extend_from_slice(&plain[..plain.len().min(BLOCK)]);
-        Ok(())
-    }
-
-    /// One term: chunks of a xorb in a row, by a range of its signed address, without credentials.
-    async fn term(&self, told: &Value, term: &Value) -> Outcome<Vec<u8>> {
-        let xorb = text(&term["hash"], "hash")?;
-        let (first, end) = (&term["range"]["start"], &term["range"]["end"]);
-        let holds = |chunks: &Value| {
-            chunks["start"].as_u64() <= first.as_u64() && chunks["end"].as_u64() >= end.as_u64()
-        };
-        let second = told["xorbs"][xorb].as_array().into_iter().flatten().flat_map(|fetch| {
-            let ranges = fetch["ranges"].as_array().cloned().unwrap_or_default();
-            ranges.into_iter().map(|range| {
-                (fetch["url"].clone(), range["chunks"].clone(), range["bytes"].clone())
-            })
-        });
-        let first_version = told["fetch_info"][xorb].as_array().into_iter().flatten();
-        let first_version = first_version.map(|fetch| {
-            (fetch["url"].clone(), fetch["range"].clone(), fetch["url_range"].clone())
-        });
-        let (url, chunks, place) = second
-            .chain(first_version)
-            .find(|(_, chunks, _)| holds(chunks))
-            .ok_or_else(|| format!("{xorb}: not to be fetched"))?;
-        let url = text(&url, "url")?;
-        let range = format!("bytes={}-{}", place["start"], place["end"]);
-        let reply = self.ask(Method::GET, url, &[("range", &range)], "").await?;
-        if reply.status != 206 {
-            return Err(format!("{url} {range}: {}", reply.status));
-        }
-        let skipped = first.as_u64().unwrap_or(0) - chunks["start"].as_u64().unwrap_or(0);
-        let count = end.as_u64().unwrap_or(0) - first.as_u64().unwrap_or(0);
-        let plain = unframed(&reply.body)?;
-        let plain: Vec<u8> =
-            plain.into_iter().skip(skipped as usize).take(count as usize).flatten().collect();
-        if Some(plain.len() as u64) != term["unpacked_length"].as_u64() {
-            return Err(format!("{xorb}: {} bytes in {term}", plain.len()));
-        }
-        Ok(plain)
-    }
-
     async fn first_byte(&self, wanted: &Wanted) -> Outcome<Fetched> {
         let (_, info) = self.commit_of(wanted).await?;
         let mut fetched = Fetched::new();
@@ -428,134 +331,6 @@ impl Session {
                 return Err(format!("{url}: {} bytes instead of {total}", reply.body.len()));
             }
             fetched.insert(path.to_owned(), sha256(&reply.body));
-        }
-        Ok(fetched)
-    }
-
-    async fn llama_cpp(&self, wanted: &Wanted) -> Outcome<Fetched> {
-        let id = &wanted.id;
-        let (refs, _) = self.json(&format!("/api/models/{id}/refs")).await?;
-        let branches = refs["branches"].as_array().ok_or("no branches")?;
-        let main = branches.iter().find(|branch| branch["name"] == wanted.revision.as_str());
-        let sha = text(&main.ok_or("no such branch")?["targetCommit"], "targetCommit")?.to_owned();
-        // Whatever else there may be of the tree is never asked for.
-        let (tree, _) = self.json(&format!("/api/models/{id}/tree/{sha}?recursive=true")).await?;
-        let mut fetched = Fetched::new();
-        for entry in tree.as_array().ok_or("no array")? {
-            let path = text(&entry["path"], "path")?;
-            if !path.ends_with(".gguf") {
-                continue;
-            }
-            let url = resolve(wanted, &sha, path);
-            let agent = ("user-agent", "llama-cpp/b7000");
-            let head = self.go(Method::HEAD, &url, &[agent], Follow::All).await?;
-            succeeded(&head, &url)?;
-            let length = head.header("content-length").parse::<u64>();
-            let length = length.map_err(|_| format!("{url}: no Content-Length"))?;
-            if head.header("accept-ranges") != "bytes" {
-                return Err(format!("{url}: no Accept-Ranges"));
-            }
-            let mut bytes = Vec::new();
-            for range in [format!("bytes=0-{}", length / 2), format!("bytes={}-", length / 2 + 1)] {
-                let part =
-                    self.go(Method::GET, &url, &[agent, ("range", &range)], Follow::All).await?;
-                if part.status != 206 {
-                    return Err(format!("{url} {range}: {}", part.status));
-                }
-                bytes.extend_from_slice(&part.body);
-            }
-            fetched.insert(path.to_owned(), sha256(&bytes));
-        }
-        Ok(fetched)
-    }
-
-    async fn ollama(&self, wanted: &Wanted) -> Outcome<Fetched> {
-        let base = format!("/v2/{}", wanted.id);
-        let accept = ("accept", "application/vnd.docker.distribution.manifest.v2+json");
-        let agent = ("user-agent", "ollama/0.13.0 (amd64 linux) Go/go1.24.1");
-        let url = format!("{base}/manifests/latest");
-        let reply = self.go(Method::GET, &url, &[accept, agent], Follow::All).await?;
-        succeeded(&reply, &url)?;
-        let manifest = reply.json();
-        let mut fetched = Fetched::new();
-        let layers = manifest["layers"].as_array().ok_or("no layers")?;
-        for layer in layers.iter().chain([&manifest["config"]]) {
-            let digest = text(&layer["digest"], "digest")?;
-            let got = self.blob(&format!("{base}/blobs/{digest}")).await?;
-            if format!("sha256:{got}") != digest {
-                return Err(format!("digest mismatch, {digest} and {got}"));
-            }
-            fetched.insert(text(&layer["mediaType"], "mediaType")?.to_owned(), got);
-        }
-        Ok(fetched)
-    }
-
-    /// A blob in parts, at the address that Go's `Response.Location` names once the host has changed or the answer is no redirect.
-    async fn blob(&self, path: &str) -> Outcome<String> {
-        let head = self.go(Method::HEAD, path, &[], Follow::All).await?;
-        succeeded(&head, path)?;
-        let length: u64 = head
-            .header("content-length")
-            .parse()
-            .map_err(|_| format!("{path}: no Content-Length"))?;
-        let answer = self.go(Method::GET, path, &[], Follow::Endpoint).await?;
-        if !answer.status.is_redirection() {
-            succeeded(&answer, path)?;
-        }
-        if answer.header("location").is_empty() {
-            return Err(format!("{path}: http: no Location header in response"));
-        }
-        let base = Url::parse(&self.absolute(path)).map_err(|error| error.to_string())?;
-        let direct = base.join(answer.header("location")).map_err(|error| error.to_string())?;
-        let mut bytes = Vec::new();
-        for range in parts(length) {
-            let part = self.ask(Method::GET, direct.as_str(), &[("range", &range)], "").await?;
-            if !matches!(part.status.as_u16(), 200 | 206) {
-                return Err(format!("{direct} {range}: {}", part.status));
-            }
-            bytes.extend_from_slice(&part.body);
-        }
-        Ok(sha256(&bytes))
-    }
-
-    async fn git_lfs(&self, wanted: &Wanted) -> Outcome<Fetched> {
-        const TYPE: &str = "application/vnd.git-lfs+json";
-        let objects: Vec<Value> = wanted
-            .pointers
-            .values()
-            .map(|(oid, size)| json!({ "oid": oid, "size": size }))
-            .collect();
-        let body = json!({
-            "operation": "download", "objects": objects, "transfers": ["lfs-standalone-file", "basic", "ssh"],
-            "ref": { "name": "refs/heads/main" }, "hash_algo": "sha256",
-        });
-        let url = format!(
-            "{}/{}{}.git/info/lfs/objects/batch",
-            self.base,
-            wanted.kind.prefix(),
-            wanted.id
-        );
-        let fields = [
-            ("accept", TYPE),
-            ("content-type", "application/vnd.git-lfs+json; charset=utf-8"),
-            ("user-agent", "git-lfs/3.3.0 (GitHub; linux amd64; go 1.19.8)"),
-        ];
-        let reply = self.ask(Method::POST, &url, &fields, &body.to_string()).await?;
-        succeeded(&reply, &url)?;
-        let told = reply.json();
-        let mut fetched = Fetched::new();
-        for (path, (oid, size)) in &wanted.pointers {
-            let objects = told["objects"].as_array().ok_or("no objects")?;
-            let object = objects.iter().find(|object| object["oid"] == oid.as_str());
-            let action =
-                &object.ok_or_else(|| format!("{oid} is not answered"))?["actions"]["download"];
-            let href = text(&action["href"], "href")?;
-            let got = self.ask(Method::GET, href, &[("accept-encoding", "identity")], "").await?;
-            succeeded(&got, href)?;
-            if (sha256(&got.body), got.body.len() as u64) != (oid.clone(), *size) {
-                return Err(format!("expected OID {oid}, got {}", sha256(&got.body)));
-            }
-            fetched.insert(path.clone(), oid.clone());
         }
         Ok(fetched)
     }
@@ -605,34 +380,4 @@ pub fn next_link(headers: &HeaderMap) -> Option<String> {
     let link = headers.get("link")?.to_str().ok()?;
     let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
     next.split('<').nth(1)?.split('>').next().map(str::to_owned)
-}
-
-/// Chunks of a xorb, each without its header. They are refused where the real client refuses them.
-fn unframed(mut framed: &[u8]) -> Outcome<Vec<Vec<u8>>> {
-    const LARGEST: usize = 128 << 10;
-    let mut chunks = Vec::new();
-    while !framed.is_empty() {
-        let [0, a, b, c, 0, d, e, f, rest @ ..] = framed else {
-            return Err("a chunk's header is not one".to_owned());
-        };
-        let length = u32::from_le_bytes([*a, *b, *c, 0]) as usize;
-        if [a, b, c] != [d, e, f] || length > LARGEST || length > rest.len() || length == 0 {
-            return Err(format!("a chunk of {length} bytes"));
-        }
-        let (chunk, rest) = rest.split_at(length);
-        chunks.push(chunk.to_vec());
-        framed = rest;
-    }
-    Ok(chunks)
-}
-
-/// Ranges of a download in parts.
-fn parts(length: u64) -> Vec<String> {
-    const PART: u64 = 100_000;
-    (0..length.div_ceil(PART))
-        .map(|number| {
-            let first = number * PART;
-            format!("bytes={first}-{}", (first + PART).min(length) - 1)
-        })
-        .collect()
 }
