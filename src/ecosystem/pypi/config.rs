@@ -49,6 +49,8 @@ pub struct IndexConfig {
     pub grant: Grant,
     /// Whether what was fetched with a client's own credential is served to it while upstream cannot confirm that it still may. Default no.
     pub offline_grant: bool,
+    /// What pages offer while upstream cannot be asked. Default `all`.
+    pub offline_pages: OfflinePages,
     /// Upstream says 403 for what does not exist, as storage buckets do. Default no.
     pub forbidden_means_absent: bool,
     /// Whether what was public is served on after upstream began to refuse it. Default `serve`.
@@ -69,6 +71,7 @@ impl Default for IndexConfig {
             auth: None,
             grant: Grant::default(),
             offline_grant: false,
+            offline_pages: OfflinePages::All,
             forbidden_means_absent: false,
             after_withdrawal: AfterWithdrawal::Serve,
             allow_private: None,
@@ -97,6 +100,17 @@ pub struct UpstreamConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct UpstreamEntry(pub UpstreamConfig);
+
+/// What the page of a project offers while upstream cannot be asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OfflinePages {
+    /// All that is known. Who asks for what is not kept gets the outage's error.
+    #[default]
+    All,
+    /// The same, and what is not kept is marked as withdrawn: resolvers choose among what can be had.
+    Kept,
+}
 
 /// How an upstream lays out its pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +186,7 @@ pub struct Settings {
     pub page_ttl: Duration,
     pub grant: Grant,
     pub offline_grant: bool,
+    pub offline_pages: OfflinePages,
     pub after_withdrawal: AfterWithdrawal,
     /// Whom attestations must lead back to.
     pub roots: Roots,
@@ -230,6 +245,7 @@ impl IndexConfig {
             page_ttl: self.page_ttl,
             grant: self.grant.clone(),
             offline_grant: self.offline_grant,
+            offline_pages: self.offline_pages,
             after_withdrawal: self.after_withdrawal,
             roots: Roots::default(),
         })

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::ecosystem::View;
 use crate::ecosystem::pypi::facts::OfPage;
@@ -19,6 +20,12 @@ const HASHLIB: [&str; 12] = [
     "sha256", "sha512", "sha384", "sha224", "sha1", "md5", "blake2b", "blake2s", "sha3_224",
     "sha3_256", "sha3_384", "sha3_512",
 ];
+
+/// Why a file is withdrawn that cannot be had just now.
+const UNKEPT: &str = "not kept here, and upstream cannot be asked for it";
+
+/// How long it counts what was kept when a page was written.
+const KEPT_HOLDS: Duration = Duration::from_secs(10);
 
 /// Where the links of a page point, and for whom it is.
 #[derive(Debug, Clone)]
@@ -164,6 +171,25 @@ impl<'a> Listing<'a> {
         let mark = page.gone_since.map(deleted);
         let valid_until = judge.valid_until;
         Self { page, entries, versions, status, mark, valid_until }
+    }
+
+    /// The same where upstream may be away for long: while it is, a file that is not kept is told as withdrawn, which resolvers pass over as long as there is
+    /// another. Nothing is left out: whoever names exactly that one is told why it cannot be had.
+    #[must_use]
+    pub fn preferring_kept(mut self, place: &Place, view: &View<'_>) -> Self {
+        if !view.standing.offline {
+            return self;
+        }
+        let is_plain = |entry: &&mut Entry<'_>| *entry.yanked == Yanked::No;
+        for entry in self.entries.iter_mut().filter(is_plain) {
+            if !(view.is_kept)(&place.file_key(entry.file)) {
+                entry.yanked = Cow::Owned(Yanked::Because(UNKEPT.into()));
+            }
+        }
+        // What is kept may change while the page does not.
+        let then = view.now.plus(KEPT_HOLDS);
+        self.valid_until = Some(self.valid_until.map_or(then, |until| until.min(then)));
+        self
     }
 
     /// The minor API version that the listing lives up to: sizes are mandatory from 1.1 on.

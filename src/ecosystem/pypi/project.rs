@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::ecosystem::pypi::accept::{self, Representation};
-use crate::ecosystem::pypi::config::Settings;
+use crate::ecosystem::pypi::config::{OfflinePages, Settings};
 use crate::ecosystem::pypi::listing::{Listing, Place};
 use crate::ecosystem::pypi::page::Page;
 use crate::ecosystem::pypi::past::{self, PastPage};
@@ -139,7 +139,11 @@ impl PageRender {
     }
 
     fn reply(&self, page: &Page, view: &View<'_>, valid_until: &mut Option<Timestamp>) -> Reply {
-        let listing = Listing::of(page, &self.rules, &self.place, view);
+        let mut listing = Listing::of(page, &self.rules, &self.place, view);
+        // What was so at an instant of the past is so for ever.
+        if self.as_of.is_none() && self.reach.settings.offline_pages == OfflinePages::Kept {
+            listing = listing.preferring_kept(&self.place, view);
+        }
         *valid_until = listing.valid_until;
         let body = match self.representation {
             Representation::JsonV1 => render_json::page(&listing),

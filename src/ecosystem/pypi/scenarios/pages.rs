@@ -6,6 +6,7 @@ use super::*;
 use crate::ecosystem::pypi::links::Address;
 use crate::ecosystem::pypi::offer::{self, Offer, Offered};
 use crate::ecosystem::pypi::render_html;
+use crate::types::CacheKey;
 
 const HTML: &str = include_str!("../../../../tests/fixtures/pypi/demo.html");
 const TENSORS: &str = include_str!("../../../../tests/fixtures/pypi/tensors.html");
@@ -86,6 +87,33 @@ fn offline_a_sidecar_that_is_not_kept_is_not_promised() {
     story.hears(JSON, NOW).expect("a page");
     assert!(json_of(story.page(), false).contains("\"core-metadata\":{"));
     assert!(!json_of(story.page(), true).contains("\"core-metadata\":{"));
+}
+
+/// At a site without upstream, resolvers chose the newest release that the page lists, which was not kept, and gave up.
+#[test]
+fn offline_what_is_not_kept_can_be_told_as_withdrawn() {
+    let mut story = Story::of("demo-project");
+    story.hears(JSON, NOW).expect("a page");
+    let kept = place().file_key(&story.page().files[1]);
+    let parsed = Parsed::new(story.page().clone());
+    let is_kept = |key: &CacheKey| *key == kept;
+    let (rules, place) = (Ruleset::default(), place());
+    let check = |offline: bool, expected: [&str; 3]| {
+        let view = View { is_kept: &is_kept, ..view(&parsed, standing(offline)) };
+        let plain = Listing::of(story.page(), &rules, &place, &view);
+        let until = plain.valid_until;
+        let told = plain.preferring_kept(&place, &view);
+        let yanked = told.entries.iter().map(|entry| match &*entry.yanked {
+            Yanked::No => "",
+            Yanked::Yes => "yes",
+            Yanked::Because(why) => why,
+        });
+        assert_eq!(yanked.collect::<Vec<_>>(), expected, "{offline}");
+        assert_eq!(told.valid_until != until, offline, "what is kept changes by itself");
+    };
+    let away = "not kept here, and upstream cannot be asked for it";
+    check(false, ["broken \"metadata\"", "", ""]);
+    check(true, ["broken \"metadata\"", "", away]);
 }
 
 #[test]
