@@ -122,9 +122,9 @@ impl Want {
 }
 
 impl Package {
-    /// The versions that will do.
-    pub fn specifiers(&self) -> VersionSpecifiers {
-        self.allowed.parse().unwrap_or_default()
+    /// The versions that will do; `None` where that is a version of no known form (`===`), which no file's name tells.
+    pub fn specifiers(&self) -> Option<VersionSpecifiers> {
+        self.allowed.parse().ok()
     }
 
     /// The one version that will do, if it is one.

@@ -43,7 +43,7 @@ impl Page {
     /// The version that a package means: its pin, or the newest that it allows. Pre-releases and yanked ones only where nothing else is left or they are
     /// what it says. `None`: there is none.
     pub fn choose(&self, package: &Package, python: Option<&str>) -> Option<Version> {
-        let specifiers = package.specifiers();
+        let specifiers = package.specifiers()?;
         let python: Option<Version> = python.and_then(|python| python.parse().ok());
         let asks_for_early =
             specifiers.iter().any(|specifier| specifier.version().any_prerelease());
@@ -173,6 +173,8 @@ mod tests {
             assert_eq!(chosen.as_deref(), expected, "{text} {python:?}");
         };
         check("pypi:p==3", None, None);
+        // What nobody can read was taken for any version at all.
+        check("pypi:p===whatever-1", None, None);
         check("pypi:q", None, None);
         check("pypi:p", None, Some("1.1"));
         check("pypi:p", Some("3.11"), Some("1.0"));

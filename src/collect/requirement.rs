@@ -117,6 +117,9 @@ impl Marker {
     /// Reads an expression; `and` binds closer than `or`.
     pub fn read(text: &str) -> Result<Self, String> {
         let tokens = tokens(text)?;
+        if tokens.len() > MOST_TOKENS {
+            return Err("a marker is too long".to_owned());
+        }
         let mut rest = tokens.as_slice();
         let marker = Self::either(&mut rest, 0)?;
         match rest {
@@ -204,6 +207,9 @@ impl Marker {
 
 /// Most brackets within each other: metadata comes from strangers.
 const MOST_DEPTH: usize = 32;
+
+/// Most words, texts and operators of a marker: comparisons in a row lie within each other, too.
+const MOST_TOKENS: usize = 1024;
 
 fn unclosed() -> String {
     "a bracket of a marker is not closed".to_owned()
@@ -330,6 +336,10 @@ mod tests {
             Ok(("requests", "security,socks", ">=2.8.1,==2.8.*")),
         );
         check("x===whatever-1", Ok(("x", "", "===whatever-1")));
+        // Comparisons in a row were read into a tree as deep as they are many, and the stack ended before it.
+        let chain = |many: usize| format!("six ; {}", vec!["extra == 'a'"; many].join(" and "));
+        check(&chain(200), Ok(("six", "", "")));
+        check(&chain(100_000), Err("too long"));
         let read = Requirement::read("x @ https://files.example/x;1.zip ; extra == 'a'")
             .expect("a requirement");
         assert_eq!(read.address.as_deref(), Some("https://files.example/x;1.zip"));
