@@ -114,9 +114,8 @@ pub async fn take_all(
 
 async fn take(door: &dyn Door, item: Item, depth: Depth, progress: Progress<'_>) -> Taken {
     let named = item.digests.last().copied();
-    let is_strong = |digest: &Digest| digest.algorithm() >= Algorithm::Sha256;
-    let must_read =
-        item.locked.is_some() || depth == Depth::Digests && !named.as_ref().is_some_and(is_strong);
+    let strong = item.strong_digest();
+    let must_read = item.locked.is_some() || depth == Depth::Digests && strong.is_none();
     if !must_read && probe(door, &item).await.is_ok() {
         let size = item.size;
         let fared = match item.fetched {
@@ -130,7 +129,7 @@ async fn take(door: &dyn Door, item: Item, depth: Depth, progress: Progress<'_>)
     loop {
         match fetch(door, &item, progress).await {
             Ok(read) => {
-                let digest = named.filter(is_strong).or(Some(read.sha256));
+                let digest = strong.or(Some(read.sha256));
                 let fared = match probe(door, &item).await {
                     Ok(()) if was_kept => Fared::Kept,
                     Ok(()) => Fared::New { bytes: read.bytes },

@@ -12,7 +12,7 @@ use super::wanted::Wanted;
 use super::{Outcome, Overrides, misused};
 use crate::bundle::resource::Missing;
 use crate::bundle::take::{Depth, Taken, take_all};
-use crate::bundle::walk::Plan;
+use crate::bundle::walk::{Item, Plan};
 use crate::collect::LockedFile;
 use crate::collect::lock::{Lock, Locked};
 
@@ -52,8 +52,12 @@ impl LockFiles {
                 Err(fault) => return Ok(misused(&fault)),
             };
             let plan = Plan::make(reach, wants).await;
+            // Of what is told, nothing needs to be here.
+            let is_told = |item: &Item| item.locked.is_none() && item.strong_digest().is_some();
+            let unknown: Vec<Item> =
+                plan.items().into_iter().filter(|item| !is_told(item)).collect();
             let taken =
-                take_all(reach, plan.items(), Depth::Digests, self.jobs, &|_, _| {}, |_| {}).await;
+                take_all(reach, unknown, Depth::Digests, self.jobs, &|_, _| {}, |_| {}).await;
             let mut missing = left_out;
             missing.extend(plan.missed.iter().cloned().map(Missing::from));
             let lock = locked(&plan, taken, &mut missing);
@@ -101,15 +105,16 @@ fn locked(plan: &Plan, taken: Vec<Taken>, missing: &mut Vec<Missing>) -> Lock {
         taken.into_iter().map(|taken| (taken.item.address.clone(), taken)).collect();
     let lock = plan.walked.iter().map(|walked| {
         let files = walked.items.iter().filter_map(|item| {
-            let taken = found.get(&item.address)?;
-            match taken.digest {
+            let taken = found.get(&item.address);
+            match taken.map_or_else(|| item.strong_digest(), |taken| taken.digest) {
                 Some(digest) => {
-                    let size = taken.size.or(item.size);
+                    let size = taken.and_then(|taken| taken.size).or(item.size);
                     Some(LockedFile { name: item.name.clone(), digest: digest.to_string(), size })
                 }
                 None => {
                     let what = format!("{} {}", item.of, item.name);
-                    missing.push(Missing { what, reason: taken.fared.reason().to_owned() });
+                    let reason = taken.map_or("", |taken| taken.fared.reason()).to_owned();
+                    missing.push(Missing { what, reason });
                     None
                 }
             }

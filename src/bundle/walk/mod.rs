@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::bundle::{Door, DoorError};
 use crate::collect::{Dependencies, Package, Want, What};
-use crate::types::Digest;
+use crate::types::{Algorithm, Digest};
 
 mod hub;
 mod images;
@@ -41,6 +41,13 @@ pub struct Item {
     pub locked: Option<Digest>,
     /// The walk itself has just fetched it: it was not kept before.
     pub fetched: bool,
+}
+
+impl Item {
+    /// The digest that its list names, if that is one to know its bytes by.
+    pub fn strong_digest(&self) -> Option<Digest> {
+        self.digests.last().copied().filter(|digest| digest.algorithm() >= Algorithm::Sha256)
+    }
 }
 
 /// What a walk led to.

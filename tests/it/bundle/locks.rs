@@ -5,6 +5,7 @@ use std::fs;
 use crate::bundle::site::{Site, Upstreams};
 use crate::huggingface::stock;
 use crate::support::hub::{File, Kind, files};
+use crate::support::index::Upload;
 
 #[tokio::test]
 async fn what_is_locked_stays_what_it_was() {
@@ -13,6 +14,12 @@ async fn what_is_locked_stays_what_it_was() {
     site.write("list.toml", upstreams.list());
     site.run(&["lock", "pypi:nothing==1", "-o", "no.lock"]).await.ends(1);
     assert!(!site.path("no.lock").exists());
+    // Whose digest is told is not fetched for that.
+    let locked = site.run(&["lock", "pypi:leaf==1.0", "-o", "leaf.lock"]).await.ends(0);
+    let text = fs::read_to_string(site.path("leaf.lock")).expect("it is written");
+    assert!(text.contains("name = \"leaf-1.0-py3-none-any.whl\""), "{text} {locked:?}");
+    let leaf = Upload::wheel("leaf", "1.0");
+    assert_eq!(upstreams.index.files.sent(&leaf.path), 0);
     let locked = site.run(&["lock", "list.toml"]).await.ends(0);
     let text = fs::read_to_string(site.path("larder.lock")).expect("it is written");
     assert!(text.contains(&format!("exact = \"hf:org/model@{}\"", upstreams.sha)), "{text}");
