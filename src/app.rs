@@ -65,14 +65,14 @@ pub struct App {
 /// Why Larder cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("the data directory cannot be used: {0}")]
+    #[error("the data directory cannot be used")]
     Store(#[source] StoreError),
     /// The settings fit each other on paper but not this machine: a secret that cannot be read, an address taken twice.
     #[error("{}", .0.join("\n"))]
     Settings(Vec<String>),
-    #[error("no connection to upstream can be made: {0}")]
+    #[error("no connection to upstream can be made")]
     Upstream(#[source] crate::upstream::ConfigError),
-    #[error("`advisories.folder`: {0}")]
+    #[error("`advisories.folder` cannot be used")]
     Advisories(#[from] feed::Unread),
     #[error(transparent)]
     Server(#[from] ServerError),

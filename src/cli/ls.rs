@@ -45,6 +45,7 @@ impl Ls {
             let items = self.items(reach).await?;
             match self.json {
                 true => println!("{}", serde_json::to_string_pretty(&items)?),
+                false if items.is_empty() => eprintln!("nothing of that is kept"),
                 false => print!("{}", self.text(&items)),
             }
             Ok(ExitCode::SUCCESS)

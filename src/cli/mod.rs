@@ -194,13 +194,7 @@ fn misused(error: &(dyn Error + 'static)) -> ExitCode {
 
 /// Tells an error and what caused it, one line.
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
-    }
-    eprintln!("larder: {message}");
+    eprintln!("larder: {}", reach::chained(error));
     match error.downcast_ref() {
         // A name that nobody understands is an argument like another.
         Some(reach::ReachError::Refused { status: StatusCode::BAD_REQUEST, .. }) => {

@@ -9,6 +9,9 @@ use crate::bundle::resource::Missing;
 use crate::collect::lists::{List, ListError};
 use crate::collect::{Dependencies, Platform, Want, What};
 
+/// What names begin with; all else is a file.
+const SCHEMES: [&str; 3] = ["hf:", "pypi:", "oci:"];
+
 /// The largest list.
 const LIMIT_BYTES: u64 = 64 << 20;
 
@@ -36,12 +39,12 @@ impl Wanted {
     /// Reads the lists. What they name and no index can give comes with them.
     pub(super) fn read(&self) -> Result<(Vec<Want>, Vec<Missing>), ListError> {
         if self.what.is_empty() {
-            let fault = "say what: names such as hf:ORG/MODEL, or files that list them".to_owned();
+            let fault = "give names such as hf:ORG/MODEL, or files that list them".to_owned();
             return Err(ListError { file: "nothing is named".to_owned(), fault });
         }
         let mut all = List::default();
         for text in &self.what {
-            let is_name = ["hf:", "pypi:", "oci:"].iter().any(|scheme| text.starts_with(scheme));
+            let is_name = SCHEMES.iter().any(|scheme| text.starts_with(scheme));
             if is_name && !Path::new(text).exists() {
                 let what: What = text.parse().map_err(|fault: crate::collect::Unnamed| {
                     ListError { file: fault.text, fault: fault.fault }
@@ -50,7 +53,10 @@ impl Wanted {
                 all.wants.push(Want { dependencies, ..Want::all_of(what) });
                 continue;
             }
-            let listed = load(text).map_err(|fault| ListError { file: text.clone(), fault })?;
+            let listed = load(text).map_err(|fault| {
+                let fault = format!("{fault}; names begin with {}", SCHEMES.join(", "));
+                ListError { file: text.clone(), fault }
+            })?;
             let list = List::read(text, &listed, &mut |path| load(path))?;
             all.wants.extend(list.wants);
             all.left_out.extend(list.left_out);

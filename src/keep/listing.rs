@@ -128,6 +128,9 @@ impl Parts {
     fn list(&self, query: &Query) -> Result<Page, KeepError> {
         let cursor = query.after.as_deref().map(read_cursor).transpose()?;
         let scheme = query.prefix.split_once(':').map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| self.words.iter().all(|words| words.scheme() != scheme)) {
+            return Err(self.no_name(&query.prefix));
+        }
         let kept = self.kept();
         let mut page = Page { entries: Vec::new(), next: None };
         for aisle in self.aisles(scheme, query.sight)? {

@@ -165,7 +165,7 @@ impl Parts {
         Ok(())
     }
 
-    fn no_name(&self, text: &str) -> KeepError {
+    pub(super) fn no_name(&self, text: &str) -> KeepError {
         let mut schemes: Vec<&str> = self.words.iter().map(|words| words.scheme()).collect();
         schemes.sort_unstable();
         schemes.dedup();

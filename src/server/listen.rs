@@ -20,7 +20,7 @@ const BACKLOG: u32 = 1024;
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address} (--listen or `listen` names another address)")]
     Bind { address: SocketAddr, source: io::Error },
     #[error("TLS cannot be offered")]
     Tls(#[from] TlsError),
