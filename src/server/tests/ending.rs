@@ -56,6 +56,6 @@ async fn a_slow_reader_gets_all_of_its_answer() {
 async fn a_busy_address_is_named() {
     let server = Running::default().await;
     let error = Server::bind(Config::default(), &TlsConfig::default(), &[server.address]);
-    let error = error.err().map(|error| error.to_string());
-    assert_eq!(error, Some(format!("cannot listen on {}", server.address)));
+    let error = error.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.starts_with(&format!("cannot listen on {}", server.address)), "{error}");
 }
