@@ -72,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "licence", run: licence },
     Target { name: "advisory", run: advisory },
     Target { name: "attestation", run: attestation },
+    Target { name: "model_signature", run: model_signature },
     Target { name: "when", run: when },
 ];
 
@@ -96,6 +97,23 @@ fn attestation(bytes: &[u8]) {
     let roots = signature::Roots::default();
     let _ = signature::verify(&roots, bytes, "pypi_attestations-0.0.19.tar.gz", digest);
     assert!(signature::verify(&roots, bytes, "demo-1.0.tar.gz", digest).is_err());
+}
+
+/// The signature of a model, and the statement in one. Without a key nobody has signed with any.
+fn model_signature(bytes: &[u8]) {
+    let trust = signature::Trust::default();
+    if let Ok(signed) = signature::model::verify(&trust, bytes) {
+        assert!(!signed.signed_by.starts_with("key:"), "nobody's key is named");
+    }
+    if let Ok(manifest) = signature::model::Manifest::read(bytes) {
+        assert!(manifest.paths().count() > 0, "an empty list is none");
+        for path in manifest.paths() {
+            assert!(matches!(
+                manifest.word_on(path, "model.sig"),
+                signature::model::Word::Signed(_)
+            ));
+        }
+    }
 }
 
 fn address() -> Url {

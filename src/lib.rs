@@ -24,7 +24,7 @@
 //! | [`advisory`] | known vulnerabilities and malicious packages: OSV records, filed by package; pure | types |
 //! | [`inspect`] | what is in a file, read and never run: pickles, archives, compressed streams, templates; pure | types, formats |
 //! | [`licence`] | names and texts of licences as SPDX expressions, and what they forbid; pure | nothing of ours |
-//! | [`signature`] | who vouches for a file: attestations, verified without network; pure | nothing of ours |
+//! | [`signature`] | who vouches for a file: attestations, signed models, verified without network; pure | nothing of ours |
 //! | [`policy`] | facts, rules and time in, decision out; `when` is its language of conditions; pure | types, licence, advisory |
 //! | [`rulings`] | the rules in force, taken up from their files while the server runs; the record of decisions | types, clock, advisory, policy |
 //! | [`store`] | an index (redb) over content-addressed blobs; disk, and its twin in memory | types, semantics |

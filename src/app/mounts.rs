@@ -17,7 +17,8 @@ pub(super) fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppErro
     let trust = trust(config)?;
     let mut mounts = Mounts::default();
     if config.huggingface.is_on() {
-        mounts.add(config.huggingface.resolve(read_secret), |hub| hub_routes(hub, signer));
+        let hub = config.huggingface.resolve(read_secret).map(|hub| hub.trusting(&trust));
+        mounts.add(hub, |hub| hub_routes(hub, signer));
     }
     for (name, index) in &config.pypi.indexes {
         let index = index.resolve(name, read_secret).map(|index| index.trusting(trust.roots()));

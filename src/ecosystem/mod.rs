@@ -140,7 +140,7 @@ pub type WithBody = Box<dyn FnOnce(Bytes) -> Step + Send>;
 pub type WithNames = Box<dyn FnOnce(Vec<CacheKey>) -> Step + Send>;
 
 /// How often a plan may ask for documents before it counts as a fault of ours.
-pub const MOST_ROUNDS: usize = 12;
+pub const MOST_ROUNDS: usize = 16;
 
 /// A document as the cache holds it.
 #[derive(Debug, Clone)]

@@ -148,8 +148,8 @@ facts! {
     Yanked = "yanked", Flag, [ALL, NOT, NOT];
     /// The project's status, as the index tells it: `active`, `archived`, `deprecated`, `quarantined`.
     Status = "project_status", Text, [ALL, NOT, NOT];
-    /// Whether the index has a provenance object for it. What that says was not verified.
-    Attested = "attested", Flag, [ALL, NOT, NOT];
+    /// Whether the index has a provenance object for it, or its repository a signature. What that says was not verified.
+    Attested = "attested", Flag, [ALL, ALL, NOT];
     /// Whether an advisory says that it is malicious. Of it and the three that follow nothing is known without advisories.
     Malicious = "malicious", Flag, [ALL, NOT, NOT];
     /// The advisories that concern it, by all their names.
@@ -158,14 +158,15 @@ facts! {
     Cvss = "cvss", Score, [ALL, NOT, NOT];
     /// Whether there are some, and all of them are mended in a later version.
     FixAvailable = "fix_available", Flag, [ALL, NOT, NOT];
-    /// Whether its attestations were verified: signatures, the log that they stand in, and that the publisher made them for this very file.
-    AttestationVerified = "attestation_verified", Flag, [M | C, NOT, NOT];
+    /// Whether its attestations were verified: signatures, the log that they stand in, and that the publisher made them for this very file; of the hub, that somebody who
+    /// is believed signed this very file as part of its model.
+    AttestationVerified = "attestation_verified", Flag, [M | C, M | C, NOT];
     /// Why they were not.
-    AttestationFault = "attestation_fault", Text, [M | C, NOT, NOT];
+    AttestationFault = "attestation_fault", Text, [M | C, M | C, NOT];
     /// Who published it by verified attestations: `GitHub:owner/name`.
     AttestedPublisher = "attested_publisher", Text, [M | C, NOT, NOT];
-    /// The identity that verified attestations were signed with.
-    SignedBy = "signed_by", Text, [M | C, NOT, NOT];
+    /// The identity that verified attestations were signed with: that of a certificate, or `key:NAME`.
+    SignedBy = "signed_by", Text, [M | C, M | C, NOT];
     /// Its licence, as its metadata, card or label declares it.
     Licence = "license", Licence, [M | C, ALL, M];
     /// Whether it declares no licence, or one that means none.
@@ -223,6 +224,10 @@ impl Fact {
                 | Self::Size
                 | Self::Format
                 | Self::HubScan
+                | Self::Attested
+                | Self::AttestationVerified
+                | Self::AttestationFault
+                | Self::SignedBy
                 | Self::LicenceEffective
                 | Self::LicenceMismatch
         )

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 pub mod bundle;
 mod key;
+pub mod model;
 mod publisher;
 mod sigstore;
 mod trust;

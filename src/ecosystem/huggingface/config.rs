@@ -13,6 +13,7 @@ pub use crate::ecosystem::huggingface::identity::IdentityRule;
 use crate::ecosystem::huggingface::repository::Repository;
 pub use crate::ecosystem::origin::SecretSource;
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
+use crate::signature::Trust;
 use crate::types::{ByteSize, Secret};
 use crate::upstream::request::{Credentials, Origin};
 
@@ -152,6 +153,8 @@ pub struct Settings {
     pub tree_limit_bytes: u64,
     pub datasets_server: Option<Arc<Origin>>,
     pub ollama: Option<Arc<Origin>>,
+    /// Whom signatures of models must lead back to.
+    pub trust: Trust,
 }
 
 impl Config {
@@ -220,6 +223,7 @@ impl Config {
             tree_limit_bytes: self.tree_limit.bytes(),
             datasets_server: datasets_server.flatten(),
             ollama: ollama.flatten(),
+            trust: Trust::default(),
         })
     }
 
@@ -246,6 +250,12 @@ impl Config {
 }
 
 impl Settings {
+    /// The same, with signatures believed by this.
+    #[must_use]
+    pub fn trusting(self, trust: &Trust) -> Self {
+        Self { trust: trust.clone(), ..self }
+    }
+
     /// What becomes of a repository that is public no more.
     pub fn after_withdrawal(&self, repository: &Repository) -> AfterWithdrawal {
         let name = repository.to_string();

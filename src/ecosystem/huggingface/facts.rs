@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::ecosystem::huggingface::file::FileFacts;
 use crate::ecosystem::huggingface::info::Info;
 use crate::ecosystem::huggingface::repository::{Commit, Repository};
+use crate::ecosystem::huggingface::signed;
 use crate::licence::{Licence, is_text_of};
 use crate::policy::fact::Value;
 use crate::policy::{Ecosystem, Fact, Facts};
@@ -53,6 +54,8 @@ pub struct Said {
     /// Whether its card declares another one than when it was first seen.
     is_licence_changed: Option<bool>,
     brings_code: bool,
+    /// Whether a signature lies among its files.
+    is_signed: Option<bool>,
     parameters: Option<u64>,
     scans: Option<Scans>,
 }
@@ -126,6 +129,8 @@ impl Said {
         let mut files = siblings.filter_map(|file| file["rfilename"].as_str());
         let licence_texts =
             files.clone().filter(|path| is_text_of(path)).map(str::to_owned).collect();
+        let is_signed =
+            read.siblings.is_array().then(|| files.clone().any(|path| path == signed::PATH));
         let brings_code = files.any(|path| has_end(path, ".py"))
             || !read.config["auto_map"].is_null()
             || tags.iter().any(|tag| tag == "custom_code");
@@ -144,6 +149,7 @@ impl Said {
             licence_texts,
             is_licence_changed: None,
             brings_code,
+            is_signed,
             parameters: read.safetensors["total"].as_u64(),
             scans: scans(&read.security_repo_status),
         }
@@ -216,6 +222,7 @@ pub fn of_repository<'a>(
     facts.set(Fact::LicenceUnknown, said.licence.is_none());
     facts.set(Fact::LicenceChanged, said.is_licence_changed);
     facts.set(Fact::RemoteCode, said.brings_code);
+    facts.set(Fact::Attested, said.is_signed);
     facts.set(Fact::Parameters, said.parameters);
     facts.is_whole = true;
     facts

@@ -14,6 +14,7 @@ use crate::ecosystem::huggingface::info::{self, Info};
 use crate::ecosystem::huggingface::reach::{self, Reach};
 use crate::ecosystem::huggingface::repository::Repository;
 use crate::ecosystem::huggingface::settle::{Admitted, Settled, need};
+use crate::ecosystem::huggingface::signed::{self, Known};
 use crate::ecosystem::huggingface::{licence_text, lineage};
 use crate::ecosystem::{Ask, Held, Step, Subject};
 use crate::policy::{Ecosystem, Fact, Facts, Judged, Point, Ruleset, Verdict};
@@ -37,13 +38,15 @@ pub fn refusal(ask: &Ask, admitted: &Admitted) -> Option<Step> {
     Some(Step::Refuse(Box::new(Subject::of(judged, &ask.base))))
 }
 
-/// Goes on with what rules look at of a model beside its description: its lineage, and the texts of its licences.
+/// Goes on with what rules look at of a model beside its description: its lineage, the texts of its licences, and who signed it.
 pub fn gathered(
     at: Settled,
     ask: Ask,
     then: impl FnOnce(Settled, Ask) -> Step + Send + 'static,
 ) -> Step {
-    lineage::with(at, ask, |at, ask| licence_text::with(at, ask, then))
+    lineage::with(at, ask, |at, ask| {
+        licence_text::with(at, ask, |at, ask| signed::with(at, ask, then))
+    })
 }
 
 /// Goes on with the repository's description, where rules look at it and only a capability was settled.
@@ -64,7 +67,7 @@ pub fn with_description(
     })
 }
 
-/// Goes on with what rules say of a file, with the scanners' word where they look at that.
+/// Goes on with what rules say of a file, with the scanners' word and the digest that was signed where they look at those.
 pub fn judged(
     at: Settled,
     ask: &Ask,
@@ -72,8 +75,18 @@ pub fn judged(
     then: impl FnOnce(Settled, FileFacts, Subject) -> Step + Send + 'static,
 ) -> Step {
     let ask = ask.clone();
+    signed::with_digest(at, file, move |at, file, known| scanned(at, ask, file, known, then))
+}
+
+fn scanned(
+    at: Settled,
+    ask: Ask,
+    file: FileFacts,
+    known: Known,
+    then: impl FnOnce(Settled, FileFacts, Subject) -> Step + Send + 'static,
+) -> Step {
     if !ask.rules.needs(Ecosystem::Hf, Fact::HubScan) {
-        let subject = subject_of(&at, &ask, &file);
+        let subject = subject(&at, &ask, &file, known, Scanned::By(None));
         return then(at, file, subject);
     }
     let document = info::scanned_document(&at.reach, &at.repository, &at.commit);
@@ -83,14 +96,14 @@ pub fn judged(
             Err(failure) if failure.is_passing() => Scanned::Pending,
             Err(_) => Scanned::By(None),
         };
-        let subject = subject(&at, &ask, &file, scanned);
+        let subject = subject(&at, &ask, &file, known, scanned);
         then(at, file, subject)
     })
 }
 
-/// What rules say of a file without the scanners' word.
+/// What rules say of a large file without the scanners' word.
 pub fn subject_of(at: &Settled, ask: &Ask, file: &FileFacts) -> Subject {
-    subject(at, ask, file, Scanned::By(None))
+    subject(at, ask, file, Known::Unknown, Scanned::By(None))
 }
 
 /// The scanners' word on a repository's files.
@@ -101,12 +114,19 @@ enum Scanned<'a> {
     Pending,
 }
 
-fn subject(at: &Settled, ask: &Ask, file: &FileFacts, scanned: Scanned<'_>) -> Subject {
+fn subject(
+    at: &Settled,
+    ask: &Ask,
+    file: &FileFacts,
+    known: Known,
+    scanned: Scanned<'_>,
+) -> Subject {
     let point = if ask.method == Method::HEAD { Point::Metadata } else { Point::Content };
     let mut facts = of_settled(at);
     facts.set(Fact::MutableReference, !at.is_pinned);
     lineage::add(&mut facts, &at.inherited);
     licence_text::add(&mut facts, &at.texts);
+    signed::add(&mut facts, &at.vouching, file, known);
     match scanned {
         Scanned::By(scanned) => add_file(&mut facts, file, scanned),
         Scanned::Pending => {

@@ -4,7 +4,8 @@
 //! right of its client and the commit that is meant [`settle`]d, from documents that the cache keeps; files are then known from the tree of that
 //! commit ([`tree`], [`file`]), and their bytes are shared by all that name the same digest. What is not known here passes through ([`pass`]).
 //!
-//! What rules look at beyond descriptions and trees, the licences of ancestors ([`lineage`]) and of texts ([`licence_text`]), is asked for only where they do.
+//! What rules look at beyond descriptions and trees, the licences of ancestors ([`lineage`]) and of texts ([`licence_text`]) and who vouches for the files ([`signed`]), is
+//! asked for only where they do.
 //!
 //! Left out: uploads, which pass through as they are.
 
@@ -54,6 +55,7 @@ pub mod route;
 #[cfg(test)]
 mod scenarios;
 pub mod settle;
+mod signed;
 mod ticket;
 pub mod tree;
 mod way;

@@ -14,6 +14,8 @@
 //! bytes/REPOSITORY/COMMIT/PATH  the bytes of one that has no digest                file
 //! blob/DIGEST                   the bytes of all others, shared by everybody       file
 //! licence/REPOSITORY/COMMIT/... the licence that the text in one is                licence_text
+//! signature/REPOSITORY/COMMIT   who vouches for its files                          signed
+//! signature/REPOSITORY/COMMIT/PATH the SHA-256 of a signed one within git           signed
 //! scan/REPOSITORY/COMMIT        what the hub's scanners say of its files           info
 //! auth/REPOSITORY, lfs/REPOSITORY/..., raw/api/...                                 info, lfs, raw
 //! v2/NAME/manifests/TAG/AGENT, ollama/NAME/...                                     ollama
@@ -199,6 +201,7 @@ impl Naming for Words {
             format!("lfs/{repository}/"),
             format!("scan/{repository}/"),
             format!("licence/{repository}/"),
+            format!("signature/{repository}/"),
             format!("raw/{}/", repository.api_path()),
             format!("raw/{}?", repository.api_path()),
         ];
@@ -519,7 +522,12 @@ mod tests {
     #[test]
     fn commits_are_things_under_the_names_that_lead_there() {
         let mut held = held();
-        let notes = ["scan/models/org/m/1", "licence/models/org/m/1/LICENSE"];
+        let notes = [
+            "scan/models/org/m/1",
+            "licence/models/org/m/1/LICENSE",
+            "signature/models/org/m/1",
+            "signature/models/org/m/1/a.txt",
+        ];
         for name in notes {
             held.put(ID, name, "{}");
         }
@@ -568,8 +576,9 @@ mod tests {
         let whole =
             Words.about(&shelf, "models/org/m", &mut |key| about.push(key.name().to_owned()));
         assert_eq!(whole, Ok(()));
-        let [scan, licence] = notes;
-        assert_eq!(about, ["repo/models/org/m", scan, licence, "raw/api/models/org/m/refs"]);
+        let [scan, licence, signature, digest] = notes;
+        let others = [scan, licence, signature, digest, "raw/api/models/org/m/refs"];
+        assert_eq!(about, [&["repo/models/org/m"], others.as_slice()].concat());
     }
 
     #[test]

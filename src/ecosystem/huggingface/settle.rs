@@ -16,6 +16,7 @@ use crate::ecosystem::huggingface::lineage::Inherited;
 use crate::ecosystem::huggingface::past;
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, MAIN, Repository, Revision};
+use crate::ecosystem::huggingface::signed::Vouching;
 use crate::ecosystem::huggingface::word::Word;
 use crate::ecosystem::huggingface::{explain, judge};
 use crate::ecosystem::past::Past;
@@ -51,6 +52,8 @@ pub struct Settled {
     pub inherited: Inherited,
     /// What the texts of its licences are, where rules look at them.
     pub texts: Texts,
+    /// Who vouches for its files, where rules look at that.
+    pub vouching: Vouching,
 }
 
 /// What a person should see of how an answer stands to the hub.
@@ -175,6 +178,7 @@ impl Settled {
             described: None,
             inherited: Inherited::default(),
             texts: Texts::default(),
+            vouching: Vouching::default(),
         }
     }
 
@@ -451,6 +455,7 @@ impl Admitted {
             described,
             inherited: Inherited::default(),
             texts: Texts::default(),
+            vouching: Vouching::default(),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::ecosystem::huggingface::lineage::Inherited;
 use crate::ecosystem::huggingface::reach::Reach;
 use crate::ecosystem::huggingface::repository::{Commit, FilePath, Repository};
 use crate::ecosystem::huggingface::settle::{Marks, Settled};
+use crate::ecosystem::huggingface::signed::Vouching;
 use crate::policy::Facts;
 use crate::types::{Algorithm, Audience, Digest, Secret, Signer, Timestamp};
 use crate::upstream::request::OriginRequest;
@@ -203,6 +204,7 @@ impl Pass {
             described: None,
             inherited: Inherited::default(),
             texts: Texts::default(),
+            vouching: Vouching::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use super::stand::{Case, Stand, rule, said, warns_and_runs_dry};
 use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Kind, files};
 use crate::support::larder::over_hub;
+use crate::support::team::Team;
 
 const ID: &str = "org/model";
 const WEIGHTS: &str = "pytorch_model.bin";
@@ -18,7 +19,7 @@ const APACHE: &str = "Apache License\nVersion 2.0, January 2004";
 const ASKED: [bool; 3] = [false, true, true];
 
 /// Every key on models, with what the file of weights and its repository are. Hidden files are left out of lists, so that `listing` tells whether one is.
-const CASES: [Case; 36] = [
+const CASES: [Case; 40] = [
     Case::new("name_in = \"org/*\"", "name_in = \"org\"", EVERYWHERE),
     Case::new("name_not_in = \"acme/*\"", "name_not_in = \"ORG/MODEL\"", EVERYWHERE),
     Case::new("version_not_in = \"x\"", "version_in = \"x\"", ASKED),
@@ -49,6 +50,10 @@ const CASES: [Case; 36] = [
     Case::new("remote_code = true", "remote_code = false", EVERYWHERE),
     Case::new("parameters_gte = \"7B\"", "parameters_gte = \"70B\"", EVERYWHERE),
     Case::new("parameters_lt = \"8B\"", "parameters_lt = 1", EVERYWHERE),
+    Case::new("attested = true", "attested = false", EVERYWHERE),
+    Case::new("attestation_verified = true", "attestation_verified = false", ASKED),
+    Case::new("signed_by_in = \"key:*\"", "signed_by_in = \"key:other\"", ASKED),
+    Case::new("signed_by_not_in = \"x@*\"", "signed_by_not_in = \"key:team\"", ASKED),
     Case::new("hub_scan_in = \"unsafe\"", "hub_scan_in = \"safe\"", ASKED),
     Case::new("hub_scan_not_in = \"safe\"", "hub_scan_not_in = \"unsafe\"", ASKED),
     Case::new("mutable_reference = true", "mutable_reference = false", ASKED),
@@ -69,17 +74,16 @@ const CASES: [Case; 36] = [
     ),
 ];
 
-async fn stock() -> FakeHub {
+async fn stock(team: &Team) -> FakeHub {
     let hub = FakeHub::start().await;
-    hub.model(
-        ID,
-        files([
-            ("config.json", File::plain("{}")),
-            ("LICENSE", File::plain(APACHE)),
-            (WEIGHTS, File::xet("weights that are pickled")),
-            ("model.safetensors", File::xet("weights that are not")),
-        ]),
-    );
+    let mut all = files([
+        ("config.json", File::plain("{}")),
+        ("LICENSE", File::plain(APACHE)),
+        (WEIGHTS, File::xet("weights that are pickled")),
+        ("model.safetensors", File::xet("weights that are not")),
+    ]);
+    all.insert("model.sig".to_owned(), File::plain(team.sign(&all, &[])));
+    hub.model(ID, all);
     hub.model("base/one", files([("config.json", File::plain("{}"))]));
     hub.edit(Kind::Model, "base/one", |repository| {
         repository.more.insert("cardData".to_owned(), json!({ "license": "mit" }));
@@ -119,8 +123,9 @@ fn refused(reply: &Reply, why: &str) {
 
 #[tokio::test]
 async fn every_key_decides_at_every_point_cold_and_kept() {
-    let hub = stock().await;
-    let mut stand = Stand::start(&over_hub(&hub, ""), "").await;
+    let team = Team::new();
+    let hub = stock(&team).await;
+    let mut stand = Stand::start(&over_hub(&hub, &team.settings()), "").await;
     let all = names(&stand).await;
     assert!(all.0.contains(&WEIGHTS.to_owned()) && all.1.contains(&WEIGHTS.to_owned()), "{all:?}");
     let file = resolve(WEIGHTS);
@@ -164,16 +169,20 @@ async fn every_key_decides_at_every_point_cold_and_kept() {
 
 #[tokio::test]
 async fn every_key_warns_and_runs_dry() {
-    let hub = stock().await;
-    let stand = Stand::start(&over_hub(&hub, ""), "").await;
+    let team = Team::new();
+    let hub = stock(&team).await;
+    let stand = Stand::start(&over_hub(&hub, &team.settings()), "").await;
     let file = resolve(WEIGHTS);
     warns_and_runs_dry(stand, &CASES, (Method::HEAD, &file), &file).await;
 }
 
 #[tokio::test]
 async fn a_warning_reaches_the_client_in_its_own_field() {
-    let hub = stock().await;
-    let stand = Stand::start(&over_hub(&hub, ""), &rule("warn", "format_in = \"pickle\"")).await;
+    let team = Team::new();
+    let hub = stock(&team).await;
+    let stand =
+        Stand::start(&over_hub(&hub, &team.settings()), &rule("warn", "format_in = \"pickle\""))
+            .await;
     let reply = stand.head(&resolve(WEIGHTS)).await;
     assert_eq!(reply.status, 200);
     assert!(
@@ -186,14 +195,15 @@ async fn a_warning_reaches_the_client_in_its_own_field() {
 
 #[tokio::test]
 async fn a_repository_is_refused_on_every_way_to_its_bytes() {
-    let hub = stock().await;
-    let stand = Stand::start(&over_hub(&hub, ""), "").await;
+    let team = Team::new();
+    let hub = stock(&team).await;
+    let stand = Stand::start(&over_hub(&hub, &team.settings()), "").await;
     let commit = stand.head(&resolve(WEIGHTS)).await.header("x-repo-commit").to_owned();
     let hash = stand.head(&resolve(WEIGHTS)).await.header("x-xet-hash").to_owned();
     let token = stand.larder.get(&format!("/api/models/{ID}/xet-read-token/main")).await;
     let bearer = format!("Bearer {}", token.header("x-xet-access-token"));
     for condition in ["publisher_in = \"org\"", "format_in = \"pickle\""] {
-        let stand = Stand::start(&over_hub(&hub, ""), &rule("deny", condition)).await;
+        let stand = Stand::start(&over_hub(&hub, &team.settings()), &rule("deny", condition)).await;
         for address in [
             resolve(WEIGHTS),
             format!("/{ID}/resolve/{commit}/{WEIGHTS}"),

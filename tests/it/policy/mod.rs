@@ -7,4 +7,5 @@ mod index;
 mod inspection;
 mod registry;
 mod reload;
+mod signed;
 mod stand;

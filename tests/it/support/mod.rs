@@ -12,4 +12,5 @@ pub mod names;
 pub mod origin;
 pub mod raw;
 pub mod registry;
+pub mod team;
 pub mod wait;
