@@ -9,7 +9,7 @@ use super::AppError;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
 use crate::proxy::routes::{Route, Routes};
-use crate::signature::{PublicKey, Roots, Trust};
+use crate::signature::{Authority, PublicKey, Roots, Trust};
 use crate::types::{Secret, Signer};
 
 /// The ways into every mount that the configuration has.
@@ -58,8 +58,16 @@ fn trust(config: &Config) -> Result<Trust, AppError> {
             Err(fault) => faults.push(format!("`signature.keys.{name}`: {fault}")),
         }
     }
+    let mut authorities = Vec::new();
+    for path in &config.signature.authorities {
+        let fault = |error| format!("{} {error}", path.display());
+        match read(path).and_then(|text| Authority::all_from_pem(&text).map_err(fault)) {
+            Ok(all) => authorities.extend(all),
+            Err(fault) => faults.push(format!("`signature.authorities`: {fault}")),
+        }
+    }
     match faults.is_empty() {
-        true => Ok(Trust::new(roots, keys)),
+        true => Ok(Trust::new(roots, keys).with_authorities(authorities)),
         false => Err(AppError::Settings(faults)),
     }
 }
@@ -142,6 +150,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().join("file");
         let (mut with_root, mut with_key) = (Config::default(), Config::default());
+        let mut with_authority = Config::default();
+        with_authority.signature.authorities.push(path.clone());
         with_root.signature.trust_root = Some(path.clone());
         with_key.signature.keys.insert("team".to_owned(), path.clone());
         let check = |config: &Config, setting: &str, expected: &str| {
@@ -154,5 +164,6 @@ mod tests {
         fs::write(&path, "{}").expect("the folder can be written");
         check(&with_root, "`signature.trust_root`: ", "is no trust root of Sigstore");
         check(&with_key, "`signature.keys.team`: ", "is no public key in PEM");
+        check(&with_authority, "`signature.authorities`: ", "holds no certificate in PEM");
     }
 }

@@ -20,6 +20,8 @@ pub struct Bundle {
     /// As it was written: for those who verify all of it.
     text: String,
     material: Material,
+    /// Its certificates, where it is verified with a [`Material::Chain`].
+    chain: Vec<Vec<u8>>,
     statement: Vec<u8>,
     signature: Vec<u8>,
 }
@@ -55,7 +57,13 @@ struct WireMaterial {
 
 #[derive(Deserialize)]
 struct Chain {
-    certificates: Vec<serde::de::IgnoredAny>,
+    certificates: Vec<Certificate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Certificate {
+    raw_bytes: Encoded,
 }
 
 #[derive(Deserialize)]
@@ -91,9 +99,13 @@ impl Bundle {
             dsse_envelope.signatures.try_into().map_err(|signatures: Vec<Signature>| {
                 format!("an envelope with {} signatures", signatures.len())
             })?;
+        let material = verification_material.kind()?;
+        let certificates = verification_material.x509_certificate_chain.map(|all| all.certificates);
+        let certificates = certificates.unwrap_or_default().into_iter();
         Ok(Self {
             text: text.to_owned(),
-            material: verification_material.kind()?,
+            material,
+            chain: certificates.map(|one| one.raw_bytes.0).collect(),
             statement: dsse_envelope.payload.0,
             signature: sig.0,
         })
@@ -113,6 +125,10 @@ impl Bundle {
 
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(super) fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
     }
 
     pub(super) fn signature(&self) -> &[u8] {

@@ -29,9 +29,16 @@ impl PublicKey {
     pub fn from_pem(name: &str, text: &str) -> Result<Self, String> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
             .map_err(|error| format!("is no public key in PEM: {error}"))?;
-        let read = |kind: &'static dyn VerificationAlgorithm| {
-            ParsedPublicKey::new(kind, der.as_ref()).ok()
-        };
+        Self::from_der(name, &der)
+    }
+
+    /// Reads a key as certificates hold it.
+    ///
+    /// # Errors
+    ///
+    /// That it is of a kind nothing is verified with.
+    pub(super) fn from_der(name: &str, der: &[u8]) -> Result<Self, String> {
+        let read = |kind: &'static dyn VerificationAlgorithm| ParsedPublicKey::new(kind, der).ok();
         let key = KINDS.into_iter().find_map(read).ok_or_else(|| {
             "is no key for ECDSA (P-256, P-384, P-521) and none for Ed25519".to_owned()
         })?;

@@ -4,7 +4,7 @@
 //! stands in a public log. It is believed when all of that holds by a trust root, when the statement names this very file and its digest, and when
 //! the certificate was given to the publisher that the index says the file came from. The trust root of the Sigstore project is built in: what is signed by keys that
 //! were added to it later cannot be verified, and counts as not verified, unless a newer one is named, or that of a Sigstore of one's own ([`Roots`]). What others sign
-//! with keys of their own is believed by the keys that are named ([`Trust`]). Left out: where the objects are had from, and what follows from the outcome.
+//! with keys or authorities of their own is believed by those that are named ([`Trust`]). Left out: where the objects are had from, and what follows from the outcome.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod authority;
 pub mod bundle;
 mod key;
 pub mod model;
@@ -22,6 +23,7 @@ mod publisher;
 mod sigstore;
 mod trust;
 
+pub use authority::Authority;
 pub use key::PublicKey;
 pub use publisher::{Claims, Publisher};
 pub use sigstore::Roots;
@@ -35,6 +37,8 @@ pub struct Config {
     pub trust_root: Option<PathBuf>,
     /// Public keys that are believed beside that, in PEM, each under the name that it is told by.
     pub keys: BTreeMap<String, PathBuf>,
+    /// Files with certificates of authorities, in PEM: what is signed with a certificate that leads to one is believed, too.
+    pub authorities: Vec<PathBuf>,
 }
 
 /// The kinds of statements that say something of a distribution; those of PyPI's own kind begin with the host of the index that defined them.

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::bundle::Bundle;
-use super::{STATEMENT, Subject, Trust};
+use super::{STATEMENT, Signer, Subject, Trust};
 
 /// The one kind of statement that lists the files of a model.
 const PREDICATE: &str = "https://model_signing/signature/v1.0";
@@ -27,6 +27,8 @@ pub type Sha256Digest = [u8; 32];
 pub struct Signed {
     /// Who signed: the identity that a certificate was given to, or `key:NAME`.
     pub signed_by: String,
+    /// Until when that counts, in seconds of the epoch, where it does not for ever.
+    pub until_secs: Option<u64>,
     pub manifest: Manifest,
 }
 
@@ -104,7 +106,8 @@ pub fn verify(trust: &Trust, signature: &[u8]) -> Result<Signed, Fault> {
     let bundle = Bundle::read(signature).map_err(Fault::Unreadable)?;
     let predicate = Predicate::read(bundle.statement())?;
     let signer = trust.signer(&bundle, &predicate.root()?).map_err(Fault::Signature)?;
-    Ok(Signed { signed_by: signer.signed_by, manifest: Manifest::of(predicate)? })
+    let Signer { signed_by, until_secs, .. } = signer;
+    Ok(Signed { signed_by, until_secs, manifest: Manifest::of(predicate)? })
 }
 
 impl Predicate {
@@ -218,6 +221,8 @@ mod tests {
     const SIGNED: &str = include_str!("../../tests/fixtures/signed_models/key.sig");
     const SHARDS: &str = include_str!("../../tests/fixtures/signed_models/shards.sig");
     const BY_CERTIFICATE: &str = include_str!("../../tests/fixtures/signed_models/certificate.sig");
+    #[cfg(feature = "signatures")]
+    const AUTHORITY: &str = include_str!("../../tests/fixtures/signed_models/authority.pem");
     const BLAKE2: &str = include_str!("../../tests/fixtures/signed_models/blake2.sig");
     const ATTESTATION: &str =
         include_str!("../../tests/fixtures/attestations/pypi_attestations-0.0.19.tar.gz.json");
@@ -283,6 +288,41 @@ mod tests {
             let cut = verify(&trust(), &SIGNED.as_bytes()[..end]);
             assert!(matches!(cut, Err(Fault::Unreadable(_))), "{end}: {cut:?}");
         }
+    }
+
+    #[cfg(feature = "signatures")]
+    #[test]
+    fn a_certificate_of_an_authority_that_is_named_is_believed() {
+        use crate::signature::Authority;
+        let authorities = Authority::all_from_pem(AUTHORITY).expect("an authority");
+        let trust = Trust::default().with_authorities(authorities);
+        let signed = verify(&trust, BY_CERTIFICATE.as_bytes()).expect("it is verified");
+        assert_eq!(signed.signed_by, "release@team.example");
+        assert_eq!(signed.until_secs, Some(2_082_585_600), "ten years from the first of 2026");
+        let changed = |change: fn(&mut Value)| {
+            let mut bundle: Value = serde_json::from_str(BY_CERTIFICATE).expect("JSON");
+            change(&mut bundle);
+            let read = verify(&trust, bundle.to_string().as_bytes());
+            assert!(matches!(read, Err(Fault::Signature(_))), "{read:?}");
+        };
+        changed(|bundle| {
+            bundle
+                .pointer_mut("/verificationMaterial/x509CertificateChain/certificates")
+                .and_then(Value::as_array_mut)
+                .expect("a list")
+                .truncate(1);
+        });
+        changed(|bundle| {
+            bundle
+                .pointer_mut("/verificationMaterial/x509CertificateChain/certificates")
+                .and_then(Value::as_array_mut)
+                .expect("a list")
+                .reverse();
+        });
+        changed(|bundle| {
+            let other: Value = serde_json::from_str(SIGNED).expect("JSON");
+            bundle["dsseEnvelope"] = other["dsseEnvelope"].clone();
+        });
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::bundle::{Bundle, Material};
-use super::{Claims, PublicKey, Roots};
+use super::{Authority, Claims, PublicKey, Roots};
 
-/// Who is believed: a Sigstore, and the keys of people one knows. Cheap to clone.
+/// Who is believed: a Sigstore, and keys and authorities of people one knows. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     roots: Roots,
     keys: Arc<[PublicKey]>,
+    authorities: Arc<[Authority]>,
 }
 
 /// Who signed something.
@@ -19,11 +20,19 @@ pub struct Signer {
     pub signed_by: String,
     /// What the certificate says beside that, where there is one.
     pub claims: Option<Claims>,
+    /// Until when it counts, in seconds of the epoch, where it does not for ever: nothing says when it was made.
+    pub until_secs: Option<u64>,
 }
 
 impl Trust {
     pub fn new(roots: Roots, keys: Vec<PublicKey>) -> Self {
-        Self { roots, keys: keys.into() }
+        Self { roots, keys: keys.into(), authorities: Arc::default() }
+    }
+
+    /// The same, believing these authorities, too.
+    #[must_use]
+    pub fn with_authorities(self, authorities: Vec<Authority>) -> Self {
+        Self { authorities: authorities.into(), ..self }
     }
 
     pub const fn roots(&self) -> &Roots {
@@ -51,7 +60,7 @@ impl Trust {
                 let key = self.key_of(&bundle.signed(), bundle.signature()).ok_or_else(|| {
                     "it was not signed with a key that `signature.keys` names".to_owned()
                 })?;
-                Ok(Signer { signed_by: key.signer(), claims: None })
+                Ok(Signer { signed_by: key.signer(), claims: None, until_secs: None })
             }
             Material::Certificate => {
                 let claims = self.roots.verify(bundle.text(), sha256)?;
@@ -59,11 +68,14 @@ impl Trust {
                     .identity
                     .clone()
                     .ok_or_else(|| "its certificate names nobody".to_owned())?;
-                Ok(Signer { signed_by, claims: Some(claims) })
+                Ok(Signer { signed_by, claims: Some(claims), until_secs: None })
             }
-            Material::Chain => {
-                Err("it was signed with a certificate of an authority of its own".to_owned())
-            }
+            Material::Chain => Authority::signer(
+                &self.authorities,
+                bundle.chain(),
+                &bundle.signed(),
+                bundle.signature(),
+            ),
         }
     }
 }
@@ -100,7 +112,7 @@ mod tests {
     fn who_brings_a_chain_of_its_own_is_not_believed() {
         let mut bundle = keyed("{}", |message| message.to_vec());
         bundle["verificationMaterial"] =
-            serde_json::json!({ "x509CertificateChain": { "certificates": [{}] } });
+            serde_json::json!({ "x509CertificateChain": { "certificates": [{ "rawBytes": "" }] } });
         assert!(Trust::default().signer(&read(&bundle.to_string()), "").is_err());
     }
 }

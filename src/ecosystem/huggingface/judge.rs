@@ -126,7 +126,7 @@ fn subject(
     facts.set(Fact::MutableReference, !at.is_pinned);
     lineage::add(&mut facts, &at.inherited);
     licence_text::add(&mut facts, &at.texts);
-    signed::add(&mut facts, &at.vouching, file, known);
+    signed::add(&mut facts, &at.vouching, file, known, ask.now);
     match scanned {
         Scanned::By(scanned) => add_file(&mut facts, file, scanned),
         Scanned::Pending => {

@@ -197,7 +197,13 @@ impl Vouching {
 }
 
 /// Adds who vouches for a file. `known` is its SHA-256 where the tree does not name it.
-pub fn add(facts: &mut Facts<'_>, vouching: &Vouching, file: &FileFacts, known: Known) {
+pub fn add(
+    facts: &mut Facts<'_>,
+    vouching: &Vouching,
+    file: &FileFacts,
+    known: Known,
+    now: Timestamp,
+) {
     match vouching {
         Vouching::Unasked | Vouching::Unknown => return,
         Vouching::Pending => return facts.await_all(&FACTS),
@@ -217,6 +223,9 @@ pub fn add(facts: &mut Facts<'_>, vouching: &Vouching, file: &FileFacts, known: 
         None => return fault(format!("its signature is larger than {} MiB", LIMIT_BYTES >> 20)),
     };
     let by = &signed.signed_by;
+    if signed.until_secs.is_some_and(|until| now.secs() > until) {
+        return fault(format!("it was signed with a certificate of {by} that has run out"));
+    }
     let known = match &file.content {
         Content::Large { sha256, .. } => {
             sha256.as_bytes().try_into().map_or(Known::Unknown, Known::Is)
