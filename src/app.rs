@@ -188,7 +188,9 @@ impl Wired {
         let guides = banner::guides(&config, addresses);
         let scraped = metrics.clone();
         let scrape = Arc::new(move || scraped.scrape());
-        let state = admin::State { store, phase: watched, guides };
+        let waited = cache.clone();
+        let waiting = Arc::new(move || waited.waiting());
+        let state = admin::State { store, phase: watched, guides, waiting };
         let pages = Pages {
             config: &config,
             clock: &clock,

@@ -212,6 +212,7 @@ const GAUGES: &[Described] = &[
     ("larder_advisories_faulty", "Records of advisories that could not be read."),
     ("larder_advisories_malicious", "Advisories about malicious packages."),
     ("larder_advisories_newest_seconds", "When the newest advisory was changed, since the epoch."),
+    ("larder_cache_waiting", "Requests that wait for upstream's word."),
     ("larder_fills", "Transfers from upstream, by state."),
     ("larder_http_connections", "Connections of clients now open."),
     ("larder_ledger_records", "Records in the ledger."),

@@ -44,7 +44,11 @@ pub struct State {
     /// Kept up to date by whoever starts and stops the server.
     pub phase: watch::Receiver<Phase>,
     pub guides: Vec<Guide>,
+    pub waiting: Waiting,
 }
+
+/// How many requests wait for upstream's word now.
+pub type Waiting = Arc<dyn Fn() -> usize + Send + Sync>;
 
 /// Gives all metrics in Prometheus' text format.
 pub type Scrape = Arc<dyn Fn() -> String + Send + Sync>;
@@ -147,7 +151,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Body> {
-        metrics::note(&self.state.store.usage());
+        metrics::note(&self.state.store.usage(), (self.state.waiting)());
         response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (self.scrape)())
     }
 

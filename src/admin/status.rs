@@ -28,7 +28,7 @@ impl Resource for About {
         let state = &self.0;
         let answer = match call.operation {
             "openapi" => super::response(StatusCode::OK, "application/json", api::OPENAPI),
-            _ => api::json(&Status::new(*state.phase.borrow(), state.store.usage(), &state.guides)),
+            _ => api::json(&Status::new(state)),
         };
         ready(Ok(answer)).boxed()
     }
@@ -41,6 +41,8 @@ pub(super) struct Status<'a> {
     ready: bool,
     /// Why it is not ready; empty when it is.
     hindrances: Vec<&'static str>,
+    /// Requests that wait for upstream's word.
+    waiting: usize,
     store: StoreStatus,
     mounts: &'a [Guide],
 }
@@ -61,12 +63,14 @@ struct StoreStatus {
 }
 
 impl<'a> Status<'a> {
-    pub(super) fn new(phase: Phase, usage: Usage, mounts: &'a [Guide]) -> Self {
-        let hindrances = hindrances(phase, &usage);
+    pub(super) fn new(state: &'a State) -> Self {
+        let usage = state.store.usage();
+        let hindrances = hindrances(*state.phase.borrow(), &usage);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             ready: hindrances.is_empty(),
             hindrances,
+            waiting: (state.waiting)(),
             store: StoreStatus {
                 entries: usage.entries,
                 blobs: usage.blobs,
@@ -78,7 +82,7 @@ impl<'a> Status<'a> {
                 damaged_blobs: usage.damaged_blobs,
                 writable: usage.writable,
             },
-            mounts,
+            mounts: &state.guides,
         }
     }
 }

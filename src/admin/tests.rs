@@ -11,7 +11,8 @@ fn admin(store: &MemoryStore, phase: Phase) -> Admin {
     }];
     let scrape: Scrape = Arc::new(|| "larder_up 1\n".to_owned());
     let phase = watch::channel(phase).1;
-    Admin::new(State { store: Arc::new(store.clone()), phase, guides }, Vec::new(), scrape)
+    let (store, waiting) = (Arc::new(store.clone()), Arc::new(|| 3));
+    Admin::new(State { store, phase, guides, waiting }, Vec::new(), scrape)
 }
 
 async fn get(admin: &Admin, path: &str) -> (StatusCode, String) {
@@ -73,6 +74,9 @@ async fn only_own_paths_are_claimed_and_pages_only_read() {
     check(Method::HEAD, "/-/health", 200).await;
     check(Method::GET, "/-", 200).await;
     check(Method::GET, "/-/api/v1/status", 200).await;
+    let status = get(&admin, "/-/api/v1/status").await.1;
+    let status: serde_json::Value = serde_json::from_str(&status).expect("it is JSON");
+    assert_eq!(status["waiting"], 3);
     check(Method::POST, "/-/api/v1/status", 405).await;
 }
 

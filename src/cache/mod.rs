@@ -26,6 +26,7 @@ use crate::cache::exchange::Exchanges;
 use crate::cache::failure::Failure;
 use crate::cache::fill::Fills;
 use crate::cache::verdicts::Verdicts;
+use crate::cache::waiting::Waiting;
 use crate::cache::witness::Witness;
 use crate::clock::Clock;
 use crate::inspect::{Nature, Report, Rules};
@@ -51,6 +52,7 @@ mod hand;
 pub mod lookup;
 mod review;
 pub(crate) mod verdicts;
+mod waiting;
 pub mod witness;
 
 /// Settings of the cache, `[cache]`.
@@ -146,6 +148,7 @@ pub(crate) struct Parts {
     pub(crate) fills: Fills,
     pub(crate) verdicts: Verdicts,
     pub(crate) edition: Edition,
+    pub(crate) waiting: Waiting,
     /// Bounds what is fetched because something kept refers to it.
     pub(crate) follow_ups: Semaphore,
     counters: Counters,
@@ -181,6 +184,7 @@ impl Cache {
             fills,
             verdicts: Verdicts::new(None),
             edition,
+            waiting: Waiting::default(),
             follow_ups,
             counters,
         };
@@ -230,6 +234,11 @@ impl Cache {
     /// Counts a hit that was given again without being looked up.
     pub fn count_repeat(&self) {
         self.parts.counters.hits.increment(1);
+    }
+
+    /// Requests that wait for an answer of upstream's or for the beginning of a transfer, be it begun for them or for somebody else.
+    pub fn waiting(&self) -> usize {
+        self.parts.waiting.number()
     }
 
     /// Refreshes of documents under way.

@@ -223,6 +223,7 @@ impl Parts {
         reader: &Reader,
         patience: Patience,
     ) -> Result<Result<Arc<Opened>, Ending>, Failure> {
+        let _waits = self.waiting.begin();
         let opened = reader.opened(patience).await;
         let (Ok(_), Some(ranges), None) = (&opened, &want.ranges, &want.window) else {
             return Ok(opened);

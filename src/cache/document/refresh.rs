@@ -30,6 +30,7 @@ impl Cache {
     ) -> (Refreshed, bool) {
         let mut seat = self.begin_refresh(document, previous);
         let cut = Refreshed { outcome: Err(Failure::NotKept), status: None };
+        let _waits = self.parts.waiting.begin();
         (seat.answer().await.unwrap_or(cut), seat.joined)
     }
 

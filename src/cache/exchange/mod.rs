@@ -110,7 +110,10 @@ async fn read(parts: &Arc<Parts>, question: &Question) -> Result<Found, Failure>
                 false => Landed::Here(alone(parts, question, &selected).await),
             }
         };
-        match patiently(parts, question, &selected, ask).await {
+        let waits = parts.waiting.begin();
+        let asked = patiently(parts, question, &selected, ask).await;
+        drop(waits);
+        match asked {
             Err(found) => return Ok(found),
             Ok(Landed::Here(result)) => return result,
             Ok(Landed::There(Landing::Look)) => boarded.push(flight),

@@ -35,7 +35,7 @@ const OVERRIDES: [(&str, &str); 20] = [
 async fn what_is_not_in_the_key_is_not_in_the_answer() {
     for subject in EVERY_SUBJECT {
         for (name, value) in OVERRIDES {
-            let stage = Stage::new(subject, 600, 30_000).await;
+            let stage = Stage::new(subject, 600).await;
             stage.lead().await;
             stage.forget();
             let attack = stage.ask_with(&[(name, value)]).await;
@@ -63,7 +63,7 @@ async fn what_is_not_in_the_key_is_not_in_the_answer() {
 async fn odd_requests_leave_no_error_behind() {
     let large = "x".repeat(50 << 10);
     for subject in EVERY_SUBJECT {
-        let stage = Stage::new(subject, 600, 30_000).await;
+        let stage = Stage::new(subject, 600).await;
         stage.lead().await;
         for (name, value) in [
             ("x-large", large.as_str()),

@@ -36,10 +36,6 @@ const MANY: usize = 8;
 /// Cells that are tried at once: most of their time is waiting.
 const AT_ONCE: usize = 6;
 
-/// How long an upstream that says nothing is waited for, where that is what a row is about and where it is not.
-const IMPATIENT_MS: u32 = 1500;
-const PATIENT_MS: u32 = 30_000;
-
 /// What became of one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Bytes {
@@ -63,8 +59,7 @@ struct Cell<'a> {
 impl Cell<'_> {
     /// Tries it on a stage of its own.
     async fn alone(&self) -> String {
-        let patience_ms = if self.row.tries_patience { IMPATIENT_MS } else { PATIENT_MS };
-        let stage = Stage::new(self.subject, self.row.bytes, patience_ms).await;
+        let stage = Stage::new(self.subject, self.row.bytes).await;
         match self.kept {
             Kept::Nothing => stage.lead().await,
             Kept::Fresh => stage.keep().await,
@@ -73,6 +68,10 @@ impl Cell<'_> {
                 stage.let_go_stale();
             }
         }
+        let stage = match self.row.tries {
+            Some(patience) => stage.impatient(patience).await,
+            None => stage,
+        };
         self.on(&stage).await
     }
 
@@ -80,7 +79,10 @@ impl Cell<'_> {
     async fn on(&self, stage: &Stage) -> String {
         stage.forget();
         let ongoing = self.row.begin(stage).await;
-        let replies = stage.ask_at_once(self.clients).await;
+        let replies = match self.asks_upstream() && self.row.is_met() {
+            true => stage.ask_together(self.clients).await,
+            false => stage.ask_at_once(self.clients).await,
+        };
         let asked = stage.asked();
         let answers: BTreeSet<_> = replies.iter().map(|reply| self.judge(stage, reply)).collect();
         self.check_requests(asked);
@@ -141,9 +143,17 @@ impl Cell<'_> {
         }
     }
 
+    /// Whether what is kept leaves a question to upstream.
+    fn asks_upstream(&self) -> bool {
+        match self.kept {
+            Kept::Nothing => true,
+            Kept::Fresh => false,
+            Kept::Stale => self.subject.is_document(),
+        }
+    }
+
     fn check_requests(&self, asked: usize) {
-        let is_stale_document = self.kept == Kept::Stale && self.subject.is_document();
-        if self.kept != Kept::Nothing && !is_stale_document {
+        if !self.asks_upstream() {
             assert_eq!(asked, 0, "{}: what is fresh is asked for", self.name());
         }
         assert!(asked <= self.clients.max(8), "{}: {asked} requests", self.name());
@@ -186,7 +196,7 @@ async fn sheet(subject: Subject) {
     let rows = rows(subject.document_type());
     // What is fresh meets all the troubles one after the other on one stage: it must not notice any of them.
     let mut fresh = Vec::new();
-    let stage = Stage::new(subject, 600, PATIENT_MS).await;
+    let stage = Stage::new(subject, 600).await;
     stage.keep().await;
     for row in &rows {
         let mut pair = Vec::new();
@@ -226,11 +236,38 @@ fn compare(subject: Subject, text: &str) {
     let differences: Vec<String> = expected
         .lines()
         .zip(text.lines())
-        .filter(|(expected, seen)| expected != seen)
-        .map(|(expected, seen)| format!("expected {expected}\n     saw {seen}"))
+        .flat_map(|(expected, seen)| cells(expected, seen))
         .collect();
-    assert!(differences.is_empty(), "{}\n{}", file.display(), differences.join("\n"));
+    let first = &differences[..differences.len().min(SHOWN)];
+    let (name, number) = (subject.name(), differences.len());
+    assert!(first.is_empty(), "{name}: {number} cells differ\n{}", first.join("\n"));
     assert_eq!(expected.lines().count(), text.lines().count(), "{}", file.display());
+}
+
+/// Differing cells that a failure shows: it is read at the end of a long log.
+const SHOWN: usize = 6;
+
+/// The cells of a line that differ.
+fn cells(expected: &str, seen: &str) -> Vec<String> {
+    const COLUMNS: [&str; 7] = [
+        "",
+        "nothing kept",
+        "nothing kept for many",
+        "fresh",
+        "fresh for many",
+        "stale",
+        "stale for many",
+    ];
+    let split =
+        |line: &str| line.trim_matches(['|', ' ']).split(" | ").map(str::to_owned).collect();
+    let (expected, seen): (Vec<String>, Vec<String>) = (split(expected), split(seen));
+    let row = expected.first().cloned().unwrap_or_default();
+    COLUMNS
+        .iter()
+        .zip(expected.iter().zip(&seen))
+        .filter(|(_, (expected, seen))| expected != seen)
+        .map(|(column, (expected, seen))| format!("{row}, {column}: {seen}; expected {expected}"))
+        .collect()
 }
 
 /// One test for each sheet, so that they run beside each other.

@@ -72,13 +72,33 @@ pub struct Stage {
     subject: Subject,
     fake: Fake,
     names: Names,
+    settings: String,
     /// Where clients of Larder ask.
-    url: String,
+    path: String,
     /// What they ask before: the document that leads to a file. The page of an index has been asked for already.
     leads_there: Option<(Method, String)>,
     /// The paths upstream that concern it begin or end so.
     marks: Vec<String>,
     right: Right,
+}
+
+/// What of Larder's patience with an upstream that says nothing can be short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    Connect,
+    Head,
+    Read,
+}
+
+impl Patience {
+    /// The setting that it is.
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Connect => "connect_timeout",
+            Self::Head => "head_timeout",
+            Self::Read => "read_timeout",
+        }
+    }
 }
 
 /// How the right answer is known.
@@ -92,29 +112,40 @@ const REPOSITORY: &str = "library/demo";
 const MODEL: &str = "org/model";
 
 impl Stage {
-    /// Of files, `bytes` long. With `patience_ms` for an upstream that says nothing.
-    pub async fn new(subject: Subject, bytes: u64, patience_ms: u32) -> Self {
+    /// Of files, `bytes` long.
+    pub async fn new(subject: Subject, bytes: u64) -> Self {
         match subject {
-            Subject::Page | Subject::Wheel => Self::of_index(subject, bytes, patience_ms).await,
-            Subject::Info | Subject::Weights => Self::of_hub(subject, bytes, patience_ms).await,
-            Subject::Tag | Subject::Layer => Self::of_registry(subject, bytes, patience_ms).await,
+            Subject::Page | Subject::Wheel => Self::of_index(subject, bytes).await,
+            Subject::Info | Subject::Weights => Self::of_hub(subject, bytes).await,
+            Subject::Tag | Subject::Layer => Self::of_registry(subject, bytes).await,
         }
     }
 
-    async fn of_index(subject: Subject, bytes: u64, patience_ms: u32) -> Self {
+    /// The same with a Larder that has little patience. It had all that there is while things were well, on a machine however busy.
+    pub async fn impatient(self, patience: Patience) -> Self {
+        const SHORT: &str = "1500ms";
+        let setting = patience.setting();
+        let settings = self
+            .settings
+            .replace(&format!("{setting} = \"{PATIENCE}\""), &format!("{setting} = \"{SHORT}\""));
+        let larder = self.larder.restart_with(&settings).await;
+        Self { larder, settings, ..self }
+    }
+
+    async fn of_index(subject: Subject, bytes: u64) -> Self {
         let index = FakeIndex::start(Style::Full).await;
         let link = format!("http://{FILES}:{}{{path}}", index.files.address.port());
         let upload = Upload::blob("six", "1.0", bytes).linked(&link);
         index.publish("six", [upload.clone()]);
         let settings = format!(
             "{}[pypi.indexes.default]\nupstream = \"http://{BASE}:{}/simple/\"\nfile_hosts = [\"{FILES}\"]\nallow_private = true\n",
-            patient(patience_ms),
+            patient(),
             index.pages.address.port(),
         );
         let (larder, names) = started(&settings).await;
-        let url = match subject {
-            Subject::Page => larder.url(&page_path("six")),
-            _ => larder.link("six", &upload.filename).await,
+        let path = match subject {
+            Subject::Page => page_path("six"),
+            _ => larder.link("six", &upload.filename).await.split_off(larder.url("").len()),
         };
         let right = match subject {
             Subject::Page => Right::Holds(upload.filename),
@@ -122,10 +153,10 @@ impl Stage {
         };
         let mark = if subject == Subject::Page { page_path("six") } else { upload.path };
         let (fake, marks) = (Fake::Index(index), vec![mark]);
-        Self { larder, subject, fake, names, url, leads_there: None, marks, right }
+        Self { larder, subject, fake, names, settings, path, leads_there: None, marks, right }
     }
 
-    async fn of_hub(subject: Subject, bytes: u64, patience_ms: u32) -> Self {
+    async fn of_hub(subject: Subject, bytes: u64) -> Self {
         let hub = FakeHub::start().await;
         let weights = File::lfs(Pattern::new(5, bytes));
         let sha = hub.model(
@@ -135,7 +166,7 @@ impl Stage {
         let settings = format!(
             "{}[huggingface]\nupstream = \"http://{BASE}:{}\"\nhosts = [\"{}\", \"{}\"]\nallow_private = true\n\
              datasets_server = \"\"\nollama = \"\"\n",
-            patient(patience_ms),
+            patient(),
             hub.hub.address.port(),
             hub.cdn.address.ip(),
             hub.cas.address.ip(),
@@ -146,16 +177,25 @@ impl Stage {
         let (path, leads_there, marks, right) = match subject {
             Subject::Info => (info.clone(), None, vec![info], Right::Holds(sha)),
             _ => {
-                let head = (Method::HEAD, larder.url(&file));
+                let head = (Method::HEAD, file.clone());
                 let marks = vec![file.clone(), format!("/{}", weights.sha256)];
                 (file, Some(head), marks, Right::Digest(weights.sha256.clone()))
             }
         };
-        let url = larder.url(&path);
-        Self { larder, subject, fake: Fake::Hub(hub), names, url, leads_there, marks, right }
+        Self {
+            larder,
+            subject,
+            fake: Fake::Hub(hub),
+            names,
+            settings,
+            path,
+            leads_there,
+            marks,
+            right,
+        }
     }
 
-    async fn of_registry(subject: Subject, bytes: u64, patience_ms: u32) -> Self {
+    async fn of_registry(subject: Subject, bytes: u64) -> Self {
         let registry = FakeRegistry::start().await;
         let layer = Blob::opaque(Family::Oci, 9, bytes);
         let image = Image::of_layers(Family::Oci, "amd64", vec![layer.clone()]);
@@ -163,7 +203,7 @@ impl Stage {
         let settings = format!(
             "{}[oci]\ndefault = \"hub.example\"\n[oci.registries.\"hub.example\"]\nupstream = \"http://{BASE}:{}/\"\n\
              allow_private = true\n",
-            patient(patience_ms),
+            patient(),
             registry.front.address.port(),
         );
         let (larder, names) = started(&settings).await;
@@ -171,18 +211,19 @@ impl Stage {
         let (path, leads_there, digest) = match subject {
             Subject::Tag => (manifest, None, image.digest().to_owned()),
             _ => {
-                let lead = (Method::GET, larder.url(&manifest));
+                let lead = (Method::GET, manifest);
                 (blob_path(REPOSITORY, &layer.digest), Some(lead), layer.digest)
             }
         };
         let right = Right::Digest(digest.trim_start_matches("sha256:").to_owned());
-        let (url, marks) = (larder.url(&path), vec![path]);
+        let marks = vec![path.clone()];
         Self {
             larder,
             subject,
             fake: Fake::Registry(registry),
             names,
-            url,
+            settings,
+            path,
             leads_there,
             marks,
             right,
@@ -215,10 +256,10 @@ impl Stage {
 
     /// Asks for what leads to the subject, so that trouble meets the subject itself.
     pub async fn lead(&self) {
-        let Some((method, url)) = &self.leads_there else { return };
-        let ask = self.larder.client.ask(method.clone(), url).with("accept", ACCEPT);
-        let reply = ask.send().await;
-        assert_eq!(reply.status, 200, "{url}: {reply:?}");
+        let Some((method, path)) = &self.leads_there else { return };
+        let ask = self.larder.client.ask(method.clone(), self.larder.url(path));
+        let reply = ask.with("accept", ACCEPT).send().await;
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
         self.settle().await;
     }
 
@@ -251,7 +292,7 @@ impl Stage {
 
     /// Asks with these fields beside its own.
     pub async fn ask_with(&self, fields: &[(&'static str, &str)]) -> Reply {
-        ask(&self.larder.client, &self.url, fields).await
+        ask(&self.larder.client, &self.larder.url(&self.path), fields).await
     }
 
     /// Asks from `clients` connections that are open already, at once.
@@ -259,7 +300,22 @@ impl Stage {
         let those: Vec<Client> = (0..clients).map(|_| Client::new()).collect();
         let health = self.larder.url("/-/health");
         join_all(those.iter().map(|client| client.get(&health).send())).await;
-        join_all(those.iter().map(|client| ask(client, &self.url, &[]))).await
+        let url = self.larder.url(&self.path);
+        join_all(those.iter().map(|client| ask(client, &url, &[]))).await
+    }
+
+    /// As [`Stage::ask_at_once`], where upstream must be asked: it is not found before all of them wait for the same word of it, so that whoever is late
+    /// does not ask once more when it is over.
+    pub async fn ask_together(&self, clients: usize) -> Vec<Reply> {
+        let gate = self.names.hold();
+        for origin in self.origins() {
+            origin.hang_up().await;
+        }
+        let opener = async {
+            self.larder.until_waiting(clients as u64).await;
+            gate.open();
+        };
+        tokio::join!(self.ask_at_once(clients), opener).0
     }
 
     /// What is kept of it, without a question to upstream.
@@ -360,11 +416,14 @@ async fn started(settings: &str) -> (Larder, Names) {
     (larder, names)
 }
 
-/// Settings under which upstream is asked once, for this long, and nothing is tried behind a test's back.
-fn patient(patience_ms: u32) -> String {
+/// How long an upstream that says nothing is waited for.
+const PATIENCE: &str = "30s";
+
+/// Settings under which upstream is asked once, and nothing is tried behind a test's back.
+fn patient() -> String {
     format!(
         "[cache]\nrevalidate_budget = \"1m\"\nresume_attempts = 2\n[upstream]\nproxy = \"none\"\nretries = 0\nbreaker_failures = 100\n\
-         connect_timeout = \"{patience_ms}ms\"\nhead_timeout = \"{patience_ms}ms\"\nread_timeout = \"{patience_ms}ms\"\n\
+         connect_timeout = \"{PATIENCE}\"\nhead_timeout = \"{PATIENCE}\"\nread_timeout = \"{PATIENCE}\"\n\
          breaker_pause = \"20ms\"\nbreaker_pause_max = \"20ms\"\n"
     )
 }

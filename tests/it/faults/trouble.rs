@@ -1,8 +1,12 @@
 //! The ways in which upstream fails: the rows of the table.
 
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rcgen::generate_simple_self_signed;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -13,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::stage::{BASE, Stage};
+use super::stage::{BASE, Patience, Stage};
 use crate::support::origin::{Answer, Cut, Fault};
 
 /// One way to fail.
@@ -21,8 +25,8 @@ pub struct Row {
     pub name: &'static str,
     trouble: Trouble,
     pub class: Class,
-    /// Whether it is over only when Larder has lost its patience.
-    pub tries_patience: bool,
+    /// What of Larder's patience must be at an end before it is over.
+    pub tries: Option<Patience>,
     /// How large a file must be to show it.
     pub bytes: u64,
 }
@@ -64,16 +68,15 @@ const SMALL: u64 = 600;
 
 /// All rows, for documents of this type.
 pub fn rows(document_type: &str) -> Vec<Row> {
-    let row =
-        |name, trouble, class| Row { name, trouble, class, tries_patience: false, bytes: LARGE };
+    let row = |name, trouble, class| Row { name, trouble, class, tries: None, bytes: LARGE };
     let fault = |name, fault, class| row(name, Trouble::Fault(fault), class);
     let outage = |name, answer| fault(name, answer, Class::Outage);
-    let slow = |row: Row| Row { tries_patience: true, ..row };
+    let slow = |patience, row: Row| Row { tries: Some(patience), ..row };
     let small = |row: Row| Row { bytes: SMALL, ..row };
     let (closed, reset) = (Cut::Close, Cut::Reset);
     vec![
         row("connection refused", Trouble::Refused, Class::Outage),
-        slow(row("black hole", Trouble::BlackHole, Class::Outage)),
+        slow(Patience::Connect, row("black hole", Trouble::BlackHole, Class::Outage)),
         row("no such name", Trouble::NoName, Class::Outage),
         row(
             "TLS of an unknown authority",
@@ -81,7 +84,7 @@ pub fn rows(document_type: &str) -> Vec<Row> {
             Class::Outage,
         ),
         row("no TLS where it should be", Trouble::Secure(Secure::Plain), Class::Outage),
-        slow(outage("silence", Fault::Silence)),
+        slow(Patience::Head, outage("silence", Fault::Silence)),
         outage("400", Fault::status(400)),
         fault("401", Fault::status(401), Class::Refusal),
         fault("403", Fault::status(403), Class::Refusal),
@@ -111,7 +114,7 @@ pub fn rows(document_type: &str) -> Vec<Row> {
         fault("more than announced", Fault::Longer(50), Class::Health),
         outage("wrong bytes", Fault::Corrupt),
         small(fault("slow drip", Fault::Drip(Duration::from_millis(1)), Class::Health)),
-        slow(outage("stall", Fault::stall(100))),
+        slow(Patience::Read, outage("stall", Fault::stall(100))),
         outage("redirect loop", Fault::redirect("/loop")),
         outage("redirect to link-local", Fault::redirect("http://169.254.169.254/latest/")),
         outage("endless body", Fault::endless(document_type)),
@@ -126,14 +129,14 @@ pub fn rows(document_type: &str) -> Vec<Row> {
 
 /// What keeps a trouble going; dropping it does not mend anything.
 pub struct Ongoing {
-    _holes: Vec<BlackHole>,
+    _hole: Option<BlackHole>,
     _listener: JoinSet<()>,
 }
 
 impl Row {
     /// Breaks every host of the stage.
     pub async fn begin(&self, stage: &Stage) -> Ongoing {
-        let mut ongoing = Ongoing { _holes: Vec::new(), _listener: JoinSet::new() };
+        let mut ongoing = Ongoing { _hole: None, _listener: JoinSet::new() };
         match &self.trouble {
             Trouble::Fault(fault) => put_everywhere(stage, fault),
             Trouble::Refused => {
@@ -142,11 +145,13 @@ impl Row {
                 }
             }
             Trouble::BlackHole => {
+                let ports = stage.origins().iter().map(|origin| origin.address.port()).collect();
+                let hole = BlackHole::of(ports).await;
+                stage.bind_names_to(&hole.address.to_string());
+                ongoing._hole = Some(hole);
                 for origin in stage.origins() {
-                    ongoing._holes.push(BlackHole::at(origin.address.port()).await);
                     origin.hang_up().await;
                 }
-                stage.bind_names_to(HOLE);
             }
             Trouble::NoName => {
                 stage.forget_names();
@@ -160,6 +165,11 @@ impl Row {
             }
         }
         ongoing
+    }
+
+    /// Whether a question reaches upstream, so that it is there that those who share it meet the trouble.
+    pub fn is_met(&self) -> bool {
+        matches!(self.trouble, Trouble::Fault(_) | Trouble::Secure(_))
     }
 
     pub fn end(&self, stage: &Stage) {
@@ -179,29 +189,36 @@ fn put_everywhere(stage: &Stage, fault: &Fault) {
     }
 }
 
-/// No fake listens here.
-const HOLE: &str = "127.0.0.99";
+/// Holes so far: each has an address of its own, since two hosts on different addresses may have the same port.
+static HOLES: AtomicU16 = AtomicU16::new(0);
 
-/// A port whose queue of connections is full: the kernel drops what else knocks, as a broken firewall does.
+/// Ports whose queues of connections are full: the kernel drops what else knocks, as a broken firewall does.
 struct BlackHole {
-    _listener: TcpListener,
-    _queue: Vec<TcpStream>,
+    address: Ipv4Addr,
+    _ports: Vec<(TcpListener, Vec<TcpStream>)>,
 }
 
 impl BlackHole {
-    async fn at(port: u16) -> Self {
-        let address = format!("{HOLE}:{port}").parse().expect("an address");
-        let socket = TcpSocket::new_v4().expect("a socket can be made");
-        socket.set_reuseaddr(true).expect("the option is known");
-        socket.bind(address).expect("nobody else is there");
-        let listener = socket.listen(0).expect("it can be listened on");
-        let mut queue = Vec::new();
-        while let Ok(stream) = timeout(Duration::from_millis(50), TcpStream::connect(address)).await
-        {
-            queue.push(stream.expect("it is taken into the queue"));
-        }
-        Self { _listener: listener, _queue: queue }
+    async fn of(ports: BTreeSet<u16>) -> Self {
+        let [high, low] = HOLES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let address = Ipv4Addr::new(127, 9, high, low);
+        let clogged = join_all(ports.into_iter().map(|port| clogged((address, port).into()))).await;
+        Self { address, _ports: clogged }
     }
+}
+
+/// Listens, and fills the queue until nothing more is taken. Should a slow machine look like a full queue, the connection that it leaves room for finds
+/// silence.
+async fn clogged(address: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().expect("a socket can be made");
+    socket.set_reuseaddr(true).expect("the option is known");
+    socket.bind(address).expect("nobody else is there");
+    let listener = socket.listen(0).expect("it can be listened on");
+    let mut queue = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        queue.push(stream.expect("it is taken into the queue"));
+    }
+    (listener, queue)
 }
 
 async fn listen_securely(what: Secure, tasks: &mut JoinSet<()>) -> u16 {

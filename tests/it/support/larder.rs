@@ -19,7 +19,7 @@ use url::Url;
 use super::client::{ACCEPT_PAGE, Client, Reply};
 use super::hub::FakeHub;
 use super::index::FakeIndex;
-use super::wait::soon;
+use super::wait::{eventually, soon};
 
 /// Settings of every test: time-outs that a test can wait for, few repetitions, and patience where a busy machine must not look like a slow upstream.
 pub const QUICK: &str = r#"
@@ -143,6 +143,16 @@ impl Larder {
 
     pub fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Waits until so many requests wait for upstream's word: from then on all of them share what comes of it.
+    pub async fn until_waiting(&self, requests: u64) {
+        let what = format!("{requests} requests wait for upstream");
+        eventually(&what, async || {
+            let status = self.get("/-/api/v1/status").await.json();
+            status["waiting"].as_u64().is_some_and(|waiting| waiting >= requests)
+        })
+        .await;
     }
 
     pub async fn get(&self, path: &str) -> Reply {

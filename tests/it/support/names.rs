@@ -1,4 +1,5 @@
-//! Addresses of upstream's names, which a test changes while Larder runs: names that fail, lead into a black hole, or are bound anew.
+//! Addresses of upstream's names, which a test changes while Larder runs: names that fail, lead into a black hole, are bound anew, or are not told for a
+//! while.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,6 +10,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::upstream::Resolve;
 
+use super::origin::Gate;
+
 /// A name service. Clones are one and the same.
 #[derive(Debug, Clone, Default)]
 pub struct Names(Arc<Mutex<State>>);
@@ -17,6 +20,7 @@ pub struct Names(Arc<Mutex<State>>);
 struct State {
     addresses: BTreeMap<String, Vec<IpAddr>>,
     asked: Vec<String>,
+    gate: Option<Gate>,
 }
 
 impl Names {
@@ -29,6 +33,13 @@ impl Names {
     /// Lets `name` be unknown from now on.
     pub fn forget(&self, name: &str) {
         self.state().addresses.remove(name);
+    }
+
+    /// Answers nobody until the gate is opened.
+    pub fn hold(&self) -> Gate {
+        let gate = Gate::closed();
+        self.state().gate = Some(gate.clone());
+        gate
     }
 
     /// Names that were looked up so far, known or not.
@@ -45,8 +56,14 @@ impl Resolve for Names {
     fn resolve(&self, name: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         let mut state = self.state();
         state.asked.push(name.to_owned());
-        let found = state.addresses.get(name).cloned();
+        let (found, gate) = (state.addresses.get(name).cloned(), state.gate.clone());
         drop(state);
-        async move { found.ok_or_else(|| io::Error::other("no such name")) }.boxed()
+        async move {
+            if let Some(gate) = gate {
+                gate.passed().await;
+            }
+            found.ok_or_else(|| io::Error::other("no such name"))
+        }
+        .boxed()
     }
 }

@@ -45,15 +45,18 @@ async fn a_second_answer_may_be_right() {
     assert_eq!(bench.notebook.take(), [], "upstream has what it promises");
 }
 
+/// The body stops until its head was given away: before that, another body could still take its place.
 #[tokio::test(start_paused = true)]
 async fn a_large_body_with_a_wrong_digest_is_never_completed() {
     for with_length in [true, false] {
-        let bench = Bench::new();
+        let (bench, gate) = (Bench::new(), Gate::new());
         let right = promised(&content(3 * MIB, 1));
         let reply = Reply::file(content(3 * MIB, 2), "\"bad\"").chunks_of(100_000);
+        let reply = reply.pause_at(2 * MIB, &gate);
         let reply = if with_length { reply } else { reply.without_length() };
         bench.upstream.always(FILE, reply);
         let found = bench.get(&right).await.expect("it begins well");
+        gate.open();
         let (bytes, fault) = drain(found.source.body(None)).await;
         assert!(matches!(fault, Some(BodyFault::Cut(Failure::BadAnswer(_)))), "{fault:?}");
         assert!(bytes.len() <= 3 * MIB - (64 << 10), "{} bytes were seen", bytes.len());
@@ -120,12 +123,13 @@ async fn a_body_that_changed_while_it_was_fetched_is_cut() {
         Reply::file(content(3 * MIB, 6), "\"v2\""),
         Reply::new(StatusCode::RANGE_NOT_SATISFIABLE),
     ] {
-        let bench = Bench::new();
+        let (bench, gate) = (Bench::new(), Gate::new());
         let bytes = content(2 * MIB, 5);
         let broken = Reply::file(bytes.clone(), "\"v1\"").chunks_of(90_000).cut_after(MIB);
-        bench.upstream.once(FILE, broken);
+        bench.upstream.once(FILE, broken.pause_at(MIB / 2, &gate));
         bench.upstream.always(FILE, tail);
         let found = bench.get(&trusted()).await.expect("it begins well");
+        gate.open();
         let (seen, fault) = drain(found.source.body(None)).await;
         assert!(matches!(fault, Some(BodyFault::Cut(Failure::BadAnswer(_)))), "{fault:?}");
         assert_eq!(seen, bytes[..seen.len()]);

@@ -132,7 +132,7 @@ impl Fault {
 }
 
 /// Holds an answer back until the test opens it. Cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Gate(Arc<watch::Sender<bool>>);
 
 impl Gate {
