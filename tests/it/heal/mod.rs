@@ -210,6 +210,10 @@ async fn what_a_clients_own_credential_opened_waits_for_that_client() {
     assert_eq!(alice(&larder).await.status, 200);
     eventually("it is kept", async || alice(&larder).await.header("cache-status").contains("hit"))
         .await;
+    // The tree of the commit is fetched unasked.
+    until("the tree is asked for", || hub.journal().iter().any(|line| line.contains("/tree/")))
+        .await;
+    let larder = larder.restart().await;
     hub.forget();
     let (larder, _, right) = spoil(larder, &settings).await;
     eventually("it is told", async || {

@@ -2,8 +2,11 @@
 
 mod xet;
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::support::client::{Client, Reply};
 use crate::support::hub::{
@@ -11,6 +14,7 @@ use crate::support::hub::{
 };
 use crate::support::index::sha256;
 use crate::support::origin::{Content, Pattern};
+use crate::support::wait::DEADLINE;
 
 const WEIGHTS: u64 = 200_000;
 
@@ -414,8 +418,12 @@ async fn the_world_turns() {
         hub.turn(world, Kind::Model, "org/model", files([("config.json", File::plain("{}"))]))
             .await;
         let url = hub.hub.url("/org/model/resolve/main/config.json");
-        let ask = Client::new().get(url).try_send();
-        let status = match tokio::time::timeout(std::time::Duration::from_millis(300), ask).await {
+        // Where nothing should come it is not waited for long; where something should, as long as it takes.
+        let patience = match world {
+            World::BlackHoled => Duration::from_millis(300),
+            _ => DEADLINE,
+        };
+        let status = match timeout(patience, Client::new().get(url).try_send()).await {
             Ok(reply) => reply.map(|reply| reply.status.as_u16()),
             Err(_) => Some(0),
         };

@@ -3,7 +3,6 @@
 use crate::support::hub::{FakeHub, File, Files, Kind, files};
 use crate::support::larder::{HUB_NAME, Larder, over_hub};
 use crate::support::origin::Pattern;
-use crate::support::wait::eventually;
 
 use super::clients::{Fetched, Sequence, Session, Wanted};
 
@@ -70,11 +69,7 @@ impl Stand {
             format!("/api/models/{ID}/tree/{}?recursive=true", self.sha),
             format!("/api/models/{ID}"),
         ] {
-            eventually(&format!("{path} is kept"), async || {
-                let ask = self.larder.client.get(self.larder.url(&path));
-                ask.with("cache-control", "only-if-cached").send().await.status == 200
-            })
-            .await;
+            self.larder.until_kept(&path).await;
         }
     }
 

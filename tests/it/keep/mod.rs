@@ -17,6 +17,8 @@ use crate::support::wait::eventually;
 /// One of each kind of upstream, and a Larder over them.
 struct World {
     hub: FakeHub,
+    /// The commit that `main` leads to.
+    sha: String,
     index: FakeIndex,
     registry: FakeRegistry,
     folder: tempfile::TempDir,
@@ -43,7 +45,7 @@ impl World {
         let first = files([("config.json", File::plain("{}")), ("w.bin", weights.clone())]);
         let sha = hub.model("org/model", first);
         hub.tag(Kind::Model, "org/model", "v1", &sha);
-        hub.model(
+        let sha = hub.model(
             "org/model",
             files([("config.json", File::plain("{\"new\": 1}")), ("w.bin", weights)]),
         );
@@ -52,7 +54,7 @@ impl World {
         let registry = FakeRegistry::start().await;
         registry.publish(REPOSITORY, TAG, &Image::single(Family::Oci, 1));
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        Self { hub, index, registry, folder }
+        Self { hub, sha, index, registry, folder }
     }
 
     fn settings(&self) -> String {
@@ -132,7 +134,7 @@ async fn commands_do_the_same_over_a_server_and_over_its_data() {
         image.clone(),
         "pypi:six==1.0".to_owned(),
     ];
-    eventually("everything is written down", async || {
+    eventually("everything is listed", async || {
         let mut found = names(&world, &base, "").await;
         found.sort();
         found == all
@@ -140,11 +142,17 @@ async fn commands_do_the_same_over_a_server_and_over_its_data() {
     .await;
 
     // Over the server: shown, pinned, refused, removed.
-    let shown = world.run(&base, &["show", "hf:org/model@v1", "--json"]).await.json();
-    let thing = &shown["things"][0];
-    assert_eq!((&thing["files"], &thing["kept_files"]), (&2.into(), &2.into()), "{thing}");
-    let text = world.run(&base, &["show", &image]).await;
-    assert!(text.out.contains("files       2 of 3") && text.code == Some(0), "{text:?}");
+    eventually("both files are written down", async || {
+        let shown = world.run(&base, &["show", "hf:org/model@v1", "--json"]).await.json();
+        let thing = &shown["things"][0];
+        (&thing["files"], &thing["kept_files"]) == (&2.into(), &2.into())
+    })
+    .await;
+    eventually("the image's parts are written down", async || {
+        let text = world.run(&base, &["show", &image]).await;
+        text.out.contains("files       2 of 3") && text.code == Some(0)
+    })
+    .await;
     let pinned = world.run(&base, &["pin", "hf:org/model@v1"]).await;
     assert!(pinned.out.starts_with("pinned hf:org/model@v1: 2 files"), "{pinned:?}");
     let refused = world.run(&base, &["rm", "hf:org/model"]).await;
@@ -193,6 +201,9 @@ async fn what_was_removed_is_asked_for_again() {
         shown.status == 200 && shown.json()["things"][0]["kept_files"] == 1
     })
     .await;
+    // What the commit leads to is fetched unasked.
+    larder.until_kept(&format!("/api/models/org/model/tree/{}?recursive=true", world.sha)).await;
+    larder.until_kept("/api/models/org/model").await;
     world.hub.forget();
     assert_eq!(larder.get(path).await.status, 200);
     assert!(world.hub.journal().is_empty(), "{:?}", world.hub.journal());

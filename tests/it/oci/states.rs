@@ -8,7 +8,7 @@ use super::pull::{EVERY_PULLER, Puller, warnings};
 use super::setting::{PAST_FRESHNESS, REPOSITORY, Setting, TAG, assert_error};
 use crate::support::origin::{Answer, Cut, Fault};
 use crate::support::registry::{FakeRegistry, Family, Image, blob_path, manifest_path};
-use crate::support::wait::eventually;
+use crate::support::wait::{DEADLINE, eventually};
 
 /// One way for upstream to fail.
 struct Row {
@@ -199,7 +199,7 @@ async fn until_marked(setting: &Setting, row: &Row) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let marked = tokio::time::timeout(Duration::from_secs(20), marked).await;
+    let marked = tokio::time::timeout(DEADLINE, marked).await;
     assert!(marked.is_ok(), "{}: no {:?} in {seen:?}", row.name, row.mark);
 }
 

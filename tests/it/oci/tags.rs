@@ -4,7 +4,8 @@ use http::Method;
 use serde_json::json;
 
 use super::pull::{Puller, warnings};
-use super::setting::{HUB, PAST_FRESHNESS, REPOSITORY, Setting, TAG, assert_error};
+use super::setting::{HUB, PAST_FRESHNESS, REPOSITORY, Setting, TAG, assert_error, over};
+use crate::support::larder::Larder;
 use crate::support::origin::Fault;
 use crate::support::registry::image::OCI_INDEX;
 use crate::support::registry::{
@@ -207,17 +208,21 @@ async fn a_budget_that_is_used_up_is_not_asked_again_for_what_is_kept() {
     assert_eq!(setting.registry.journal(), Vec::<String>::new());
 }
 
-/// Whoever runs Larder sees how much is left before it is gone.
+/// Whoever runs Larder sees how much is left before it is gone. All Larders of this process share its metrics, so this registry has a name of its own.
 #[tokio::test]
 async fn the_budget_is_a_metric() {
-    let setting = Setting::new().await;
+    const METERED: &str = "metered.example";
+    let registry = FakeRegistry::start().await;
+    let larder = Larder::start(&over(&registry, "").replace(HUB, METERED)).await;
+    let setting = Setting { registry, larder };
     setting.stock();
     let limits = Limits { limit: 100, remaining: 73, retry_after_secs: None };
     setting.registry.behave(|manners| manners.limits = Some(limits));
     setting.get(&manifest_path(REPOSITORY, TAG)).await;
     let metrics = setting.get("/-/metrics").await.text();
-    let line = metrics.lines().find(|line| line.contains("pulls_remaining{"));
-    assert!(line.is_some_and(|line| line.contains(HUB) && line.ends_with(" 72")), "{line:?}");
+    let is_ours = |line: &&str| line.contains("pulls_remaining{") && line.contains(METERED);
+    let line = metrics.lines().find(is_ours);
+    assert!(line.is_some_and(|line| line.ends_with(" 72")), "{line:?}");
 }
 
 #[tokio::test]
@@ -374,7 +379,7 @@ async fn several_registries_stay_apart() {
     second.publish(REPOSITORY, TAG, &theirs);
     let more =
         format!("[oci.registries.\"second.example\"]\nupstream = {:?}", second.front.url(""));
-    let larder = crate::support::larder::Larder::start(&super::setting::over(&first, &more)).await;
+    let larder = Larder::start(&over(&first, &more)).await;
     let setting = Setting { registry: first, larder };
     let digest =
         async |path: &str| setting.get(path).await.header("docker-content-digest").to_owned();

@@ -89,9 +89,8 @@ async fn what_cannot_be_found_out_just_now_is_held_until_it_can() {
         assert_eq!(reply.header("retry-after"), "10");
         assert!(said(&reply).contains("could not be found out just now"), "{reply:?}");
         assert!(said(&reply).contains("held back by rule it"), "{reply:?}");
-        stand.larder.get("/-/api/v1/pulls").await;
-        let told = stand.larder.get("/-/api/v1/log?kind=refused").await.json();
-        assert!(told["records"][0]["detail"].as_str().is_some_and(|why| why.contains("it=hold")));
+        let told = stand.larder.refusals(1).await;
+        assert!(told[0]["detail"].as_str().is_some_and(|why| why.contains("it=hold")), "{told:?}");
         index.pages.heal();
         stand.larder.advance(600);
         let reply = stand.larder.file("six", FIRST).await;

@@ -4,7 +4,7 @@ use crate::support::index::{FakeIndex, Style, Upload};
 use crate::support::larder::Larder;
 use crate::support::origin::Fault;
 
-const HEAD: &str = "[upstream]\nretries = 0\nhead_timeout = \"2s\"\nbreaker_pause = \"50ms\"\n[pypi.indexes.default]\n";
+const HEAD: &str = "[upstream]\nretries = 0\nhead_timeout = \"6s\"\nbreaker_pause = \"50ms\"\n[pypi.indexes.default]\n";
 
 /// A private index above a public one; the public one has a project of the private one's name too.
 async fn two(more: &str) -> (FakeIndex, FakeIndex, Larder) {

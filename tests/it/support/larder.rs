@@ -11,6 +11,7 @@ use larder::clock::Clock;
 use larder::config::{Config, Flags, Loaded, Sources};
 use larder::types::Timestamp;
 use larder::upstream::{Resolve, System};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,14 +22,15 @@ use super::hub::FakeHub;
 use super::index::FakeIndex;
 use super::wait::{eventually, soon};
 
-/// Settings of every test: time-outs that a test can wait for, few repetitions, and patience where a busy machine must not look like a slow upstream.
+/// Settings of every test: time-outs that a test can wait for and that a stalled machine does not reach, few repetitions, and patience where a busy one must
+/// not look like a slow upstream.
 pub const QUICK: &str = r#"
 [cache]
-revalidate_budget = "20s"
+revalidate_budget = "40s"
 [upstream]
-connect_timeout = "3s"
-head_timeout = "3s"
-read_timeout = "3s"
+connect_timeout = "6s"
+head_timeout = "6s"
+read_timeout = "6s"
 retries = 1
 retry_pause = "10ms"
 breaker_pause = "50ms"
@@ -37,7 +39,7 @@ breaker_pause_max = "50ms"
 
 /// Settings by which an upstream that is slow is not waited for.
 pub fn impatient(settings: &str) -> String {
-    settings.replace("revalidate_budget = \"20s\"", "revalidate_budget = \"100ms\"")
+    settings.replace("revalidate_budget = \"40s\"", "revalidate_budget = \"100ms\"")
 }
 
 /// A running Larder. Dropping it ends it in the middle of things; [`Larder::stop`] lets it finish.
@@ -159,6 +161,27 @@ impl Larder {
         self.client.get(self.url(path)).send().await
     }
 
+    /// Waits until `path` is kept. Upstream is not asked for it.
+    pub async fn until_kept(&self, path: &str) {
+        eventually(&format!("{path} is kept"), async || {
+            let ask = self.client.get(self.url(path));
+            ask.with("cache-control", "only-if-cached").send().await.status == 200
+        })
+        .await;
+    }
+
+    /// Waits until the ledger has so many refusals, and gives their records. How many share a record depends on when it was written.
+    pub async fn refusals(&self, times: u64) -> Vec<Value> {
+        let mut records = Vec::new();
+        eventually(&format!("{times} refusals are recorded"), async || {
+            let told = self.get("/-/api/v1/log?kind=refused").await.json();
+            records = told["records"].as_array().cloned().unwrap_or_default();
+            records.iter().map(times_of).sum::<u64>() >= times
+        })
+        .await;
+        records
+    }
+
     /// A project's page as pip asks for it.
     pub async fn page(&self, project: &str) -> Reply {
         self.client.get(self.url(&page_path(project))).with("accept", ACCEPT_PAGE).send().await
@@ -212,6 +235,13 @@ pub fn over_hub(hub: &FakeHub, more: &str) -> String {
 /// Settings of a Larder with one generic mount, `/generic/it/`.
 pub fn generic(upstream: &str, more: &str) -> String {
     format!("{QUICK}[generic.it]\nupstream = \"{upstream}\"\n{more}\n")
+}
+
+/// How many refusals a record tells of.
+pub fn times_of(record: &Value) -> u64 {
+    let detail = record["detail"].as_str().unwrap_or_default();
+    let several = detail.strip_suffix(" times").and_then(|text| text.rsplit_once(", "));
+    several.map_or(1, |(_, times)| times.parse().expect("a number"))
 }
 
 pub fn page_path(project: &str) -> String {
