@@ -99,6 +99,14 @@ impl Patience {
             Self::Read => "read_timeout",
         }
     }
+
+    /// How long it is then. For a head it begins to count when the first client asks, and all of them must have come before it is over.
+    const fn short(self) -> &'static str {
+        match self {
+            Self::Connect | Self::Read => "1500ms",
+            Self::Head => "8s",
+        }
+    }
 }
 
 /// How the right answer is known.
@@ -123,11 +131,10 @@ impl Stage {
 
     /// The same with a Larder that has little patience. It had all that there is while things were well, on a machine however busy.
     pub async fn impatient(self, patience: Patience) -> Self {
-        const SHORT: &str = "1500ms";
-        let setting = patience.setting();
+        let (setting, short) = (patience.setting(), patience.short());
         let settings = self
             .settings
-            .replace(&format!("{setting} = \"{PATIENCE}\""), &format!("{setting} = \"{SHORT}\""));
+            .replace(&format!("{setting} = \"{PATIENCE}\""), &format!("{setting} = \"{short}\""));
         let larder = self.larder.restart_with(&settings).await;
         Self { larder, settings, ..self }
     }
