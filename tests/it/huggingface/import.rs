@@ -1,5 +1,6 @@
 //! What a client downloaded before, taken over from its cache folder: served as if it had come through Larder, and nothing wrong with it.
 
+use std::error::Error;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -170,6 +171,7 @@ async fn a_data_directory_in_use_is_not_touched() {
     let larder = Larder::start(&over_hub(&hub, "")).await;
     let clock = larder.clock.clone();
     let refused = app::import(larder.config(), clock, folder.path(), Openness::Asked).await;
-    let text = refused.expect_err("the directory is taken").to_string();
-    assert!(text.contains("another process uses the data directory"), "{text}");
+    let error = refused.expect_err("the directory is taken");
+    let cause = error.source().expect("what kept it from being used").to_string();
+    assert!(cause.contains("another process uses the data directory"), "{error}: {cause}");
 }
