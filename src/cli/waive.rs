@@ -74,11 +74,13 @@ struct Check {
     overrides: Overrides,
 }
 
+/// What is said where there is none, which is as good as an empty one.
+const NO_FILE: &str =
+    "there is no file of waivers: name one, or set `policy.waivers` in the configuration";
+
 /// Something that cannot be done as asked.
 #[derive(Debug, thiserror::Error)]
 enum WaiveError {
-    #[error("there is no file of waivers: name one, or set `policy.waivers` in the configuration")]
-    NoFile,
     #[error("no rule that can be waived decided this")]
     NothingToWaive,
     #[error("{0:?} is neither a date such as 2027-02-01 nor an instant with its offset")]
@@ -134,7 +136,13 @@ impl Request {
 
 impl List {
     fn run(self, settings: &Config) -> Outcome {
-        let waivers = waivers(self.file, settings)?;
+        let Some(waivers) = waivers(self.file, settings)? else {
+            match self.json {
+                true => println!("[]"),
+                false => println!("nothing to list: {NO_FILE}"),
+            }
+            return Ok(ExitCode::SUCCESS);
+        };
         let now = Clock::system().now();
         let shown: Vec<serde_json::Value> = waivers
             .iter()
@@ -163,7 +171,10 @@ impl List {
 
 impl Check {
     fn run(self, settings: &Config) -> Outcome {
-        let waivers = waivers(self.file, settings)?;
+        let Some(waivers) = waivers(self.file, settings)? else {
+            println!("nothing to check: {NO_FILE}");
+            return Ok(ExitCode::SUCCESS);
+        };
         let policy = match &settings.file {
             Some(path) => {
                 let faulty = |faults: Vec<policy::Fault>| WaiveError::Faulty(lines(&faults));
@@ -180,15 +191,16 @@ impl Check {
     }
 }
 
+/// The waivers of the file that is named, or configured. `None`: there is no such file.
 fn waivers(
     file: Option<PathBuf>,
     settings: &Config,
-) -> Result<Vec<Waiver>, Box<dyn std::error::Error>> {
-    let path = file.or_else(|| settings.waivers.clone()).ok_or(WaiveError::NoFile)?;
+) -> Result<Option<Vec<Waiver>>, Box<dyn std::error::Error>> {
+    let Some(path) = file.or_else(|| settings.waivers.clone()) else { return Ok(None) };
     let faulty = |faults: Vec<policy::Fault>| {
         WaiveError::Faulty(format!("{}: {}", path.display(), lines(&faults)))
     };
-    Ok(read(&rulings::text(&path)?).map_err(faulty)?)
+    Ok(Some(read(&rulings::text(&path)?).map_err(faulty)?))
 }
 
 fn lines(faults: &[policy::Fault]) -> String {

@@ -33,6 +33,9 @@ struct Explained<'a> {
     /// What to put into the file of waivers.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiver: Option<String>,
+    /// When the newest advisory that is known was written, where it rests on such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest_advisory: Option<String>,
 }
 
 /// A rule that is in force.
@@ -108,12 +111,18 @@ async fn why(rulings: &Rulings, call: &Call) -> Result<Response<Body>, Problem> 
             record: &record,
             decided: record::told(record.at),
             waiver: waiver(&record),
+            newest_advisory: newest_advisory(rulings, &record),
         })),
     }
 }
 
 async fn replayed(rulings: Rulings, call: Call) -> Result<Response<Body>, Problem> {
-    let since_days = call.number("days", 30)?;
+    let since = call.query.get("since").map_or("30d", |text| &**text);
+    let Some(span) = policy::words::parse_span(since) else {
+        return Err(Problem::bad(format!(
+            "`since` is a span such as 30d or 12h, and {since:?} is none"
+        )));
+    };
     let draft = Call::bytes(call.body, DRAFT_LIMIT_BYTES).await?;
     let draft = std::str::from_utf8(&draft)
         .map_err(|_| Problem::bad("the draft is not UTF-8; send the text of a policy file"))?;
@@ -125,13 +134,20 @@ async fn replayed(rulings: Rulings, call: Call) -> Result<Response<Body>, Proble
     let texts = [draft, ""];
     let waivers = in_force.waivers().to_vec();
     let draft = Ruleset::new(rulings.settings().clone(), file, waivers, texts);
-    let span = std::time::Duration::from_secs(since_days.saturating_mul(24 * 60 * 60));
     let since: Timestamp = rulings.clock().now().minus(span);
     let work = move || replay::replay(rulings.records(), &draft, since);
     match tokio::task::spawn_blocking(work).await {
         Ok(report) => Ok(json(&report)),
         Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the replay broke off")),
     }
+}
+
+/// How old what is known of packages is: what a decision that rests on it is worth.
+fn newest_advisory(rulings: &Rulings, record: &Record) -> Option<String> {
+    let facts = [Fact::Malicious, Fact::Vulnerability, Fact::Cvss, Fact::FixAvailable];
+    let rests = facts.iter().any(|fact| record.facts.contains_key(fact.name()));
+    let newest = rulings.current().advisories().newest().filter(|_| rests)?;
+    Some(record::told(newest.0))
 }
 
 /// The entry for the file of waivers that would except this from the rule that decided, to be filled in.
