@@ -168,7 +168,7 @@ impl Wired {
         let cache = Cache::new(
             config.cache.clone(),
             Arc::clone(&store),
-            upstream,
+            Arc::clone(&upstream),
             clock.clone(),
             witness,
             tasks.transfers.clone(),
@@ -176,12 +176,16 @@ impl Wired {
         )
         .inspecting(inspection_rules(&config)?);
         let review = review(&config, &routes, &cache);
-        let feed = Arc::new(Feed::open(config.advisories.clone(), clock.clone())?);
+        let feed = Arc::new(Feed::open(
+            config.advisories.clone(),
+            &config.data_dir.join("advisories"),
+            clock.clone(),
+        )?);
         let stop = tasks.stop_upkeep.clone();
         rulings.advise(feed.advisories());
         let advised = rulings.clone();
         let advise = move |advisories| advised.advise(advisories);
-        tasks.upkeep.spawn(Arc::clone(&feed).watch(tasks.upkeep.clone(), stop, advise));
+        tasks.upkeep.spawn(Arc::clone(&feed).watch(upstream, tasks.upkeep.clone(), stop, advise));
         let snapshots = Snapshots::open(Arc::clone(&store)).map_err(AppError::Store)?;
         let snapshots = Arc::new(snapshots);
         let (phase, watched) = watch::channel(Phase::Starting);

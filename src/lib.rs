@@ -41,7 +41,7 @@
 //! | [`admin`] | Larder's own pages and API under `/-/` | types, clock, cache, keep, store, policy, rulings, server, snapshots, trace |
 //! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller; bills of what was pulled | types, clock, formats, the hub, passport, bom, keep, trace, admin, server, `store::StoreError` |
 //! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
-//! | [`feed`] | advisories from a folder, read again when it changes; the OSV API | types, clock, advisory, admin, server |
+//! | [`feed`] | advisories from a folder and from addresses, read again when they change; the OSV API | types, clock, advisory, upstream, admin, server |
 //! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |
 //! | [`bundle`] | prefetching, offline readiness, and bundles for sites without any upstream | types, clock, collect, store, upstream, server, cache, ecosystem, keep, admin |
 //! | [`heal`] | what the disk has damaged, fetched again as clients would, before they do | types, clock, store, cache, ecosystem, keep, admin, server, bundle |

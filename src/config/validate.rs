@@ -9,6 +9,7 @@ use url::Url;
 use super::Config;
 use super::fault::{Fault, key_of};
 use super::layers::Settings;
+use crate::feed;
 use crate::inspect::Rules;
 use crate::proxy::access::{guard_listen, is_certificate};
 use crate::types::Secret;
@@ -20,6 +21,7 @@ pub(super) fn validate(config: &Config, settings: &Settings, faults: &mut Vec<Fa
         basics(config),
         tls(config),
         inspect(config),
+        advisories(config),
         mounts(config),
         hosts(config),
         access(config),
@@ -88,6 +90,12 @@ fn tls(config: &Config) -> Vec<Conflict> {
 fn inspect(config: &Config) -> Vec<Conflict> {
     let faults = Rules::new(&config.inspect).err().unwrap_or_default();
     faults.into_iter().map(|problem| Conflict::new(&["inspect", "allow"], problem)).collect()
+}
+
+/// What is fetched has an address that tells how its records are written.
+fn advisories(config: &Config) -> Vec<Conflict> {
+    let faults = feed::addresses(&config.advisories).err().unwrap_or_default();
+    faults.into_iter().map(|problem| Conflict::new(&["advisories", "sources"], problem)).collect()
 }
 
 /// The mounts' own checks.

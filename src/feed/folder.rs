@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,9 +41,9 @@ struct Seen {
     inode: u64,
 }
 
-/// Stands for the folder's state.
-pub(super) fn stamp(folder: &Path) -> Result<u64, Unread> {
-    files(folder).map(|files| stamp_of(&files))
+/// Stands for the folders' state.
+pub(super) fn stamp(folders: &[PathBuf]) -> Result<u64, Unread> {
+    files(folders).map(|files| stamp_of(&files))
 }
 
 fn stamp_of(files: &[Seen]) -> u64 {
@@ -53,9 +53,9 @@ fn stamp_of(files: &[Seen]) -> u64 {
 }
 
 /// Everything of a name that is looked at, in order.
-fn files(folder: &Path) -> Result<Vec<Seen>, Unread> {
+fn files(folders: &[PathBuf]) -> Result<Vec<Seen>, Unread> {
     let mut found = Vec::new();
-    let mut pending = vec![(folder.to_owned(), 0)];
+    let mut pending: Vec<_> = folders.iter().map(|folder| (folder.clone(), 0)).collect();
     while let Some((path, depth)) = pending.pop() {
         let fault = |source| Unread { path: path.clone(), source };
         for entry in fs::read_dir(&path).map_err(fault)? {
@@ -81,36 +81,53 @@ fn files(folder: &Path) -> Result<Vec<Seen>, Unread> {
 
 /// What a file holds, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Record,
+    /// A record on each line.
+    Lines,
     Archive,
 }
 
-fn kind(path: &Path) -> Option<Kind> {
+pub(super) fn kind(path: &Path) -> Option<Kind> {
     match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "json" => Some(Kind::Record),
+        "jsonl" => Some(Kind::Lines),
         "zip" => Some(Kind::Archive),
         _ => None,
     }
 }
 
+/// How many records a file of this kind holds. At most so many bytes of records are read.
+///
+/// # Errors
+///
+/// When it cannot be read to its end, or there is too much in it.
+pub(super) fn check(
+    path: &Path,
+    kind: Kind,
+    ecosystems: &[String],
+    most_bytes: u64,
+) -> io::Result<usize> {
+    let mut reading = Reading::new(ecosystems, most_bytes);
+    reading.read(path, kind)?;
+    Ok(reading.builder.finish().len())
+}
+
 /// Reads everything. An archive that is broken as a whole is an error, since thousands of records would be missing; a broken record is passed over.
 pub(super) fn read(
-    folder: &Path,
+    folders: &[PathBuf],
     ecosystems: &[String],
     now: Timestamp,
 ) -> Result<Edition, Unread> {
-    let files = files(folder)?;
-    let mut reading = Reading { builder: Builder::new(ecosystems), edition: Edition::default() };
+    let files = files(folders)?;
+    let mut reading = Reading::new(ecosystems, u64::MAX);
     for file in &files {
         let fault = |source| Unread { path: file.path.clone(), source };
-        match kind(&file.path) {
-            Some(Kind::Archive) => reading.archive(&file.path).map_err(fault)?,
-            Some(Kind::Record) => reading.file(&file.path),
-            None => {}
+        if let Some(kind) = kind(&file.path) {
+            reading.read(&file.path, kind).map_err(fault)?;
         }
     }
-    let Reading { builder, edition } = reading;
+    let Reading { builder, edition, .. } = reading;
     let advisories = Arc::new(builder.finish());
     Ok(Edition { advisories, seen: stamp_of(&files), read_at: now, ..edition })
 }
@@ -118,9 +135,62 @@ pub(super) fn read(
 struct Reading {
     builder: Builder,
     edition: Edition,
+    /// Bytes of records that may still be read.
+    left: u64,
 }
 
 impl Reading {
+    fn new(ecosystems: &[String], most_bytes: u64) -> Self {
+        let builder = Builder::new(ecosystems);
+        Self { builder, edition: Edition::default(), left: most_bytes }
+    }
+
+    fn read(&mut self, path: &Path, kind: Kind) -> io::Result<()> {
+        match kind {
+            Kind::Archive => self.archive(path),
+            Kind::Lines => self.lines(path),
+            Kind::Record => {
+                self.file(path);
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts what was read of a record; one that is too long was read up to the limit.
+    fn spend(&mut self, text: &io::Result<Vec<u8>>) -> io::Result<()> {
+        let bytes = text.as_ref().map_or(RECORD_LIMIT_BYTES, |text| text.len() as u64);
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or_else(|| io::Error::other("there is too much in it"))?;
+        Ok(())
+    }
+
+    /// A file of records, each on a line of its own.
+    fn lines(&mut self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        let source = self.source(Source::archive(path, file.try_clone()?));
+        let (mut reader, mut offset, mut number) = (BufReader::new(file), 0, 0_u64);
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut reader).take(RECORD_LIMIT_BYTES + 1).read_until(b'\n', &mut line)?;
+            if read == 0 {
+                return Ok(());
+            }
+            if read as u64 > RECORD_LIMIT_BYTES {
+                return Err(io::Error::other("a line of it is too long for a record"));
+            }
+            number += 1;
+            let bytes = u32::try_from(read).unwrap_or(u32::MAX);
+            let place = Place { source, offset, bytes, form: Form::Plain };
+            offset += read as u64;
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let text = Ok(line);
+            self.spend(&text)?;
+            self.record(text, place, || format!("line {number} of {}", path.display()));
+        }
+    }
+
     /// A file that is one record.
     fn file(&mut self, path: &Path) {
         let text = File::open(path).and_then(|file| limited(file, RECORD_LIMIT_BYTES));
@@ -150,6 +220,7 @@ impl Reading {
             };
             let place = Place { source, offset, bytes, form };
             let text = limited(entry, RECORD_LIMIT_BYTES);
+            self.spend(&text)?;
             self.record(text, place, || format!("{} in {}", name, path.display()));
         }
         Ok(())

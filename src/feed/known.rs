@@ -8,6 +8,7 @@ use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::Feed;
+use super::copies::{Copy, Note};
 use crate::admin::Right;
 use crate::admin::api::{self, Call, Operation, Problem, Resource};
 use crate::advisory::Finding;
@@ -33,9 +34,21 @@ struct State {
     read: Option<String>,
     /// Whole ecosystems, as files.
     archives: Vec<String>,
+    /// What is fetched.
+    sources: Vec<Fetched>,
     /// Records that could not be read, and the first of them.
     faulty: usize,
     faults: Vec<String>,
+}
+
+/// An address, and the copy of what it gave.
+#[derive(Debug, Serialize)]
+struct Fetched {
+    address: String,
+    /// When the copy came. `None`: there is none.
+    fetched: Option<String>,
+    /// When the address last said that it is the newest.
+    confirmed: Option<String>,
 }
 
 /// The answer of `advisories/{ecosystem}/{name}/{version}`.
@@ -83,6 +96,7 @@ impl Known {
             newest: edition.advisories.newest().map(told),
             read: feed.is_on().then(|| told(edition.read_at)),
             archives: archives.map(|path| path.display().to_string()).collect(),
+            sources: feed.copies.iter().map(|copy| Fetched::of(copy)).collect(),
             faulty: edition.faulty,
             faults: edition.faults.clone(),
         }
@@ -93,7 +107,7 @@ impl Known {
             return Err(Problem::bad("an ecosystem, a name and a version are asked for"));
         };
         if !self.0.is_on() {
-            let detail = "this Larder has no advisories: `advisories.folder` is not set";
+            let detail = "this Larder has no advisories: neither `advisories.folder` nor `advisories.sources` is set";
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
         if !self.0.knows(ecosystem) {
@@ -106,6 +120,15 @@ impl Known {
         let findings = edition.advisories.of(ecosystem, name, version);
         let malicious = findings.iter().any(|one| one.malicious);
         Ok(api::json(&OfVersion { ecosystem, name, version, malicious, findings }))
+    }
+}
+
+impl Fetched {
+    fn of(copy: &Copy) -> Self {
+        let note = copy.note();
+        let at = |millis: fn(&Note) -> u64| note.as_ref().map(|note| told(Timestamp(millis(note))));
+        let (fetched, confirmed) = (at(|note| note.fetched), at(|note| note.confirmed));
+        Self { address: copy.address(), fetched, confirmed }
     }
 }
 

@@ -1,11 +1,12 @@
-//! Advisories from a folder: read at the start, read again when the folder changes, asked by whoever judges and over two APIs.
+//! Advisories from a folder, and from addresses: read at the start, read again when something changes, asked by whoever judges and over two APIs.
 //!
-//! The folder holds OSV records, as JSON files or in the zip files in which OSV publishes whole ecosystems. Whoever fills it (a timer, a person who carries files
+//! The folder holds OSV records, as JSON files or in the zip files in which OSV publishes whole ecosystems; what addresses give is copied into a folder of our own
+//! (`copies`) and read from there. Whoever fills it (a timer, a person who carries files
 //! into a closed network) does so without us: [`Feed::watch`] notices, reads everything off the path of requests, and puts the new records in place of the old
-//! ones at once. What cannot be read leaves the old ones in place. Left out: what the records mean (`advisory`), and fetching them.
+//! ones at once. What cannot be read leaves the old ones in place. Left out: what the records mean (`advisory`).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,13 +16,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::advisory::Advisories;
 use crate::clock::Clock;
-use crate::types::Timestamp;
+use crate::types::{ByteSize, Timestamp};
+use crate::upstream::Upstream;
 
+mod copies;
 mod folder;
 mod known;
 mod osv;
 mod source;
 
+pub use copies::addresses;
+use copies::{Copy, Outcome};
 pub use folder::Unread;
 pub use known::Known;
 pub use osv::{Osv, PREFIX};
@@ -31,8 +36,16 @@ use source::Source;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the records are: `.json` files and `.zip` files of them, in folders of any depth. Unset: there are none.
+    /// Where the records are: `.json` files, `.jsonl` files with one on each line and `.zip` files of them, in folders of any depth.
     pub folder: Option<PathBuf>,
+    /// Addresses of such files, which are fetched. Default none.
+    pub sources: Vec<String>,
+    /// How often the addresses are asked for something newer. Default one hour.
+    #[serde(with = "humantime_serde")]
+    pub refresh: Duration,
+    /// The longest file that is fetched, and what is read of records in it at most. Defaults 512 MiB and 8 GiB.
+    pub most_fetched: ByteSize,
+    pub most_inflated: ByteSize,
     /// The ecosystems whose records are kept in mind, by their OSV names. Empty: all. Default: Python's.
     pub ecosystems: Vec<String>,
     /// How often the folder is looked at for something new. Default one minute; zero: never.
@@ -42,7 +55,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { folder: None, ecosystems: vec!["PyPI".to_owned()], reload: Duration::from_secs(60) }
+        Self {
+            folder: None,
+            sources: Vec::new(),
+            refresh: Duration::from_secs(60 * 60),
+            most_fetched: ByteSize::mib(512),
+            most_inflated: ByteSize::mib(8 << 10),
+            ecosystems: vec!["PyPI".to_owned()],
+            reload: Duration::from_secs(60),
+        }
     }
 }
 
@@ -50,8 +71,14 @@ impl Default for Config {
 pub struct Feed {
     config: Config,
     clock: Clock,
+    /// What is read: the operator's folder, and our own of what was fetched.
+    folders: Vec<PathBuf>,
+    copies: Vec<Arc<Copy>>,
     current: RwLock<Arc<Edition>>,
 }
+
+/// How soon an address is asked again that gave nothing.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// One reading of the folder. Never changes.
 #[derive(Debug, Default)]
@@ -68,25 +95,30 @@ pub struct Edition {
 }
 
 impl Feed {
-    /// Reads the folder, which may take seconds: nothing is to pass unjudged because its record was not read yet.
+    /// Reads the folder, and what was fetched into `own` before, which may take seconds: nothing is to pass unjudged because its record was not read yet.
     ///
     /// # Errors
     ///
     /// When the folder cannot be read at all. A file or a record that cannot be is passed over and told.
-    pub fn open(config: Config, clock: Clock) -> Result<Self, Unread> {
-        let first = match &config.folder {
-            None => Edition::default(),
-            Some(path) => folder::read(path, &config.ecosystems, clock.now())?,
-        };
-        if config.folder.is_some() {
+    pub fn open(config: Config, own: &Path, clock: Clock) -> Result<Self, Unread> {
+        let mut folders: Vec<PathBuf> = config.folder.iter().cloned().collect();
+        let mut copies = Vec::new();
+        if !config.sources.is_empty() {
+            let unread = |source| Unread { path: own.to_owned(), source };
+            copies = copies::open(&config, own).map_err(unread)?;
+            folders.push(own.to_owned());
+        }
+        let first = folder::read(&folders, &config.ecosystems, clock.now())?;
+        if !folders.is_empty() {
             told(&first);
         }
-        Ok(Self { config, clock, current: RwLock::new(Arc::new(first)) })
+        let copies = copies.into_iter().map(Arc::new).collect();
+        Ok(Self { config, clock, folders, copies, current: RwLock::new(Arc::new(first)) })
     }
 
-    /// Whether there is a folder to read from.
+    /// Whether there is anything to read from.
     pub const fn is_on(&self) -> bool {
-        self.config.folder.is_some()
+        !self.folders.is_empty()
     }
 
     /// Whether records of an ecosystem would be in force if there were some.
@@ -105,19 +137,37 @@ impl Feed {
         Arc::clone(&self.current().advisories)
     }
 
-    /// Looks at the folder now and then until `stop`, and takes what is new; `tell` hears of it.
+    /// Asks the addresses and looks at the folders now and then until `stop`, and takes what is new; `tell` hears of it.
     pub async fn watch(
         self: Arc<Self>,
+        upstream: Arc<dyn Upstream>,
         tasks: TaskTracker,
         stop: CancellationToken,
         tell: impl Fn(Arc<Advisories>) + Send + Sync + 'static,
     ) {
-        if !self.is_on() || self.config.reload.is_zero() {
+        let (looks, asks) = (!self.config.reload.is_zero(), !self.copies.is_empty());
+        if !self.is_on() || !(looks || asks) {
             return;
         }
-        let mut ticks = tokio::time::interval(self.config.reload);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let every = |period: Duration| {
+            let mut ticks = tokio::time::interval(period.max(Duration::from_secs(1)));
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            ticks
+        };
+        let (mut reloads, mut refreshes) = (every(self.config.reload), every(self.config.refresh));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = reloads.tick(), if looks => {}
+                _ = refreshes.tick(), if asks => {
+                    match stop.run_until_cancelled(self.refresh(upstream.as_ref())).await {
+                        None => return,
+                        Some(true) => {}
+                        Some(false) => refreshes.reset_after(RETRY.min(self.config.refresh)),
+                    }
+                }
+            }
+            self.tell_ages();
             let feed = Arc::clone(&self);
             match tasks.spawn_blocking(move || feed.look()).await {
                 Ok(Ok(true)) => tell(self.advisories()),
@@ -132,16 +182,47 @@ impl Feed {
         }
     }
 
-    /// Reads the folder again if it has changed; answers whether something new is in force. Blocks.
+    /// Asks every address for something newer; whether all of them answered with what can be used.
+    pub async fn refresh(&self, upstream: &dyn Upstream) -> bool {
+        let mut is_done = true;
+        for copy in &self.copies {
+            let source = copy.address();
+            let outcome = match copy.refresh(upstream, &self.config, &self.clock).await {
+                Ok(Outcome::Fresh) => "fresh",
+                Ok(Outcome::Unchanged) => "unchanged",
+                Err(error) => {
+                    is_done = false;
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(source, %error, cause, "advisories were not fetched; the copy before stays in force");
+                    "failed"
+                }
+            };
+            metrics::counter!("larder_advisory_fetches_total", "outcome" => outcome).increment(1);
+        }
+        is_done
+    }
+
+    fn tell_ages(&self) {
+        let now = self.clock.now();
+        for copy in &self.copies {
+            let Some(confirmed) = copy.confirmed() else { continue };
+            metrics::gauge!("larder_advisory_source_age_seconds", "source" => copy.address())
+                .set(now.since(confirmed).as_secs_f64());
+        }
+    }
+
+    /// Reads the folders again if one has changed; answers whether something new is in force. Blocks.
     pub fn look(&self) -> Result<bool, Unread> {
-        let Some(path) = &self.config.folder else { return Ok(false) };
-        let before = folder::stamp(path)?;
+        if !self.is_on() {
+            return Ok(false);
+        }
+        let before = folder::stamp(&self.folders)?;
         if before == self.current().seen {
             return Ok(false);
         }
-        let fresh = folder::read(path, &self.config.ecosystems, self.clock.now())?;
+        let fresh = folder::read(&self.folders, &self.config.ecosystems, self.clock.now())?;
         // Whoever fills the folder may be in the middle of it; the next look sees the end.
-        if fresh.seen != folder::stamp(path)? {
+        if fresh.seen != folder::stamp(&self.folders)? {
             return Ok(false);
         }
         told(&fresh);

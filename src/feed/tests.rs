@@ -14,6 +14,7 @@ use zip::{CompressionMethod, ZipWriter};
 use super::*;
 use crate::admin::Visit;
 use crate::admin::api::{Api, Resource};
+use crate::upstream::scripted::{Reply, Scripted};
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_392_000);
 
@@ -48,7 +49,8 @@ fn config(folder: &Path) -> Config {
 }
 
 fn open(folder: &Path) -> Feed {
-    Feed::open(config(folder), Clock::manual(NOW)).expect("the folder can be read")
+    Feed::open(config(folder), Path::new("none"), Clock::manual(NOW))
+        .expect("the folder can be read")
 }
 
 fn ids(feed: &Feed, name: &str) -> Vec<String> {
@@ -60,13 +62,15 @@ fn ids(feed: &Feed, name: &str) -> Vec<String> {
 fn a_folder_that_is_not_there_is_an_error() {
     let folder = TempDir::new().expect("a folder");
     let absent = folder.path().join("absent");
-    let error = Feed::open(config(&absent), Clock::manual(NOW)).expect_err("no such folder");
+    let error = Feed::open(config(&absent), Path::new("none"), Clock::manual(NOW))
+        .expect_err("no such folder");
     assert!(error.to_string().ends_with("absent cannot be read"), "{error}");
 }
 
 #[test]
 fn without_a_folder_nothing_is_known() {
-    let feed = Feed::open(Config::default(), Clock::manual(NOW)).expect("it needs nothing");
+    let feed = Feed::open(Config::default(), Path::new("none"), Clock::manual(NOW))
+        .expect("it needs nothing");
     assert!(!feed.is_on() && !feed.knows("PyPI") && feed.advisories().is_empty());
     assert!(!feed.look().expect("nothing to look at"));
 }
@@ -132,7 +136,10 @@ fn a_torn_archive_leaves_what_was_known_in_force() {
     fs::write(&path, &whole[..whole.len() / 2]).expect("the folder can be written");
     assert!(feed.look().is_err());
     assert_eq!(ids(&feed, "six"), ["X-1"]);
-    assert!(Feed::open(config(folder.path()), Clock::manual(NOW)).is_err(), "nor is it a start");
+    assert!(
+        Feed::open(config(folder.path()), Path::new("none"), Clock::manual(NOW)).is_err(),
+        "nor is it a start"
+    );
     fs::remove_dir_all(folder.path()).expect("the folder is there");
     assert!(feed.look().is_err());
     assert_eq!(ids(&feed, "six"), ["X-1"]);
@@ -176,7 +183,9 @@ fn six(version: &str) -> String {
 
 #[tokio::test]
 async fn what_cannot_be_known_is_not_called_harmless() {
-    let off = Arc::new(Feed::open(Config::default(), Clock::manual(NOW)).expect("a feed"));
+    let off = Arc::new(
+        Feed::open(Config::default(), Path::new("none"), Clock::manual(NOW)).expect("a feed"),
+    );
     let (status, told) = ask(&off, Method::POST, "query", &six("1")).await;
     assert_eq!((status, &told["code"]), (StatusCode::NOT_FOUND, &json!(5)));
     let folder = TempDir::new().expect("a folder");
@@ -272,8 +281,135 @@ async fn people_are_told_the_state_and_the_findings() {
         call(feed, Method::GET, "advisories/npm/six/1", "").await.0,
         StatusCode::BAD_REQUEST
     );
-    let off = known(Feed::open(Config::default(), Clock::manual(NOW)).expect("a feed"));
+    let off = known(
+        Feed::open(Config::default(), Path::new("none"), Clock::manual(NOW)).expect("a feed"),
+    );
     let (_, state) = call(Arc::clone(&off), Method::GET, "advisories", "").await;
     assert_eq!((&state["on"], &state["read"]), (&json!(false), &Value::Null));
     assert_eq!(call(off, Method::GET, "advisories/PyPI/six/1", "").await.0, StatusCode::CONFLICT);
+}
+
+const ADDRESS: &str = "http://osv.example/PyPI/all.zip";
+
+/// What an address would give of these records.
+fn archive(records: &[Value]) -> Vec<u8> {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("all.zip");
+    zipped(&path, CompressionMethod::Deflated, records);
+    fs::read(&path).expect("it was written")
+}
+
+fn fetching(own: &Path, address: &str) -> Feed {
+    let config = Config {
+        sources: vec![address.to_owned()],
+        most_fetched: ByteSize::mib(1),
+        most_inflated: ByteSize::mib(20),
+        ..Config::default()
+    };
+    Feed::open(config, own, Clock::manual(NOW)).expect("its folder can be made")
+}
+
+#[tokio::test]
+async fn what_an_address_gives_is_in_force_and_outlives_it() {
+    let (own, origin) = (TempDir::new().expect("a folder"), Scripted::new());
+    let feed = fetching(own.path(), ADDRESS);
+    assert!(feed.is_on() && feed.knows("PyPI") && feed.advisories().is_empty());
+    origin.once(ADDRESS, Reply::file(archive(&[everything("X-1", "six")]), "\"v1\""));
+    assert!(feed.refresh(&origin).await && feed.look().expect("it can be read"));
+    assert_eq!(ids(&feed, "six"), ["X-1"]);
+    origin.once(ADDRESS, Reply::new(StatusCode::NOT_MODIFIED));
+    assert!(feed.refresh(&origin).await && !feed.look().expect("it can be read"));
+    let asked = origin.requests();
+    assert_eq!(asked[1].headers[http::header::IF_NONE_MATCH], "\"v1\"");
+    origin.always(ADDRESS, Reply::new(StatusCode::BAD_GATEWAY));
+    let later = fetching(own.path(), ADDRESS);
+    assert_eq!(ids(&later, "six"), ["X-1"], "a start without the address");
+    assert!(!later.refresh(&origin).await && !later.look().expect("it can be read"));
+    assert_eq!(ids(&later, "six"), ["X-1"]);
+    let without = Feed::open(Config::default(), own.path(), Clock::manual(NOW)).expect("a feed");
+    assert!(!without.is_on() && without.advisories().is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_replaces_nothing() {
+    let good = archive(&[everything("X-1", "six")]);
+    let bomb = ["X-2", "X-3", "X-4", "X-5", "X-6"].map(|id| {
+        let mut inflating = everything(id, "six");
+        inflating["details"] = "0".repeat(5 << 20).into();
+        inflating
+    });
+    for (name, bad) in [
+        ("torn", good[..good.len() / 2].to_vec()),
+        ("an error page", b"<html>busy</html>".to_vec()),
+        ("nothing", Vec::new()),
+        ("without records", archive(&[])),
+        (
+            "of others",
+            archive(&[
+                json!({"id": "Y-1", "modified": "2026-01-01T00:00:00Z", "affected": [{"package": {"ecosystem": "npm", "name": "six"}}]}),
+            ]),
+        ),
+        ("too long", vec![0; 2 << 20]),
+        ("a bomb", archive(&bomb)),
+    ] {
+        let (own, origin) = (TempDir::new().expect("a folder"), Scripted::new());
+        let feed = fetching(own.path(), ADDRESS);
+        origin.once(ADDRESS, Reply::file(good.clone(), "\"v1\""));
+        assert!(feed.refresh(&origin).await && feed.look().expect("it can be read"), "{name}");
+        origin.once(ADDRESS, Reply::file(bad, "\"v2\""));
+        assert!(!feed.refresh(&origin).await, "{name} is no success");
+        assert!(!feed.look().expect("it can be read"), "{name} is nothing new");
+        assert_eq!(ids(&fetching(own.path(), ADDRESS), "six"), ["X-1"], "{name}");
+        origin.once(ADDRESS, Reply::new(StatusCode::NOT_MODIFIED));
+        assert!(feed.refresh(&origin).await, "{name}");
+        let asked = origin.requests();
+        assert_eq!(asked[2].headers[http::header::IF_NONE_MATCH], "\"v1\"", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_the_disk_has_damaged_is_fetched_again() {
+    let (own, origin) = (TempDir::new().expect("a folder"), Scripted::new());
+    let feed = fetching(own.path(), ADDRESS);
+    origin.always(ADDRESS, Reply::file(archive(&[everything("X-1", "six")]), "\"v1\""));
+    assert!(feed.refresh(&origin).await);
+    let copy = feed.copies[0].path().to_owned();
+    fs::write(&copy, "torn").expect("it can be written");
+    let later = fetching(own.path(), ADDRESS);
+    assert!(later.advisories().is_empty());
+    assert!(later.refresh(&origin).await && later.look().expect("it can be read"));
+    assert!(!origin.requests()[1].headers.contains_key(http::header::IF_NONE_MATCH));
+    assert_eq!(ids(&later, "six"), ["X-1"]);
+}
+
+#[tokio::test]
+async fn records_may_stand_on_lines_or_alone() {
+    let lines = format!("{}\n\n{}", everything("X-1", "six"), everything("X-2", "six"));
+    for (address, body, expected) in [
+        ("http://osv.example/all.jsonl", lines, vec!["X-1", "X-2"]),
+        ("http://osv.example/X-3.json", everything("X-3", "six").to_string(), vec!["X-3"]),
+    ] {
+        let (own, origin) = (TempDir::new().expect("a folder"), Scripted::new());
+        let feed = fetching(own.path(), address);
+        origin.always(address, Reply::file(body, "\"v1\""));
+        assert!(feed.refresh(&origin).await && feed.look().expect("it can be read"), "{address}");
+        assert_eq!(ids(&feed, "six"), expected, "{address}");
+        let edition = feed.current();
+        let place = edition.advisories.record(expected[0]).expect("it is there");
+        assert!(edition.sources[place.source as usize].read(place, expected[0]).is_ok());
+    }
+}
+
+#[test]
+fn addresses_are_checked() {
+    let check = |address: &str, is_good: bool| {
+        let config = Config { sources: vec![address.to_owned()], ..Config::default() };
+        assert_eq!(addresses(&config).is_ok(), is_good, "{address}");
+    };
+    check("https://osv.example/PyPI/all.zip", true);
+    check("http://127.0.0.1:1/a.jsonl?x=1", true);
+    check("https://osv.example/PyPI/", false);
+    check("https://me:it@osv.example/all.zip", false);
+    check("file:///all.zip", false);
+    check("all.zip", false);
 }

@@ -77,7 +77,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
-    ("feed", &["types", "clock", "advisory", "admin", "server"]),
+    ("feed", &["types", "clock", "advisory", "upstream", "admin", "server"]),
     ("collect", &["types", "ecosystem"]),
     (
         "bundle",

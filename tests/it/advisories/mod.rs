@@ -13,7 +13,7 @@ use crate::support::larder::{Larder, over};
 use crate::support::wait::eventually;
 
 /// A record in the OSV format of a flaw in the versions of `name` before `fixed`.
-fn flaw(id: &str, name: &str, fixed: &str) -> Value {
+pub fn flaw(id: &str, name: &str, fixed: &str) -> Value {
     json!({"schema_version": "1.7.0", "id": id, "modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z",
         "summary": format!("A flaw in {name}"), "details": "It is flawed.", "aliases": [format!("CVE-{id}")],
         "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],
@@ -30,7 +30,7 @@ fn malware(id: &str, name: &str) -> Value {
             "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]}]})
 }
 
-fn put(folder: &Path, record: &Value) {
+pub fn put(folder: &Path, record: &Value) {
     let name = format!("{}.json", record["id"].as_str().expect("a name"));
     fs::write(folder.join(name), record.to_string()).expect("the folder can be written");
 }
@@ -147,5 +147,9 @@ async fn rules_look_at_what_advisories_say() {
     let link = larder.link("leaf", "leaf-1.0-py3-none-any.whl").await;
     let refused = larder.client.get(&link).send().await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
-    assert!(refused.text().contains("cvss 9.8 is at least 9.0"), "{}", refused.text());
+    let told = refused.text();
+    assert!(told.contains("cvss 9.8 is at least 9.0"), "{told}");
+    let why = &told[told.find("/-/why/").expect("an address")..][..7 + 16];
+    let why = larder.get(why).await.json();
+    assert_eq!(why["newest_advisory"], "2026-01-01T00:00:00Z", "{why}");
 }
