@@ -234,3 +234,44 @@ async fn a_repository_is_refused_on_every_way_to_its_bytes() {
     let token = stand.larder.get(&format!("/api/models/{ID}/xet-read-token/main")).await;
     refused(&token, "a pass to a repository that is refused");
 }
+
+/// A name that somebody else has taken decides at every point, while what was known of it is served on, and with the hub gone.
+#[tokio::test]
+async fn a_taken_name_decides_at_every_point() {
+    let hub = FakeHub::start().await;
+    hub.model(ID, files([(WEIGHTS, File::plain("ours"))]));
+    let mut stand = Stand::start(&over_hub(&hub, ""), "").await;
+    stand.keep(&resolve(WEIGHTS)).await;
+    hub.delete(Kind::Model, ID);
+    hub.model(ID, files([(WEIGHTS, File::plain("theirs"))]));
+    hub.edit(Kind::Model, ID, |repository| repository.identity = "f".repeat(24));
+    stand.larder.advance(3600);
+    let reply = stand.larder.get(&resolve(WEIGHTS)).await;
+    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, "ours"), "{reply:?}");
+    for is_kept in [false, true] {
+        if is_kept {
+            hub.refuse().await;
+        }
+        for is_met in [true, false] {
+            let (condition, file) = (format!("identity_changed = {is_met}"), resolve(WEIGHTS));
+            let why = format!("{condition}, kept: {is_kept}");
+            stand = stand.with(&rule("deny", &condition)).await;
+            for reply in [stand.head(&file).await, stand.larder.get(&file).await] {
+                match is_met {
+                    true => refused(&reply, &why),
+                    false => assert_eq!(reply.status, 200, "{why}: {reply:?}"),
+                }
+            }
+            stand = stand.with(&rule("hide", &condition)).await;
+            let (siblings, tree) = names(&stand).await;
+            for shown in [siblings, tree] {
+                assert_eq!(!shown.contains(&WEIGHTS.to_owned()), is_met, "{why}: {shown:?}");
+            }
+            stand = stand.with(&rule("warn", &condition)).await;
+            let reply = stand.head(&file).await;
+            let mut warnings = reply.headers.get_all("warning").iter();
+            let is_told = warnings.any(|one| one.to_str().is_ok_and(|one| one.contains("/-/why/")));
+            assert_eq!(is_told, is_met, "{why}: {reply:?}");
+        }
+    }
+}

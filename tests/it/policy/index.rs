@@ -1,8 +1,10 @@
 //! Python packages under rules.
 
 use http::{Method, header};
+use tempfile::TempDir;
 
 use super::stand::{Case, Stand, rule, said, warns_and_runs_dry};
+use crate::advisories::{flaw, put};
 use crate::support::index::{FakeIndex, Style, Upload};
 use crate::support::larder::over;
 use crate::support::raw;
@@ -15,7 +17,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const NOT_LISTED: [bool; 3] = [false, true, true];
 
 /// Every key on packages, with what the release `six 1.0` is.
-const CASES: [Case; 24] = [
+const CASES: [Case; 29] = [
     Case::new("name_in = \"s*x\"", "name_in = [\"seven\", \"sixty\"]", EVERYWHERE),
     Case::new("name_not_in = \"acme-*\"", "name_not_in = \"six\"", EVERYWHERE),
     Case::new("version_in = \"1.*\"", "version_in = \"1\"", EVERYWHERE),
@@ -32,6 +34,11 @@ const CASES: [Case; 24] = [
     Case::new("yanked = true", "yanked = false", EVERYWHERE),
     Case::new("project_status_in = \"archived\"", "project_status_in = \"active\"", EVERYWHERE),
     Case::new("attested = true", "attested = false", EVERYWHERE),
+    Case::new("malicious = false", "malicious = true", EVERYWHERE),
+    Case::new("vulnerability_in = \"CVE-X-*\"", "vulnerability_in = \"Y-*\"", EVERYWHERE),
+    Case::new("cvss_gte = 9.0", "cvss_gte = 9.9", EVERYWHERE),
+    Case::new("cvss_lt = 9.9", "cvss_lt = 9.0", EVERYWHERE),
+    Case::new("fix_available = true", "fix_available = false", EVERYWHERE),
     Case::new("license_in = \"GPL-3.0*\"", "license_in = \"MIT\"", NOT_LISTED),
     Case::new("license_not_in = \"MIT\"", "license_not_in = \"GPL-3.0-only\"", NOT_LISTED),
     Case::new("license_unknown = false", "license_unknown = true", NOT_LISTED),
@@ -63,6 +70,12 @@ async fn stock() -> FakeIndex {
     index
 }
 
+/// The settings over an index, with an advisory on its first release.
+fn over_known(index: &FakeIndex, folder: &TempDir) -> String {
+    put(folder.path(), &flaw("X-1", "six", "2.0"));
+    format!("{}[advisories]\nfolder = {:?}\n", over(index), folder.path())
+}
+
 /// How the file stands on the page: its `yanked`.
 async fn listed(stand: &Stand) -> String {
     let page = stand.larder.page("six").await.json();
@@ -79,8 +92,8 @@ async fn link(stand: &Stand) -> String {
 
 #[tokio::test]
 async fn every_key_decides_at_every_point_cold_and_kept() {
-    let index = stock().await;
-    let mut stand = Stand::start(&over(&index), "").await;
+    let (index, folder) = (stock().await, TempDir::new().expect("a temporary folder can be made"));
+    let mut stand = Stand::start(&over_known(&index, &folder), "").await;
     let (metadata, content) = {
         let content = link(&stand).await;
         (format!("{content}.metadata"), content)
@@ -115,8 +128,8 @@ async fn every_key_decides_at_every_point_cold_and_kept() {
 
 #[tokio::test]
 async fn every_key_warns_and_runs_dry() {
-    let index = stock().await;
-    let stand = Stand::start(&over(&index), "").await;
+    let (index, folder) = (stock().await, TempDir::new().expect("a temporary folder can be made"));
+    let stand = Stand::start(&over_known(&index, &folder), "").await;
     stand.keep("/pypi/six/1.0/json").await;
     let link = link(&stand).await;
     let content = format!("/pypi/default{}", &link[link.find("/files/").expect("a file's")..]);
