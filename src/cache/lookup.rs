@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-pub use crate::inspect::Nature;
+pub use crate::inspect::{Nature, Summary};
 use crate::types::{Audience, CacheKey, Digest, Head, Timestamp, What};
 use crate::upstream::{Hop, OriginRequest};
 

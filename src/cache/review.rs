@@ -69,7 +69,7 @@ impl Parts {
     }
 
     /// The bytes of an entry, where there are any.
-    fn at_rest(&self, name: &CacheKey) -> Option<AtRest> {
+    pub(super) fn at_rest(&self, name: &CacheKey) -> Option<AtRest> {
         let entry = self.store.get(name).ok().flatten()?;
         match &entry.body {
             Stored::None => None,

@@ -165,6 +165,24 @@ impl Parts {
         }
     }
 
+    /// What is in what is kept, as it is known, or is found out now.
+    pub(super) async fn found_in(&self, nature: Nature, kept: AtRest) -> Option<Arc<Report>> {
+        let rules = self.verdicts.rules(nature)?;
+        let key = row_key(nature, &kept.digest);
+        match self.known(&key).filter(|known| settles(rules, &known.report)) {
+            Some(known) => Some(known.report),
+            None => self.look(rules, nature, key, kept).await.ok(),
+        }
+    }
+
+    /// What is known to be in an artifact, by the digests that it is promised to have.
+    pub(super) fn known_of(&self, artifact: &Artifact) -> Option<Arc<Report>> {
+        let rules = self.verdicts.rules(artifact.nature)?;
+        let mut reports =
+            artifact.digests.iter().filter_map(|digest| self.report(artifact.nature, digest));
+        reports.find(|report| settles(rules, report))
+    }
+
     /// Looks into what is kept, once for all who ask. It goes on when they leave.
     async fn look(
         &self,

@@ -2,6 +2,7 @@
 //!
 //! An adapter says what it needs ([`Step`]), the `proxy` gets it. Adding one is a folder here and two lines in `app`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,9 +11,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed, Stock};
+use crate::cache::lookup::{Artifact, Chunking, Document, Exchange, Parsed, Stock, Summary};
 use crate::ecosystem::grant::Grant;
 use crate::ecosystem::naming::Naming;
+use crate::policy::fact::Value;
 use crate::policy::{Fact, Facts, Judged, Ruleset, Verdict};
 use crate::types::{CacheKey, Head, Presence, Secret, Timestamp};
 
@@ -125,6 +127,12 @@ pub enum Step {
         limit: usize,
         then: WithNames,
     },
+    /// What is in an artifact first: it is looked into, and fetched for that where it is not kept. Where that takes long, the client is told to come
+    /// again.
+    Inspect {
+        artifact: Box<Artifact>,
+        then: WithFindings,
+    },
     Serve(Box<Plan>),
     /// Policy refuses it before there is anything to serve.
     Refuse(Box<Subject>),
@@ -138,6 +146,9 @@ pub type WithBody = Box<dyn FnOnce(Bytes) -> Step + Send>;
 
 /// How planning goes on with the names of what is kept. Pure.
 pub type WithNames = Box<dyn FnOnce(Vec<CacheKey>) -> Step + Send>;
+
+/// How planning goes on with what is in an artifact, where anybody could look into it. Pure.
+pub type WithFindings = Box<dyn FnOnce(Option<Summary>) -> Step + Send>;
 
 /// How often a plan may ask for documents before it counts as a fault of ours.
 pub const MOST_ROUNDS: usize = 16;
@@ -220,6 +231,14 @@ impl Subject {
         let judged = self.judged.as_ref().map(|judged| &judged.facts);
         judged.or(self.about.as_deref())
     }
+}
+
+/// Adds what was found in a file.
+pub(crate) fn add_findings(facts: &mut Facts<'_>, found: Option<&Summary>) {
+    let Some(Summary { format, findings }) = found else { return };
+    facts.set(Fact::InspectedFormat, *format);
+    facts
+        .set(Fact::Inspection, Value::Texts(findings.iter().copied().map(Cow::Borrowed).collect()));
 }
 
 /// The three kinds of things that are served.

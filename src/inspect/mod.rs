@@ -40,7 +40,7 @@ mod tests;
 
 use content::Content;
 use notes::Notes;
-pub use report::{Finding, Format, Kind, Report};
+pub use report::{Finding, Format, Kind, Report, Summary};
 pub use rules::{Action, Config, Mode, Rules, Ruling};
 
 /// Of the readers here. Reports of another version are not believed, and files are read again.

@@ -43,6 +43,14 @@ pub enum Format {
     Template,
 }
 
+/// A report in the words of rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    pub format: &'static str,
+    /// What speaks against the file, by kinds: `clean` where nothing does; `unsafe` beside whatever is more than that it could not be read.
+    pub findings: Vec<&'static str>,
+}
+
 /// Something that speaks against a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -84,6 +92,25 @@ impl Report {
 
     pub fn has(&self, kind: Kind) -> bool {
         self.findings.iter().any(|finding| finding.kind == kind)
+    }
+}
+
+impl Kind {
+    /// The name in facts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unresolved => "unresolved",
+            Self::Unparsable => "unparsable",
+            Self::Flood => "flood",
+            Self::Deep => "deep",
+            Self::Ambiguous => "ambiguous",
+            Self::Template => "template",
+        }
+    }
+
+    /// Whether it only says that not everything could be read.
+    pub const fn is_unread(self) -> bool {
+        matches!(self, Self::Unparsable | Self::Flood | Self::Deep)
     }
 }
 

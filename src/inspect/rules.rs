@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{Kind, Report};
+use super::report::{Kind, Report, Summary};
 use crate::types::ByteSize;
 
 /// What is allowed as shipped: a module and its names on each line.
@@ -182,8 +182,8 @@ impl Rules {
 
     fn action(&self, kind: Kind) -> Action {
         match kind {
-            Kind::Unparsable | Kind::Flood | Kind::Deep => self.unparsable,
-            Kind::Unresolved | Kind::Ambiguous | Kind::Template => Action::Refuse,
+            kind if kind.is_unread() => self.unparsable,
+            _ => Action::Refuse,
         }
     }
 
@@ -194,6 +194,21 @@ impl Rules {
             None => true,
         };
         report.globals.iter().map(String::as_str).filter(is_unlisted).collect()
+    }
+
+    /// A report in the words of rules of one's own, whatever follows from it here.
+    pub fn summary(&self, report: &Report) -> Summary {
+        let mut findings: Vec<&str> = report.findings.iter().map(|one| one.kind.name()).collect();
+        let has_import = !self.unlisted(report).is_empty();
+        let is_unsafe = has_import || report.findings.iter().any(|one| !one.kind.is_unread());
+        findings.extend(has_import.then_some("import"));
+        findings.extend(is_unsafe.then_some("unsafe"));
+        if findings.is_empty() {
+            findings.push("clean");
+        }
+        findings.sort_unstable();
+        findings.dedup();
+        Summary { format: report.format.name(), findings }
     }
 
     /// What follows from a report.

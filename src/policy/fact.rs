@@ -202,6 +202,11 @@ facts! {
     Parameters = "parameters", Count, [NOT, ALL, NOT];
     /// The worst that the hub's scanners said: `safe`, `suspicious`, `unsafe`, ….
     HubScan = "hub_scan", Text, [NOT, M | C, NOT];
+    /// What Larder's own inspection found in it, by kinds: `clean`, or `unsafe` with `import`, `template`, ...; `unparsable`. A rule that looks at it makes Larder look
+    /// into a file before anybody gets any of it.
+    Inspection = "inspection", Texts, [NOT, C, C];
+    /// What it is by its bytes: `pickle`, `torch`, `safetensors`, ...; `other`. Found as the former is.
+    InspectedFormat = "inspected_format", Text, [NOT, C, C];
     /// The repository that its label names as its source.
     Source = "source", Text, [NOT, NOT, M];
     /// Whether it is one of the default registry's curated images.
@@ -228,6 +233,8 @@ impl Fact {
                 | Self::AttestationVerified
                 | Self::AttestationFault
                 | Self::SignedBy
+                | Self::Inspection
+                | Self::InspectedFormat
                 | Self::LicenceEffective
                 | Self::LicenceMismatch
         )

@@ -131,6 +131,11 @@ impl Ruleset {
         self.needs[ecosystem as usize] & fact.bit() != 0
     }
 
+    /// Whether a rule of this ecosystem looks at what is in files.
+    pub const fn looks_inside(&self, ecosystem: Ecosystem) -> bool {
+        self.needs(ecosystem, Fact::Inspection) || self.needs(ecosystem, Fact::InspectedFormat)
+    }
+
     /// Whether any rule is there for a place.
     pub const fn has_rules(&self, ecosystem: Ecosystem, point: Point) -> bool {
         !self.plan[ecosystem as usize][point as usize].is_empty()

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 
 use crate::cache::failure::Failure;
+use crate::cache::lookup::Artifact;
 use crate::ecosystem::{Access, Ask, Ecosystem, Reply, Serve, Subject};
 use crate::policy::judged::WHY;
 use crate::policy::{Decision, INSPECTION, Judged, Point, Verdict};
@@ -35,8 +36,12 @@ pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
 pub(crate) fn except(ask: &Ask, subject: &Subject, serve: &mut Serve) {
     let Serve::Artifact { artifact, .. } = serve else { return };
     let is_waived = |facts| ask.rules.waived(INSPECTION, facts, ask.now).is_some();
-    artifact.is_excepted = subject.facts().is_some_and(is_waived)
-        || ask.rules.waived_by_digest(INSPECTION, &artifact.digests, ask.now);
+    artifact.is_excepted = subject.facts().is_some_and(is_waived) || is_excepted(ask, artifact);
+}
+
+/// Whether a waiver is bound to one of an artifact's digests.
+pub(crate) fn is_excepted(ask: &Ask, artifact: &Artifact) -> bool {
+    ask.rules.waived_by_digest(INSPECTION, &artifact.digests, ask.now)
 }
 
 /// What inspection refused is a decision like others, with an address that explains it: the failure with that, and the decision.

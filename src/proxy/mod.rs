@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all, ready};
+use futures_util::future::{BoxFuture, ready};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body as _;
 
@@ -26,9 +26,9 @@ use crate::cache::artifact::Want;
 use crate::cache::document::Got;
 use crate::cache::failure::Failure;
 use crate::cache::found::{Found, Trace};
-use crate::cache::lookup::{Artifact, Chunking, Demand, Document};
+use crate::cache::lookup::{Artifact, Chunking, Demand};
 use crate::clock::Clock;
-use crate::ecosystem::{Ask, Ecosystem, Held, MOST_ROUNDS, Plan, Reply, Serve, Step, Subject};
+use crate::ecosystem::{Ask, Ecosystem, Plan, Reply, Serve, Subject};
 use crate::proxy::access::Access;
 use crate::proxy::deliver::Content;
 use crate::proxy::identity::{Arrival, Identity};
@@ -51,6 +51,7 @@ mod identity;
 mod judge;
 mod multipart;
 mod past;
+mod planning;
 mod record;
 mod rendering;
 mod repeat;
@@ -341,55 +342,6 @@ impl Pipeline {
         }
     }
 
-    /// Plans in rounds: each gets the documents that the adapter named and lets it go on.
-    async fn plan(
-        &self,
-        mount: &dyn Ecosystem,
-        ask: &Ask,
-        seen: &mut Seen,
-        upload: &mut Option<RequestBody>,
-    ) -> Result<Planned, Reply> {
-        let mut step = mount.plan(ask);
-        for _ in 0..MOST_ROUNDS {
-            match step {
-                Step::Reply(reply) => return Ok(Planned::Reply(reply)),
-                Step::Serve(plan) => return Ok(Planned::Serve(plan)),
-                Step::Refuse(subject) => return Ok(Planned::Refuse(subject)),
-                Step::Need { mut documents, then } => {
-                    if only_if_cached(ask) {
-                        let lookups = documents.iter_mut().map(|document| &mut document.lookup);
-                        lookups.for_each(|lookup| lookup.origins.clear());
-                    }
-                    let got = documents.iter().map(|document| self.cache.document(document));
-                    let got = join_all(got).await;
-                    let keys = documents.iter().map(demanded);
-                    let held = got.iter().map(held).collect();
-                    let is_hit =
-                        |got: &Result<Got, _>| got.as_ref().is_ok_and(|got| is_settled(&got.trace));
-                    seen.settled &= got.iter().all(is_hit);
-                    let got = keys.zip(got).filter_map(|(key, got)| Some((key, got.ok()?)));
-                    seen.documents.extend(got);
-                    step = then(held);
-                }
-                Step::Names { under, after, limit, then } => {
-                    seen.settled = false;
-                    let names = self.cache.names(&under, after.as_ref(), limit);
-                    step = then(names.map_err(|failure| explained(mount, ask, &failure))?);
-                }
-                Step::NeedBody { limit_bytes, then } => {
-                    seen.settled = false;
-                    step = then(upload::collected(upload.take(), limit_bytes).await?);
-                }
-            }
-        }
-        tracing::error!(mount = mount.id(), path = %ask.path, "a plan asked for documents too often");
-        Err(Reply::problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Larder could not decide how to answer",
-            "This is a fault of Larder's; its log has more.",
-        ))
-    }
-
     async fn get(
         &self,
         serve: Serve,
@@ -413,7 +365,7 @@ impl Pipeline {
                 if only_if_cached(ask) {
                     document.lookup.origins.clear();
                 }
-                let got = match seen.remove(&demanded(&document)) {
+                let got = match seen.remove(&planning::demanded(&document)) {
                     Some(got) => got,
                     None => self.cache.document(&document).await?,
                 };
@@ -476,20 +428,6 @@ fn only_if_cached(ask: &Ask) -> bool {
 /// Whether it was served as it is kept, with nothing to be said about it: the same would be done again.
 fn is_settled(trace: &Trace) -> bool {
     trace.status.is_hit() && trace.status.detail.is_none() && trace.upstream_ms.is_none()
-}
-
-fn demanded(document: &Document) -> (CacheKey, Demand) {
-    (document.lookup.key.clone(), document.demand)
-}
-
-/// What an adapter sees of a document.
-fn held(got: &Result<Got, Failure>) -> Result<Held, Failure> {
-    let got = got.as_ref().map_err(Failure::clone)?;
-    Ok(Held {
-        parsed: got.loaded.parsed.clone(),
-        version: got.loaded.version,
-        standing: rendering::standing(got),
-    })
 }
 
 impl fmt::Debug for Pipeline {

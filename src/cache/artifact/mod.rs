@@ -26,6 +26,7 @@ use crate::types::{CacheKey, Head, Presence, Timestamp};
 
 mod keep;
 mod kept;
+mod looked;
 mod through;
 
 #[cfg(test)]

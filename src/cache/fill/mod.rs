@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 
 use crate::cache::fill::handle::Handle;
 use crate::cache::fill::state::{Ending, Look, Opened, State};
+use crate::inspect::Report;
 use crate::store::ReadAt;
 use crate::types::CacheKey;
 
@@ -194,6 +195,18 @@ impl Reader {
             }
         })
         .await;
+    }
+
+    /// Waits until it is known what is in the body. `None`: the fill ended before.
+    pub(crate) async fn found(&self) -> Option<Arc<Report>> {
+        std::future::poll_fn(|context| {
+            let mut state = self.fill.lock();
+            match state.findings() {
+                Some(found) => Poll::Ready(found),
+                None => state.wait(self.seat, context.waker()),
+            }
+        })
+        .await
     }
 
     /// The first answer that passes through instead of being kept, if nobody has taken it yet.

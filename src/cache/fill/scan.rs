@@ -54,9 +54,17 @@ impl Scan {
         Some(Hold { inspected: inspection.read(), first: self.rules.hold() })
     }
 
+    /// What was found, once nothing more is to be found, or enough was.
+    pub(super) const fn report(&self) -> Option<&Report> {
+        match &self.stage {
+            Stage::Over(report) => Some(report),
+            Stage::Reading(_) => None,
+        }
+    }
+
     /// What was found, once that is enough to refuse the body, and why.
     pub(super) fn refusal(&self) -> Option<(&Report, String)> {
-        let Stage::Over(report) = &self.stage else { return None };
+        let report = self.report()?;
         Some((report, self.against(report)?))
     }
 

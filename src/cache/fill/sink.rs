@@ -150,6 +150,12 @@ impl Sink {
         if hold.is_some() || self.fill.lock().hold.is_some() {
             self.fill.change(|state| state.hold = hold);
         }
+        if let Some(report) = scan.report()
+            && self.fill.lock().found.is_none()
+        {
+            let report = Arc::new(report.clone());
+            self.fill.change(|state| state.found = Some(report));
+        }
         if let Some((report, reason)) = scan.refusal()
             && self.refusal.set((Arc::new(report.clone()), reason)).is_ok()
         {

@@ -15,6 +15,7 @@ use crate::cache::fill::Patience;
 use crate::cache::fill::map::{LaneId, Map, NEAR_BYTES, Runs};
 use crate::cache::fill::release::{self, Hold, Promise, View};
 use crate::cache::fill::ring::Ring;
+use crate::inspect::Report;
 use crate::store::ReadAt;
 use crate::types::{Head, Timestamp};
 
@@ -64,6 +65,8 @@ pub(super) struct State {
     pub(super) promise: Promise,
     /// What inspection leaves to be seen, while it is not done.
     pub(super) hold: Option<Hold>,
+    /// What was found in it, once nothing more is to be found.
+    pub(super) found: Option<Arc<Report>>,
     /// An answer that passes through, for the first who takes it.
     pub(super) unkept: Option<Answered>,
     ending: Option<Ending>,
@@ -106,6 +109,7 @@ impl Default for State {
             map: Map::default(),
             promise: Promise::default(),
             hold: None,
+            found: None,
             unkept: None,
             ending: None,
             file: None,
@@ -275,6 +279,15 @@ impl State {
     pub(super) fn is_shown(&self, offset: u64) -> bool {
         let is_seen = |hold: Hold| hold.limit(View::Sequential) > offset;
         self.ending.is_some() || self.hold.is_none_or(is_seen)
+    }
+
+    /// What was found in it, or that nobody will know any more.
+    pub(super) fn findings(&self) -> Option<Option<Arc<Report>>> {
+        match (&self.found, &self.ending) {
+            (Some(found), _) => Some(Some(Arc::clone(found))),
+            (None, Some(_)) => Some(None),
+            (None, None) => None,
+        }
     }
 
     /// Notes what a reader still wants. True when that made room in the ring.

@@ -364,12 +364,14 @@ impl Transfer {
                 if let Some(report) = &verified.report {
                     let digests = [verified.blob.digest()];
                     self.parts.note_report(self.artifact.nature, &digests, report, true);
+                    self.fill.change(|state| state.found = Some(Arc::clone(report)));
                 }
                 Ok((!overflowed).then_some(verified))
             }
             Err(VerifyError::Refused(refused)) => {
                 let Refused { digests, report, reason } = *refused;
                 self.parts.note_report(self.artifact.nature, &digests, &report, true);
+                self.fill.change(|state| state.found = Some(report));
                 Err(Break::Wrong(Fault::Refused, Failure::Unsafe { reason }))
             }
             Err(error @ VerifyError::Mismatch(_)) => {

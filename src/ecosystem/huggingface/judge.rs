@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::cache::lookup::Demand;
+use crate::cache::lookup::{Artifact, Demand, Summary};
 use crate::ecosystem::huggingface::facts::{add_file, add_path, of_repository};
 use crate::ecosystem::huggingface::file::FileFacts;
 use crate::ecosystem::huggingface::info::{self, Info};
@@ -16,8 +16,8 @@ use crate::ecosystem::huggingface::repository::Repository;
 use crate::ecosystem::huggingface::settle::{Admitted, Settled, need};
 use crate::ecosystem::huggingface::signed::{self, Known};
 use crate::ecosystem::huggingface::{licence_text, lineage};
-use crate::ecosystem::{Ask, Held, Step, Subject};
-use crate::policy::{Ecosystem, Fact, Facts, Judged, Point, Ruleset, Verdict};
+use crate::ecosystem::{Ask, Held, Step, Subject, add_findings};
+use crate::policy::{Ecosystem, Fact, Facts, INSPECTION, Judged, Point, Ruleset, Verdict};
 use crate::types::Timestamp;
 
 /// Where a repository as a whole is refused to the readers of its files.
@@ -75,7 +75,12 @@ pub fn judged(
     then: impl FnOnce(Settled, FileFacts, Subject) -> Step + Send + 'static,
 ) -> Step {
     let ask = ask.clone();
-    signed::with_digest(at, file, move |at, file, known| scanned(at, ask, file, known, then))
+    signed::with_digest(at, file, move |at, file, known| {
+        let asked = ask.clone();
+        looked_into(at, &asked, file, move |at, file, found| {
+            scanned(at, ask, file, known, found, then)
+        })
+    })
 }
 
 fn scanned(
@@ -83,10 +88,11 @@ fn scanned(
     ask: Ask,
     file: FileFacts,
     known: Known,
+    found: Option<Summary>,
     then: impl FnOnce(Settled, FileFacts, Subject) -> Step + Send + 'static,
 ) -> Step {
     if !ask.rules.needs(Ecosystem::Hf, Fact::HubScan) {
-        let subject = subject(&at, &ask, &file, known, Scanned::By(None));
+        let subject = subject(&at, &ask, &file, known, Scanned::By(None), found.as_ref());
         return then(at, file, subject);
     }
     let document = info::scanned_document(&at.reach, &at.repository, &at.commit);
@@ -96,14 +102,64 @@ fn scanned(
             Err(failure) if failure.is_passing() => Scanned::Pending,
             Err(_) => Scanned::By(None),
         };
-        let subject = subject(&at, &ask, &file, known, scanned);
+        let subject = subject(&at, &ask, &file, known, scanned, found.as_ref());
         then(at, file, subject)
     })
 }
 
-/// What rules say of a large file without the scanners' word.
+/// Goes on with what is in a file, where its bytes are asked for and rules look at that.
+fn looked_into(
+    at: Settled,
+    ask: &Ask,
+    file: FileFacts,
+    then: impl FnOnce(Settled, FileFacts, Option<Summary>) -> Step + Send + 'static,
+) -> Step {
+    if point(ask) != Point::Content || !ask.rules.looks_inside(Ecosystem::Hf) {
+        return then(at, file, None);
+    }
+    let is_excepted = {
+        let mut facts = of_settled(&at);
+        add_file(&mut facts, &file, None);
+        ask.rules.waived(INSPECTION, &facts, ask.now).is_some()
+    };
+    let artifact = Box::new(Artifact { is_excepted, ..file.artifact(&at) });
+    Step::Inspect { artifact, then: Box::new(move |found| then(at, file, found)) }
+}
+
+/// What rules say of a file that somebody else had judged before its address was given out, by what is in it, where they look at that. All that the address
+/// tells is known of it.
+pub fn judged_again(
+    ask: &Ask,
+    artifact: Artifact,
+    facts: Option<Facts<'static>>,
+    then: impl FnOnce(Artifact, Subject) -> Step + Send + 'static,
+) -> Step {
+    let Some(mut facts) = facts else { return then(artifact, Subject::default()) };
+    if point(ask) != Point::Content || !ask.rules.looks_inside(Ecosystem::Hf) {
+        return then(artifact, Subject::about(facts));
+    }
+    let ask = ask.clone();
+    let looked = Box::new(artifact.clone());
+    let then = move |found: Option<Summary>| {
+        add_findings(&mut facts, found.as_ref());
+        let judged = ask.rules.judged(facts, Point::Content, ask.now);
+        let subject = Subject::of(judged, &ask.base);
+        match subject.verdict.passes() {
+            true => then(artifact, subject),
+            false => Step::Refuse(Box::new(subject)),
+        }
+    };
+    Step::Inspect { artifact: looked, then: Box::new(then) }
+}
+
+/// A question for a file's head is about what describes it.
+fn point(ask: &Ask) -> Point {
+    if ask.method == Method::HEAD { Point::Metadata } else { Point::Content }
+}
+
+/// What rules say of a large file without the scanners' word, and without a look into it.
 pub fn subject_of(at: &Settled, ask: &Ask, file: &FileFacts) -> Subject {
-    subject(at, ask, file, Known::Unknown, Scanned::By(None))
+    subject(at, ask, file, Known::Unknown, Scanned::By(None), None)
 }
 
 /// The scanners' word on a repository's files.
@@ -120,9 +176,10 @@ fn subject(
     file: &FileFacts,
     known: Known,
     scanned: Scanned<'_>,
+    found: Option<&Summary>,
 ) -> Subject {
-    let point = if ask.method == Method::HEAD { Point::Metadata } else { Point::Content };
     let mut facts = of_settled(at);
+    add_findings(&mut facts, found);
     facts.set(Fact::MutableReference, !at.is_pinned);
     lineage::add(&mut facts, &at.inherited);
     licence_text::add(&mut facts, &at.texts);
@@ -134,7 +191,7 @@ fn subject(
             facts.await_all(&[Fact::HubScan]);
         }
     }
-    Subject::of(ask.rules.judged(facts, point, ask.now), &ask.base)
+    Subject::of(ask.rules.judged(facts, point(ask), ask.now), &ask.base)
 }
 
 fn of_settled(at: &Settled) -> Facts<'_> {

@@ -12,6 +12,9 @@ pub fn replies(step: Step, then: fn(Reply) -> Reply) -> Step {
         Step::NeedBody { limit_bytes, then: on } => {
             Step::NeedBody { limit_bytes, then: Box::new(move |body| replies(on(body), then)) }
         }
+        Step::Inspect { artifact, then: on } => {
+            Step::Inspect { artifact, then: Box::new(move |found| replies(on(found), then)) }
+        }
         Step::Names { under, after, limit, then: on } => {
             let then = Box::new(move |names| replies(on(names), then));
             Step::Names { under, after, limit, then }

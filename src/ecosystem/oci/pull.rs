@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 
 use crate::cache::failure::Failure;
-use crate::cache::lookup::{Demand, Document};
+use crate::cache::lookup::{Artifact, Demand, Document, Summary};
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::config::AfterWithdrawal;
 use crate::ecosystem::oci::facts::{self, Image};
@@ -21,8 +21,10 @@ use crate::ecosystem::oci::tagged::Tagged;
 use crate::ecosystem::oci::tags_list::{self, Part, Tags};
 use crate::ecosystem::oci::{access, blob, explain, manifest};
 use crate::ecosystem::past::{Past, Unknown};
-use crate::ecosystem::{Access, Ask, Held, Plan, Render, Serve, Standing, Step, Subject};
-use crate::policy::{Facts, Point, State};
+use crate::ecosystem::{
+    Access, Ask, Held, Plan, Render, Serve, Standing, Step, Subject, add_findings,
+};
+use crate::policy::{Ecosystem, Facts, Point, State};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::types::{Audience, Digest, Presence};
 
@@ -105,8 +107,10 @@ impl Pull {
                     Past::immutable(at).write(&mut headers);
                 }
                 headers.extend(pull.namespace_header());
-                let subject = pull.by_digest(&digest, Point::Content, None);
-                pull.serve(subject, Serve::Artifact { artifact, headers, chunking: None })
+                pull.looked_into(artifact, move |pull, artifact, found| {
+                    let subject = pull.of_blob(&digest, found.as_ref());
+                    pull.serve(subject, Serve::Artifact { artifact, headers, chunking: None })
+                })
             })
         })
     }
@@ -319,6 +323,26 @@ impl Pull {
     }
 
     /// What is judged of a manifest or blob that was asked for by its digest.
+    /// Goes on with what is in a blob, where rules look at that.
+    fn looked_into(
+        self,
+        artifact: Artifact,
+        then: impl FnOnce(Self, Artifact, Option<Summary>) -> Step + Send + 'static,
+    ) -> Step {
+        if !self.ask.rules.looks_inside(Ecosystem::Oci) {
+            return then(self, artifact, None);
+        }
+        let looked = Box::new(artifact.clone());
+        Step::Inspect { artifact: looked, then: Box::new(move |found| then(self, artifact, found)) }
+    }
+
+    fn of_blob(&self, digest: &Digest, found: Option<&Summary>) -> Subject {
+        let digest = digest.to_string();
+        let mut facts = facts::of_name(&self.place, Some(&digest));
+        add_findings(&mut facts, found);
+        self.judged(facts, Point::Content)
+    }
+
     fn by_digest(&self, digest: &Digest, point: Point, image: Option<&Image>) -> Subject {
         let digest = digest.to_string();
         let mut facts = facts::of_name(&self.place, Some(&digest));

@@ -143,7 +143,9 @@ async fn what_was_kept_before_is_judged_by_today() {
     for (index, (name, file)) in all.iter().enumerate() {
         let told = client.describe("v2", &File::xet(file.clone()).xet, None).await;
         let first = &places(&told.json())[0];
-        assert_eq!(client.fetch(first).await.status, StatusCode::LOCKED, "{name} by Xet");
+        let reply = client.fetch(first).await;
+        assert_eq!(reply.status, StatusCode::LOCKED, "{name} by Xet");
+        assert!(reply.header("x-error-message").contains("/-/why/"), "{name}: {reply:?}");
         let reply = larder.get(&address(index)).await;
         assert!(reply.status == StatusCode::FORBIDDEN && refused(Some(&reply), file), "{name}");
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::lookup::Stock;
-use crate::inspect::{self, Format, Rules, samples};
+use crate::inspect::{self, Format, Rules, Summary, samples};
 use crate::semantics::range::Spec;
 use crate::store::memory::Fault;
 use crate::types::ByteSize;
@@ -400,4 +400,40 @@ async fn what_is_excepted_passes_for_those_who_ask_so() {
         }
         assert_eq!(bench.upstream.count(FILE), 2);
     }
+}
+
+/// What is in something can be asked for before anybody gets it: it is fetched for that once, and no further than it takes.
+#[tokio::test(start_paused = true)]
+async fn what_is_in_it_is_found_out_first() {
+    let found =
+        |format, findings: &[&'static str]| Some(Summary { format, findings: findings.to_vec() });
+    for (file, expected) in [
+        (samples::safetensors(4 * MIB), found("safetensors", &["clean"])),
+        (evil(), found("pickle", &["import", "unsafe"])),
+        (samples::torch(&samples::state_dict(1), 1, 100), found("torch", &["clean"])),
+    ] {
+        let (bench, file) = (watchful(), Bytes::from(file));
+        let asked = promised(&file);
+        bench.upstream.always(FILE, Reply::file(file.clone(), "\"v1\"").chunks_of(50_000));
+        for _ in 0..2 {
+            assert_eq!(bench.cache.inspected(&asked).await.expect("in time"), expected);
+        }
+        bench.settled().await;
+        assert_eq!(bench.cache.inspected(&asked).await.expect("in time"), expected);
+        let other = artifact("other", asked.digests.clone());
+        assert_eq!(bench.cache.inspected(&other).await.expect("in time"), expected);
+        assert_eq!(bench.upstream.count(FILE), 1, "{expected:?}");
+    }
+    let (bench, gate) = (watchful(), Gate::new());
+    let file = Bytes::from(samples::torch(&samples::state_dict(1), 4, 2 * MIB));
+    let reply = Reply::file(file.clone(), "\"v1\"").chunks_of(50_000);
+    bench.upstream.once(FILE, reply.pause_at(3 * MIB, &gate));
+    let asked = promised(&file);
+    assert!(matches!(bench.cache.inspected(&asked).await, Err(Failure::Unjudged)));
+    gate.open();
+    let summary = bench.cache.inspected(&asked).await.expect("in time");
+    assert_eq!(summary, found("torch", &["clean"]));
+    let absent = artifact("absent", Vec::new());
+    bench.upstream.always(FILE, Reply::new(StatusCode::NOT_FOUND));
+    assert_eq!(bench.cache.inspected(&absent).await.expect("in time"), None);
 }

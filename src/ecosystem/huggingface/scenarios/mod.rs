@@ -181,6 +181,7 @@ impl Stage {
                     then(held)
                 }
                 Step::NeedBody { then, .. } => then(Bytes::copy_from_slice(body)),
+                Step::Inspect { then, .. } => then(None),
                 Step::Names { .. } => panic!("the hub's adapter lists no names"),
                 Step::Refuse(_) => panic!("there are no rules"),
                 Step::Serve(plan) => return self.serve(plan.serve),

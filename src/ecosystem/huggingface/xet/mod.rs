@@ -113,7 +113,8 @@ pub fn plan_xorb(hub: &Hub, ask: &Ask, ticket: &str, index: &str) -> Step {
     let mut headers = unshared();
     headers.insert(header::ETAG, HeaderValue::try_from(name).expect("digits are a field value"));
     let artifact = ticket.artifact(&hub.settings);
-    serve(&ticket, Serve::Artifact { artifact, headers, chunking: Some(chunking) })
+    let subject = ticket.facts().map(Subject::about).unwrap_or_default();
+    serve(subject, Serve::Artifact { artifact, headers, chunking: Some(chunking) })
 }
 
 /// Serves a whole file, or ranges of it, to who holds a ticket.
@@ -128,7 +129,9 @@ pub fn plan_blob(hub: &Hub, ask: &Ask, ticket: &str) -> Step {
     let name = format!("\"{}\"", ticket.digest.to_hex());
     headers.insert(header::ETAG, HeaderValue::try_from(name).expect("digits are a field value"));
     let artifact = ticket.artifact(&hub.settings);
-    serve(&ticket, Serve::Artifact { artifact, headers, chunking: None })
+    judge::judged_again(ask, artifact, ticket.facts(), move |artifact, subject| {
+        serve(subject, Serve::Artifact { artifact, headers, chunking: None })
+    })
 }
 
 /// The address of a whole file that works without credentials.
@@ -223,9 +226,8 @@ fn unshared() -> HeaderMap {
 }
 
 /// What was settled before needs no further word.
-/// Serves what a ticket names. It was judged when the ticket was made.
-fn serve(ticket: &Ticket, serve: Serve) -> Step {
-    let subject = ticket.facts().map(Subject::about).unwrap_or_default();
+/// Serves what a ticket names.
+fn serve(subject: Subject, serve: Serve) -> Step {
     let plan = Plan { access: Access::Public, subject, serve };
     Step::Serve(Box::new(plan))
 }
