@@ -84,6 +84,8 @@ pub enum Kind {
     Text,
     /// The same for facts of several texts, of which one is enough.
     Texts,
+    /// The same for facts of several texts that stand for one another: on a list when one is, and not on it when none is.
+    AnyOf,
     /// The same for licence expressions, which are read.
     Licence,
 }
@@ -149,7 +151,7 @@ facts! {
     /// The project's status, as the index tells it: `active`, `archived`, `deprecated`, `quarantined`.
     Status = "project_status", Text, [ALL, NOT, NOT];
     /// Whether the index has a provenance object for it, or its repository a signature. What that says was not verified.
-    Attested = "attested", Flag, [ALL, ALL, NOT];
+    Attested = "attested", Flag, [ALL, ALL, M];
     /// Whether an advisory says that it is malicious. Of it and the three that follow nothing is known without advisories.
     Malicious = "malicious", Flag, [ALL, NOT, NOT];
     /// The advisories that concern it, by all their names.
@@ -159,20 +161,21 @@ facts! {
     /// Whether there are some, and all of them are mended in a later version.
     FixAvailable = "fix_available", Flag, [ALL, NOT, NOT];
     /// Whether its attestations were verified: signatures, the log that they stand in, and that the publisher made them for this very file; of the hub, that somebody who
-    /// is believed signed this very file as part of its model.
-    AttestationVerified = "attestation_verified", Flag, [M | C, M | C, NOT];
+    /// is believed signed this very file as part of its model; of images, that one signature was.
+    AttestationVerified = "attestation_verified", Flag, [M | C, M | C, M];
     /// Why they were not.
-    AttestationFault = "attestation_fault", Text, [M | C, M | C, NOT];
+    AttestationFault = "attestation_fault", Text, [M | C, M | C, M];
     /// Who published it by verified attestations: `GitHub:owner/name`.
     AttestedPublisher = "attested_publisher", Text, [M | C, NOT, NOT];
-    /// The identity that verified attestations were signed with: that of a certificate, or `key:NAME`.
-    SignedBy = "signed_by", Text, [M | C, M | C, NOT];
+    /// The identities that verified attestations were signed with: those of certificates, or `key:NAME`.
+    SignedBy = "signed_by", AnyOf, [M | C, M | C, M];
     /// Its licence, as its metadata, card or label declares it.
     Licence = "license", Licence, [M | C, ALL, M];
     /// Whether it declares no licence, or one that means none.
     LicenceUnknown = "license_unknown", Flag, [M | C, ALL, M];
-    /// Whether its licence is another one than that of the release before, or than the one that was first seen of its repository.
-    LicenceChanged = "license_changed", Flag, [M | C, ALL, NOT];
+    /// Whether its licence is another one than that of the release before, than the one that was first seen of its repository, or than that of the image which its tag
+    /// stood for before.
+    LicenceChanged = "license_changed", Flag, [M | C, ALL, M];
     /// Its licence with those of all models that it was made from.
     LicenceEffective = "license_effective", Licence, [NOT, M | C, NOT];
     /// Whether the text of a licence among its files is another's than what its card declares.
@@ -288,6 +291,7 @@ impl Value<'_> {
                 format!("{} ago", super::words::span(now.since(Timestamp(*at))))
             }
             Value::Text(text) => text.to_string(),
+            Value::Texts(texts) if texts.is_empty() => "none".to_owned(),
             Value::Texts(texts) => texts.join(", "),
         }
     }

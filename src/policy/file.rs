@@ -407,7 +407,9 @@ const fn forms(kind: Kind) -> &'static [(&'static str, Form)] {
         Kind::Flag => &[("", Form::Is)],
         Kind::Count | Kind::Bytes | Kind::Score => &[("_lt", Form::Below), ("_gte", Form::AtLeast)],
         Kind::Time => &[("_age_lt", Form::Below), ("_age_gte", Form::AtLeast)],
-        Kind::Text | Kind::Texts | Kind::Licence => &[("_in", Form::In), ("_not_in", Form::NotIn)],
+        Kind::Text | Kind::Texts | Kind::AnyOf | Kind::Licence => {
+            &[("_in", Form::In), ("_not_in", Form::NotIn)]
+        }
     }
 }
 
@@ -524,7 +526,7 @@ mod tests {
                 Kind::Flag => "true",
                 Kind::Count | Kind::Bytes | Kind::Score => "5",
                 Kind::Time => "\"7 days\"",
-                Kind::Text | Kind::Texts | Kind::Licence => "[\"a\", \"@l\"]",
+                Kind::Text | Kind::Texts | Kind::AnyOf | Kind::Licence => "[\"a\", \"@l\"]",
             };
             for key in keys_of(*fact) {
                 let text = format!(

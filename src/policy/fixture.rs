@@ -151,7 +151,7 @@ fn fact<'t>(
     let read: Option<Known<'static>> = match (fact.kind(), value.get_ref()) {
         (Kind::Flag, DeValue::Boolean(flag)) => Some((*flag).into()),
         (Kind::Text | Kind::Licence, DeValue::String(text)) => Some(text.to_string().into()),
-        (Kind::Texts, _) => {
+        (Kind::Texts | Kind::AnyOf, _) => {
             let texts = reader.texts(&path, value);
             Some(Known::Texts(texts.into_iter().map(|(_, text)| Cow::Owned(text)).collect()))
         }

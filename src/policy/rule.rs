@@ -187,6 +187,9 @@ impl Test {
             (Check::In(list), Value::Text(text)) => list.fit(text),
             (Check::NotIn(list), Value::Text(text)) => !list.fit(text),
             (Check::In(list), Value::Texts(texts)) => texts.iter().any(|text| list.fit(text)),
+            (Check::NotIn(list), Value::Texts(texts)) if self.fact.kind() == Kind::AnyOf => {
+                !texts.iter().any(|text| list.fit(text))
+            }
             (Check::NotIn(list), Value::Texts(texts)) => texts.iter().any(|text| !list.fit(text)),
             // Checks are made to fit the kind of their fact, and adapters give values of that kind.
             _ => return Outcome::Missing,

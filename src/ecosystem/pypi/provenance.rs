@@ -67,6 +67,7 @@ pub fn document(reach: &Reach, upstream: &Upstream, url: &Url, demand: Demand) -
 pub fn add(facts: &mut Facts<'_>, document: Option<&Parsed>, file: &File) {
     if file.attributes().provenance == Provenance::None {
         facts.set(Fact::AttestationVerified, false);
+        facts.set(Fact::SignedBy, Vec::new());
         return;
     }
     let Some(text) = document.and_then(|document| document.get::<Text>()) else { return };
@@ -76,10 +77,11 @@ pub fn add(facts: &mut Facts<'_>, document: Option<&Parsed>, file: &File) {
         Ok(vouched) => {
             facts.set(Fact::AttestationVerified, true);
             facts.set(Fact::AttestedPublisher, vouched.publisher);
-            facts.set(Fact::SignedBy, vouched.signed_by);
+            facts.set(Fact::SignedBy, vec![vouched.signed_by]);
         }
         Err(fault) => {
             facts.set(Fact::AttestationVerified, false);
+            facts.set(Fact::SignedBy, Vec::new());
             facts.set(Fact::AttestationFault, fault.to_string());
         }
     }
@@ -204,7 +206,8 @@ mod tests {
         assert_eq!(good.get(Fact::AttestationVerified), &Value::Flag(true));
         let publisher = good.text(Fact::AttestedPublisher);
         assert_eq!(publisher, Some("GitHub:trailofbits/pypi-attestations"));
-        assert!(good.text(Fact::SignedBy).is_some_and(|by| by.contains("release.yml")));
+        let Value::Texts(by) = good.get(Fact::SignedBy) else { panic!("{good:?}") };
+        assert!(by.iter().any(|by| by.contains("release.yml")));
         let other = facts(Some(OBJECT), named(), &format!("sha256:{}", "0".repeat(64)));
         assert_eq!(other.get(Fact::AttestationVerified), &Value::Flag(false));
         assert!(

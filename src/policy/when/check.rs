@@ -43,7 +43,7 @@ impl Kind {
             fact::Kind::Score => Self::Double,
             fact::Kind::Time => Self::Time,
             fact::Kind::Text | fact::Kind::Licence => Self::Text,
-            fact::Kind::Texts => Self::Texts,
+            fact::Kind::Texts | fact::Kind::AnyOf => Self::Texts,
         }
     }
 
