@@ -210,6 +210,19 @@ pub trait Keep: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The artifact whose bytes it is a reading of, where there is one: once that is kept, upstream is not asked for the same bytes again. The caller has settled
+    /// that whoever reads the document may read that, too.
+    fn bytes_of(&self) -> Option<CacheKey> {
+        None
+    }
+
+    /// What to keep where upstream has nothing and nothing was kept, for what must be known when upstream cannot be asked, too. `None`: that there is none is
+    /// remembered for a short while only.
+    fn nothing(&self, now: Timestamp) -> Option<Kept> {
+        let _ = now;
+        None
+    }
+
     /// Records that upstream no longer has it (every origin said 404 or 410). `None`: nothing to record.
     fn absent(&self, previous: &Parsed, now: Timestamp) -> Option<Kept>;
 }

@@ -22,7 +22,9 @@ use crate::types::{BlobId, CacheKey, Presence, Timestamp};
 use crate::upstream::Availability;
 
 mod amend;
+mod at_hand;
 mod body;
+mod gone;
 mod refresh;
 mod tell;
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub(super) struct Refresh {
     pub(super) document: Document,
     pub(super) previous: Option<Arc<Loaded>>,
     /// Status of the last answer.
-    status: Option<u16>,
+    pub(super) status: Option<u16>,
 }
 
 /// What the origins said in the end.
@@ -75,15 +75,15 @@ enum Word {
 }
 
 /// A new answer of `origins[index]`: all its pages.
-struct Whole {
-    index: usize,
-    accepted: Accepted,
-    first: Page,
-    rest: Vec<Page>,
+pub(super) struct Whole {
+    pub(super) index: usize,
+    pub(super) accepted: Accepted,
+    pub(super) first: Page,
+    pub(super) rest: Vec<Page>,
 }
 
 /// The document as it now stands.
-struct Now {
+pub(super) struct Now {
     loaded: Arc<Loaded>,
     /// Its kept bytes, where they are new.
     body: Option<Bytes>,
@@ -92,16 +92,16 @@ struct Now {
 }
 
 /// What there is to write down.
-struct Draft {
-    kept: Kept,
-    head: Head,
-    presence: Presence,
-    fresh_for: Duration,
+pub(super) struct Draft {
+    pub(super) kept: Kept,
+    pub(super) head: Head,
+    pub(super) presence: Presence,
+    pub(super) fresh_for: Duration,
 }
 
 impl Now {
     /// The same content under a renewed entry.
-    const fn renewed(loaded: Arc<Loaded>) -> Self {
+    pub(super) const fn renewed(loaded: Arc<Loaded>) -> Self {
         Self { loaded, body: None, follow: Vec::new(), events: Vec::new() }
     }
 }
@@ -149,7 +149,10 @@ impl Refresh {
     }
 
     async fn run(&mut self) -> Result<Now, Failure> {
-        let word = self.ask().await?;
+        let word = match self.at_hand().await {
+            Some(whole) => Word::Fresh(Box::new(whole)),
+            None => self.ask().await?,
+        };
         let now = self.parts.clock.now();
         match word {
             Word::Confirmed(accepted) => Ok(Now::renewed(self.confirmed(&accepted, now)?)),
@@ -299,60 +302,7 @@ impl Refresh {
         Ok(Arc::new(previous.with_entry(entry)))
     }
 
-    /// Every origin says that it does not exist: recorded on what is kept, remembered for a while where nothing is.
-    fn absent(&self, now: Timestamp) -> Result<Now, Failure> {
-        let absent_for = self.parts.config.absent_for;
-        let Some(previous) = &self.previous else {
-            let until = now.plus(absent_for);
-            self.parts.documents.absent.insert(self.document.lookup.key.clone(), until);
-            return Err(Failure::Absent);
-        };
-        let status = self.status.unwrap_or(StatusCode::NOT_FOUND.as_u16());
-        let since = match previous.entry.presence {
-            Presence::Gone { since, .. } => since,
-            Presence::Present | Presence::Withdrawn { .. } => now,
-        };
-        let presence = Presence::Gone { status, since };
-        match self.document.keep.absent(&previous.parsed, now) {
-            Some(kept) => Ok(self.draft(
-                Draft { kept, head: previous.entry.head.clone(), presence, fresh_for: absent_for },
-                now,
-            )),
-            None => Ok(Now::renewed(self.marked(previous, presence, now))),
-        }
-    }
-
-    /// Upstream refuses what it gave before. Where stale answers are allowed, what is kept is served on and marked.
-    fn refused(&self, status: u16, now: Timestamp) -> Result<Now, Failure> {
-        let allowed = self.document.lookup.stale == Stale::Always;
-        match &self.previous {
-            Some(previous) if allowed => {
-                let since = match previous.entry.presence {
-                    Presence::Withdrawn { since, .. } => since,
-                    Presence::Present | Presence::Gone { .. } => now,
-                };
-                let presence = Presence::Withdrawn { status, since };
-                Ok(Now::renewed(self.marked(previous, presence, now)))
-            }
-            _ => Err(Failure::Refused { status }),
-        }
-    }
-
-    /// The same document with another presence, asked for again after the time that absences are believed.
-    fn marked(&self, previous: &Loaded, presence: Presence, now: Timestamp) -> Arc<Loaded> {
-        let mut entry = Entry::clone(&previous.entry);
-        if entry.presence != presence {
-            tracing::warn!(
-                cache.key = %self.document.lookup.key, presence = ?presence,
-                "upstream no longer gives what it gave before; what is kept is served on"
-            );
-        }
-        entry.presence = presence;
-        entry.fresh_until = now.plus(self.parts.config.absent_for);
-        Arc::new(previous.with_entry(entry))
-    }
-
-    fn draft(&self, draft: Draft, now: Timestamp) -> Now {
+    pub(super) fn draft(&self, draft: Draft, now: Timestamp) -> Now {
         let Draft { kept, head, presence, fresh_for } = draft;
         let content = BlobId::of(&kept.bytes);
         let validated = match (&self.previous, presence) {
