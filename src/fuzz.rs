@@ -73,6 +73,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "advisory", run: advisory },
     Target { name: "attestation", run: attestation },
     Target { name: "model_signature", run: model_signature },
+    Target { name: "image_signature", run: image_signature },
     Target { name: "when", run: when },
 ];
 
@@ -114,6 +115,22 @@ fn model_signature(bytes: &[u8]) {
             ));
         }
     }
+}
+
+/// A manifest of signatures, whose layers are given the manifest itself for their bytes, and a payload or bundle.
+fn image_signature(bytes: &[u8]) {
+    const PAYLOAD: &[u8] = include_bytes!("../tests/fixtures/cosign/keyless.manifest.json");
+    let trust = signature::Trust::default();
+    let verify = |vouchers: &[u8], body: &[u8]| {
+        let vouchers = signature::image::vouchers(vouchers, 8);
+        assert!(vouchers.len() <= 8);
+        for voucher in vouchers {
+            let named = voucher.names(body).unwrap_or_default();
+            let _ = voucher.verify(&trust, body, &named);
+        }
+    };
+    verify(bytes, bytes);
+    verify(PAYLOAD, bytes);
 }
 
 fn address() -> Url {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 mod authority;
 pub mod bundle;
+pub mod image;
 mod key;
 pub mod model;
 mod publisher;
