@@ -27,7 +27,9 @@ pub(super) fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppErro
     for (name, origin) in &config.generic {
         mounts.add(origin.resolve(name, read_secret), |mount| generic_routes(name, origin, mount));
     }
-    mounts.add(config.oci.resolve(read_secret), |all| oci_routes(all, signer));
+    let registries = config.oci.resolve(read_secret);
+    let registries = registries.map(|all| all.map(|all| all.trusting(&trust)));
+    mounts.add(registries, |all| oci_routes(all, signer));
     let Mounts { routes, faults } = mounts;
     if !faults.is_empty() {
         return Err(AppError::Settings(faults));

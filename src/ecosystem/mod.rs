@@ -151,7 +151,7 @@ pub type WithNames = Box<dyn FnOnce(Vec<CacheKey>) -> Step + Send>;
 pub type WithFindings = Box<dyn FnOnce(Option<Summary>) -> Step + Send>;
 
 /// How often a plan may ask for documents before it counts as a fault of ours.
-pub const MOST_ROUNDS: usize = 16;
+pub const MOST_ROUNDS: usize = 24;
 
 /// A document as the cache holds it.
 #[derive(Debug, Clone)]

@@ -271,7 +271,14 @@ fn verify_bundle(trust: &Trust, body: &[u8], digest: &str) -> Result<String, Unb
         return Err(Unbelieved::Subject(clipped(named)));
     }
     let signer = trust.signer(&bundle, sha256).map_err(Unbelieved::Signature)?;
-    Ok(signer.signed_by)
+    // What counts for a while only would have to be verified again and again.
+    match signer.until_secs {
+        None => Ok(signer.signed_by),
+        Some(_) => Err(Unbelieved::Signature(
+            "its certificate is one of an authority of its own, which images are not believed by"
+                .to_owned(),
+        )),
+    }
 }
 
 fn payload(body: &[u8]) -> Result<Payload, Unbelieved> {

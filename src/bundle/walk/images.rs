@@ -12,8 +12,8 @@ use crate::types::{BlobId, Digest};
 /// Most manifests behind one name.
 const MOST_MANIFESTS: usize = 10_000;
 
-/// How signatures were filed before registries could list what refers to a manifest.
-const FILED: [&str; 2] = ["sig", "att"];
+/// How signatures, attestations and bills of materials were filed before registries could list what refers to a manifest.
+const FILED: [&str; 3] = ["sig", "att", "sbom"];
 
 /// What is known of an image so far.
 struct Climb<'a> {
@@ -21,8 +21,16 @@ struct Climb<'a> {
     want: &'a Want,
     image: &'a Image,
     seen: BTreeSet<String>,
-    next: VecDeque<Part>,
+    next: VecDeque<Next>,
     items: Vec<Item>,
+    notes: Vec<String>,
+}
+
+/// A manifest that is still to be read.
+struct Next {
+    part: Part,
+    /// What it refers to, where it only belongs to something: the image is whole without it.
+    about: Option<Digest>,
 }
 
 pub(super) async fn walk(door: &dyn Door, want: &Want, image: &Image) -> Result<Walked, DoorError> {
@@ -36,13 +44,14 @@ pub(super) async fn walk(door: &dyn Door, want: &Want, image: &Image) -> Result<
         seen: BTreeSet::new(),
         next: VecDeque::new(),
         items: Vec::new(),
+        notes: Vec::new(),
     };
     let part = Part { digest: root, size: Some(answer.body.len() as u64) };
     climb.seen.insert(root.to_string());
     climb.add("manifest", part, answer.is_fetched());
     climb.read(&answer.body)?;
     climb.refer(root).await;
-    while let Some(part) = climb.next.pop_front() {
+    while let Some(Next { part, about }) = climb.next.pop_front() {
         if climb.seen.len() > MOST_MANIFESTS {
             return Err(DoorError::Failed(format!(
                 "it leads to more than {MOST_MANIFESTS} manifests"
@@ -50,7 +59,15 @@ pub(super) async fn walk(door: &dyn Door, want: &Want, image: &Image) -> Result<
         }
         let address = manifest(image, &part.digest.to_string());
         let answer = door.read(&address, Some(MANIFEST_TYPES)).await;
-        let answer = answer.map_err(|error| error.about(&format!("manifest {}", part.digest)))?;
+        let answer = answer.map_err(|error| error.about(&format!("manifest {}", part.digest)));
+        let answer = match (answer, about) {
+            (Ok(answer), _) => answer,
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(about)) => {
+                climb.notes.push(format!("{}: without what refers to {about}: {error}", want.what));
+                continue;
+            }
+        };
         climb.add("manifest", part, answer.is_fetched());
         climb.read(&answer.body)?;
         climb.refer(part.digest).await;
@@ -61,7 +78,7 @@ pub(super) async fn walk(door: &dyn Door, want: &Want, image: &Image) -> Result<
         exact,
         items: climb.items,
         further: Vec::new(),
-        notes: Vec::new(),
+        notes: climb.notes,
     })
 }
 
@@ -89,7 +106,7 @@ impl Climb<'_> {
     fn read(&mut self, body: &[u8]) -> Result<(), DoorError> {
         let parts = Parts::read(body).map_err(DoorError::Failed)?;
         for part in parts.wanted(&self.want.platforms) {
-            self.follow(part);
+            self.follow(part, None);
         }
         for part in parts.blobs {
             if self.seen.insert(part.digest.to_string()) {
@@ -99,9 +116,9 @@ impl Climb<'_> {
         Ok(())
     }
 
-    fn follow(&mut self, part: Part) {
+    fn follow(&mut self, part: Part, about: Option<Digest>) {
         if self.seen.insert(part.digest.to_string()) {
-            self.next.push_back(part);
+            self.next.push_back(Next { part, about });
         }
     }
 
@@ -112,14 +129,15 @@ impl Climb<'_> {
         if let Ok(parts) =
             listed.map_or_else(|_| Ok(Parts::default()), |answer| Parts::read(&answer.body))
         {
-            parts.wanted(&[]).into_iter().for_each(|part| self.follow(part));
+            parts.wanted(&[]).into_iter().for_each(|part| self.follow(part, Some(digest)));
         }
         for suffix in FILED {
             let tag = format!("{}.{suffix}", digest.to_string().replace(':', "-"));
             let filed = self.door.read(&manifest(self.image, &tag), Some(MANIFEST_TYPES)).await;
             if let Ok(answer) = filed {
-                let digest = BlobId::of(&answer.body).digest();
-                self.follow(Part { digest, size: Some(answer.body.len() as u64) });
+                let filed = BlobId::of(&answer.body).digest();
+                let part = Part { digest: filed, size: Some(answer.body.len() as u64) };
+                self.follow(part, Some(digest));
             }
         }
     }

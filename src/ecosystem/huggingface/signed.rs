@@ -245,7 +245,7 @@ pub fn add(
         (Word::Signed(_), Known::Unknown) => {}
         (Word::Signed(_), Known::Is(_)) | (Word::LeftOut, _) => {
             facts.set(Fact::AttestationVerified, true);
-            facts.set(Fact::SignedBy, by.clone());
+            facts.set(Fact::SignedBy, vec![by.clone()]);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::ecosystem::oci::pattern;
 use crate::ecosystem::oci::registry::Registry;
 pub use crate::ecosystem::origin::{CredentialsConfig, SecretSource};
 use crate::ecosystem::origin::{base_address, host_rule, is_private};
+use crate::signature::Trust;
 use crate::types::Secret;
 use crate::upstream::request::{HostRule, Origin};
 
@@ -152,6 +153,8 @@ pub struct Settings {
     pub default: Arc<Registry>,
     /// In the order of their names.
     pub registries: Vec<Arc<Registry>>,
+    /// Whose signatures of images are believed.
+    pub trust: Trust,
 }
 
 impl Config {
@@ -186,7 +189,9 @@ impl Config {
             faults.push(ConfigError { path: vec!["oci".to_owned(), "default".to_owned()], detail });
         }
         match default {
-            Some(default) if faults.is_empty() => Ok(Some(Settings { default, registries })),
+            Some(default) if faults.is_empty() => {
+                Ok(Some(Settings { default, registries, trust: Trust::default() }))
+            }
             _ => Err(faults),
         }
     }
@@ -240,6 +245,12 @@ impl RegistryConfig {
 }
 
 impl Settings {
+    /// The same, believing these.
+    #[must_use]
+    pub fn trusting(self, trust: &Trust) -> Self {
+        Self { trust: trust.clone(), ..self }
+    }
+
     /// The registry of this name or alias.
     pub fn registry(&self, name: &str) -> Option<&Arc<Registry>> {
         self.registries.iter().find(|registry| registry.is_called(name))

@@ -7,7 +7,8 @@ use crate::policy::{Ecosystem, Fact, Facts, Ruleset};
 use crate::types::Timestamp;
 
 /// The facts that only the image itself knows.
-const OF_IMAGE: [Fact; 4] = [Fact::Licence, Fact::LicenceUnknown, Fact::Source, Fact::Release];
+const OF_IMAGE: [Fact; 5] =
+    [Fact::Licence, Fact::LicenceUnknown, Fact::LicenceChanged, Fact::Source, Fact::Release];
 
 /// Names of labels and annotations begin so.
 const LABEL: &str = "org.opencontainers.image.";

@@ -60,7 +60,7 @@ pub fn of_manifest(manifest: &Manifest) -> (Image, Option<More>) {
 }
 
 impl Pull {
-    /// Goes on with what the image says of itself, where rules look at that: by the manifest's annotations, then by the configuration's labels.
+    /// Goes on with what an image says of itself, where rules look at that: by the manifest's annotations, then by the configuration's labels.
     pub(super) fn with_image(
         self,
         digest: Digest,

@@ -17,6 +17,7 @@ use crate::ecosystem::oci::catalog;
 use crate::ecosystem::oci::complete::{self, Wish};
 use crate::ecosystem::oci::name::{self, Repository};
 use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::within;
 use crate::types::{Audience, Digest, Hasher, Head, Timestamp};
 
 /// What a manifest is called where its registry does not say.
@@ -126,9 +127,13 @@ impl Keep for KeepManifest {
             Beside { name, bytes: link.to_bytes(), parsed: Parsed::new(link) }
         };
         let links = manifest.content.blobs.iter().map(link);
+        let note = |child: &Descriptor| {
+            within::note(&self.registry, &self.repository, &child.digest, &self.digest)
+        };
+        let notes = manifest.content.children.iter().map(note);
         let is_public = self.reader.audience == Audience::Public;
         let listed = is_public.then(|| catalog::entry(&self.registry, &self.repository));
-        links.chain(listed).collect()
+        links.chain(notes).chain(listed).collect()
     }
 
     /// What makes the image whole, as far as the settings wish for that.
@@ -175,7 +180,7 @@ pub fn headers(media_type: &str, digest: &Digest) -> HeaderMap {
 }
 
 /// Whether bytes are those that a digest names.
-fn verify(body: &Bytes, expected: &Digest) -> Result<(), String> {
+pub fn verify(body: &Bytes, expected: &Digest) -> Result<(), String> {
     let got = digest_of(body, expected)?;
     match got == *expected {
         true => Ok(()),

@@ -27,13 +27,16 @@ mod complete;
 pub mod config;
 mod explain;
 mod facts;
+mod filed;
 mod image;
+mod known;
 pub mod limits;
 pub(crate) mod manifest;
 pub(crate) mod name;
 pub mod naming;
 mod past;
 mod pattern;
+mod payload;
 mod ping;
 mod place;
 mod pull;
@@ -43,10 +46,12 @@ pub mod registry;
 mod render;
 mod route;
 mod show;
+mod signed;
 mod tag;
 mod tagged;
 mod tags_list;
 mod token;
+mod within;
 
 pub use config::{Config, ConfigError, RegistryConfig, SecretSource, Settings};
 
@@ -127,7 +132,8 @@ impl Ecosystem for Registries {
             Route::Of { what, .. } => match self.place(ask) {
                 Some(Ok(place)) => {
                     let identity = token::identity(&self.signer, ask, &place);
-                    Pull { place, ask: ask.clone(), identity }.plan(what)
+                    let trust = self.settings.trust.clone();
+                    Pull { place, ask: ask.clone(), identity, trust }.plan(what)
                 }
                 Some(Err(fault)) => Step::Reply(explain::misplaced(&fault)),
                 None => Step::Reply(explain::unknown()),

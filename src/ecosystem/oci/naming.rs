@@ -9,6 +9,9 @@
 //! manifest/REGISTRY/REPOSITORY@DIGEST    a manifest                         manifest
 //! link/REGISTRY/REPOSITORY@DIGEST        that the repository has a blob     blob
 //! referrers/REGISTRY/REPOSITORY@DIGEST   what refers to a manifest          referrers
+//! filed/REGISTRY/REPOSITORY@DIGEST       where its signatures are           filed
+//! signature/REGISTRY/REPOSITORY@DIGEST   a signature's bytes                payload
+//! within/REGISTRY/REPOSITORY@DIGEST      which index names a manifest       within
 //! image/REGISTRY/REPOSITORY@DIGEST       what an image's configuration says image
 //! tags/..., access/..., catalog/...      of a repository as a whole         tags_list, access, catalog
 //! blob/DIGEST, described/DIGEST          shared by everybody                blob, pull
@@ -72,7 +75,7 @@ impl Naming for Words {
                 let (group, tag) = rest.rsplit_once(':')?;
                 Some(Name::of_group(SCHEME, group).version(":", tag))
             }
-            "manifest" | "link" | "referrers" => {
+            "manifest" | "link" | "referrers" | "filed" | "signature" | "within" => {
                 let (group, digest) = rest.split_once('@')?;
                 Some(Name::of_group(SCHEME, group).version("@", digest))
             }
@@ -178,9 +181,11 @@ impl Naming for Words {
                 }
             }
         }
-        let referrers = format!("referrers/{group}@{}", thing.identity);
-        if shelf.holds(&referrers)? {
-            visit(Part::own(shelf.key(&referrers), Role::Note, "referrers"));
+        for note in ["referrers", "filed"] {
+            let name = format!("{note}/{group}@{}", thing.identity);
+            if shelf.holds(&name)? {
+                visit(Part::own(shelf.key(&name), Role::Note, note));
+            }
         }
         match name::digest(&thing.identity) {
             Ok(digest) => Walk { shelf, group, visit }.manifest(&digest, None, "manifest", 0),
@@ -203,7 +208,8 @@ impl Naming for Words {
                 visit(shelf.key(&name));
             }
         }
-        let lists = ["link", "referrers", "image"].map(|kind| format!("{kind}/{group}@"));
+        let lists = ["link", "referrers", "image", "filed", "signature", "within"]
+            .map(|kind| format!("{kind}/{group}@"));
         lists.iter().try_for_each(|prefix| {
             shelf.keys(prefix)?.into_iter().for_each(&mut *visit);
             Ok(())
@@ -283,6 +289,11 @@ impl Walk<'_, '_> {
         }
         if level < MOST_LEVELS {
             for child in &content.children {
+                let within = format!("within/{}@{}", self.group, child.digest);
+                if self.shelf.holds(&within)? {
+                    let key = self.shelf.key(&within);
+                    (self.visit)(Part::shared(key, Role::Note, child.digest.to_string()));
+                }
                 let said = child.platform.as_deref().unwrap_or("manifest");
                 self.manifest(&child.digest, child.size, said, level + 1)?;
             }

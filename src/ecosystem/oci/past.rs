@@ -2,6 +2,7 @@
 
 use crate::cache::lookup::{Demand, Document};
 use crate::ecosystem::oci::explain;
+use crate::ecosystem::oci::known::Known;
 use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::readers::kept_only;
 use crate::ecosystem::oci::registry::Reader;
@@ -33,7 +34,7 @@ impl Pull {
             }
         };
         tagged.past = Some(Past { at, basis: Basis::Observed { seen: then.seen } });
-        if self.subject(&tagged, None).verdict < Verdict::Hide {
+        if self.subject(&tagged, &Known::default()).verdict < Verdict::Hide {
             tagged.standing = standing(tagged.standing, at);
         }
         tagged.pointer.digest = then.digest;

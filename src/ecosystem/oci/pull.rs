@@ -8,7 +8,8 @@ use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Demand, Document, Summary};
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::config::AfterWithdrawal;
-use crate::ecosystem::oci::facts::{self, Image};
+use crate::ecosystem::oci::facts;
+use crate::ecosystem::oci::known::Known;
 use crate::ecosystem::oci::name::{self, Reference, Tag};
 use crate::ecosystem::oci::past::remembered;
 use crate::ecosystem::oci::place::Place;
@@ -26,6 +27,7 @@ use crate::ecosystem::{
 };
 use crate::policy::{Ecosystem, Facts, Point, State};
 use crate::semantics::cache_control::RequestDirectives;
+use crate::signature::Trust;
 use crate::types::{Audience, Digest, Presence};
 
 /// A list that is asked for.
@@ -46,6 +48,8 @@ pub struct Pull {
     pub ask: Ask,
     /// The client's own identity, when it showed a capability for this repository.
     pub identity: Option<[u8; 16]>,
+    /// Whose signatures are believed.
+    pub trust: Trust,
 }
 
 impl Pull {
@@ -82,9 +86,9 @@ impl Pull {
             let document = pull.manifest_document(digest, &reader);
             let again = reader.clone();
             pull.guarded(&reader, held.standing, move |pull| {
-                pull.with_image(digest, again, move |pull, image| {
+                pull.with_known(digest, None, again, move |pull, known| {
                     let render = Arc::new(pull.manifest_form(digest, None));
-                    let subject = pull.by_digest(&digest, Point::Metadata, image.as_ref());
+                    let subject = pull.by_digest(&digest, Point::Metadata, &known);
                     pull.serve(subject, Serve::Document { document, render })
                 })
             })
@@ -310,19 +314,16 @@ impl Pull {
     }
 
     /// What is judged of a tag. Tags are deleted every day without a fault in what they stood for, so how young they were does not count.
-    pub(super) fn subject(&self, tagged: &Tagged, image: Option<&Image>) -> Subject {
+    pub(super) fn subject(&self, tagged: &Tagged, known: &Known) -> Subject {
         let mut facts = facts::of_name(&self.place, Some(tagged.tag.as_str()));
         facts.digest = Some(tagged.pointer.digest.to_string().into());
-        if let Some(image) = image {
-            facts::add_image(&mut facts, image);
-        }
+        known.add(&mut facts);
         if let Presence::Gone { since, .. } = tagged.standing.presence {
             facts.state = Some((State::ProjectDeleted { since }, since));
         }
         self.judged(facts, Point::Metadata)
     }
 
-    /// What is judged of a manifest or blob that was asked for by its digest.
     /// Goes on with what is in a blob, where rules look at that.
     fn looked_into(
         self,
@@ -336,6 +337,7 @@ impl Pull {
         Step::Inspect { artifact: looked, then: Box::new(move |found| then(self, artifact, found)) }
     }
 
+    /// What is judged of a blob: what was found in it, once somebody looked.
     fn of_blob(&self, digest: &Digest, found: Option<&Summary>) -> Subject {
         let digest = digest.to_string();
         let mut facts = facts::of_name(&self.place, Some(&digest));
@@ -343,12 +345,11 @@ impl Pull {
         self.judged(facts, Point::Content)
     }
 
-    fn by_digest(&self, digest: &Digest, point: Point, image: Option<&Image>) -> Subject {
+    /// What is judged of a manifest that was asked for by its digest.
+    fn by_digest(&self, digest: &Digest, point: Point, known: &Known) -> Subject {
         let digest = digest.to_string();
         let mut facts = facts::of_name(&self.place, Some(&digest));
-        if let Some(image) = image {
-            facts::add_image(&mut facts, image);
-        }
+        known.add(&mut facts);
         self.judged(facts, point)
     }
 

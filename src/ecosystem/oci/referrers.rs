@@ -160,6 +160,13 @@ impl Keep for KeepReferrers {
         digests.map(manifest).map(Follow::Document).collect()
     }
 
+    /// That nothing refers to an image is worth remembering: rules may ask who vouches for it when its registry cannot be asked.
+    fn nothing(&self, _: Timestamp) -> Option<Kept> {
+        let all = Listed::default();
+        let bytes = serde_json::to_vec(&all).ok()?;
+        Some(Kept::alone(bytes.into(), Parsed::new(Referrers(all))))
+    }
+
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
         None
     }

@@ -57,6 +57,13 @@ impl Pointer {
         last_up_to(&self.history, self.is_cut, at).copied()
     }
 
+    /// What it stood for before it stood for `digest` last.
+    pub fn before(&self, digest: &Digest) -> Option<Digest> {
+        let last = self.history.iter().rposition(|one| one.digest == *digest)?;
+        let former = self.history[..last].last()?;
+        Some(former.digest)
+    }
+
     fn to_bytes(&self) -> Result<Bytes, String> {
         let row = Row {
             digest: self.digest.to_string(),
@@ -324,7 +331,8 @@ fn size(fresh: &Fresh<'_>, by_head: bool) -> Option<u64> {
     fresh.head.content_length().filter(|size| *size > 0 && !is_encoded)
 }
 
-fn content_digest(head: &Head) -> Option<Digest> {
+/// The manifest that an answer's head names.
+pub fn content_digest(head: &Head) -> Option<Digest> {
     name::digest(head.text(&CONTENT_DIGEST)?).ok()
 }
 

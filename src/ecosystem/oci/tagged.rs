@@ -6,13 +6,14 @@ use http::Method;
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Demand, Document, Nature};
+use crate::ecosystem::oci::known::{self, Known};
 use crate::ecosystem::oci::name::Tag;
 use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::readers::{First, Readable, kept_only};
 use crate::ecosystem::oci::registry::Reader;
 use crate::ecosystem::oci::tag::Pointer;
-use crate::ecosystem::oci::{facts, manifest, past, tag};
+use crate::ecosystem::oci::{manifest, past, tag};
 use crate::ecosystem::past::Past;
 use crate::ecosystem::{Serve, Standing, Step};
 use crate::types::Digest;
@@ -83,7 +84,9 @@ impl Pull {
                         let digest = tagged.pointer.digest;
                         self.serve_tagged(tagged, digest, document)
                     }
-                    (Err(_), Some(serve)) => self.serve(self.subject(&tagged, None), serve),
+                    (Err(_), Some(serve)) => {
+                        self.serve(self.subject(&tagged, &Known::default()), serve)
+                    }
                     (Err(Failure::Absent), None) => self.look_at_bytes(tagged),
                     (Err(failure), None) => self.turn_back(tagged, failure),
                 }
@@ -98,7 +101,7 @@ impl Pull {
             return None;
         };
         // Once it has moved, its new manifest must be had before anybody is told of it: the old one is there to be served instead.
-        let is_looked_into = facts::needs_image(&self.ask.rules);
+        let is_looked_into = known::is_needed(&self.ask.rules);
         if self.ask.method != Method::HEAD || tagged.has_moved() || is_looked_into {
             return None;
         }
@@ -174,9 +177,10 @@ impl Pull {
     }
 
     pub(super) fn serve_tagged(self, tagged: Tagged, digest: Digest, document: Document) -> Step {
-        self.with_image(digest, tagged.reader.clone(), move |pull, image| {
+        let former = tagged.pointer.before(&digest);
+        self.with_known(digest, former, tagged.reader.clone(), move |pull, known| {
             let form = Arc::new(pull.manifest_form(digest, Some(&tagged)));
-            let subject = pull.subject(&tagged, image.as_ref());
+            let subject = pull.subject(&tagged, &known);
             pull.serve(subject, Serve::Document { document, render: form })
         })
     }

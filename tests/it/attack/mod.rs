@@ -27,6 +27,7 @@
 //! | files that do harm to whoever loads them | refused, nobody has them whole, not kept | `huggingface::inspected`, `src/inspect/tests.rs` |
 //! | forged attestations, those of other files, other publishers and other roots | not verified | `src/signature/mod.rs` |
 //! | models that were changed after they were signed, signatures of others, cut and vast ones | refused before a byte is fetched | `policy/signed.rs` |
+//! | forged signatures of images, those of other images, other keys and other roots, by the hundred | not believed, a bounded number is looked at | `policy::signed_images`, `src/signature/image/tests.rs` |
 //! | who pulled a model, asked by somebody who is no administrator | not told | `src/models/pulled.rs` |
 //! | damage on the disk, so that what a client's credential opened is fetched again | not without that client | `heal` |
 

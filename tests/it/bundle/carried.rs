@@ -12,6 +12,7 @@ use crate::support::client::Client;
 use crate::support::hub::{FakeHub, File, Kind, files};
 use crate::support::larder::over_hub;
 use crate::support::origin::Pattern;
+use crate::support::registry::cosign::Signer;
 use crate::support::wait::soon;
 
 /// A site that has everything of the list, and its key in a file.
@@ -72,6 +73,40 @@ async fn a_list_is_carried_to_a_site_without_any_upstream() {
     let manifest = Client::new().get(address).send().await;
     assert_eq!(manifest.header("docker-content-digest"), upstreams.image.digest());
     larder.kill();
+}
+
+/// Signatures of both forms travel with the image, though no rule of the first site looks at them; and the second site, which has such a rule and no upstream,
+/// verifies them.
+#[tokio::test]
+async fn signatures_are_carried_with_an_image_and_verified_there() {
+    let upstreams = Upstreams::start().await;
+    let (team, ci) = (Signer::new(), Signer::new());
+    let (registry, image) = (&upstreams.registry, &upstreams.image);
+    team.file(registry, setting::REPOSITORY, image.digest());
+    ci.refer(registry, setting::REPOSITORY, &image.root);
+    let office = furnished(&upstreams).await;
+    let site = elsewhere(&upstreams, &office);
+    upstreams.vanish().await;
+    office.run(&["export", "list.toml", "-o", "site.tar"]).await.ends(0);
+    let bundle = office.path("site.tar").display().to_string();
+    site.run(&["import", &bundle, "--trust", "office.key"]).await.ends(0);
+    let client = Client::new();
+    for (signer, status) in [(&team, 200), (&ci, 200), (&Signer::new(), 403)] {
+        site.write(
+            "policy.toml",
+            "[[rule]]\nid = \"it\"\ndeny_if = { signed_by_not_in = \"key:it\" }\non_missing = \"deny\"\n",
+        );
+        let policy = format!("[policy]\nfile = {:?}\n", site.path("policy.toml"));
+        let settings = format!("{}{policy}{}", upstreams.settings(), signer.known_as("it"));
+        let larder = Process::start(site.folder.path(), &settings);
+        let pulled = [setting::TAG, image.digest(), &image.children[0].digest];
+        for reference in pulled {
+            let address = format!("/v2/{}/manifests/{reference}", setting::REPOSITORY);
+            let reply = client.get(larder.url(&address)).send().await;
+            assert_eq!(reply.status, status, "{reference}: {reply:?}");
+        }
+        larder.kill();
+    }
 }
 
 #[tokio::test]

@@ -8,4 +8,5 @@ mod inspection;
 mod registry;
 mod reload;
 mod signed;
+mod signed_images;
 mod stand;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::stand::{Case, Stand, rule, said, warns_and_runs_dry};
 use crate::oci::setting::{HUB, REPOSITORY, TAG, over};
+use crate::support::registry::cosign::Signer;
 use crate::support::registry::{FakeRegistry, Family, Image};
 
 const EVERYWHERE: [bool; 3] = [true; 3];
@@ -12,7 +13,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const OF_IMAGE: [bool; 3] = [false, true, false];
 
 /// Every key on images, with what the image is.
-const CASES: [Case; 19] = [
+const CASES: [Case; 26] = [
     Case::new("name_in = \"hub.example/library/*\"", "name_in = \"library/demo\"", EVERYWHERE),
     Case::new("name_not_in = \"other.example/*\"", "name_not_in = \"*/demo\"", EVERYWHERE),
     Case::new("version_in = \"1.*\"", "version_in = \"2.*\"", [true, true, false]),
@@ -32,6 +33,21 @@ const CASES: [Case; 19] = [
         OF_IMAGE,
     ),
     Case::new("source_not_in = \"https://other.example/*\"", "source_not_in = \"*git*\"", OF_IMAGE),
+    Case::new("license_changed = false", "license_changed = true", OF_IMAGE),
+    Case::new("attested = true", "attested = false", OF_IMAGE),
+    Case::new("attestation_verified = true", "attestation_verified = false", OF_IMAGE),
+    Case::new("signed_by_in = \"key:*\"", "signed_by_in = \"key:other\"", OF_IMAGE),
+    Case::new("signed_by_not_in = \"key:other\"", "signed_by_not_in = \"key:team\"", OF_IMAGE),
+    Case::new(
+        r#"when = 'signed_by.exists(by, by == "key:team") && attested'"#,
+        r#"when = 'signed_by.exists(by, by == "key:other") && attested'"#,
+        OF_IMAGE,
+    ),
+    Case::new(
+        r#"when = 'attestation_verified && !license_changed'"#,
+        r#"when = '!attestation_verified || license_changed'"#,
+        OF_IMAGE,
+    ),
     Case::new("release_age_lt = \"30 days\"", "release_age_lt = \"1 day\"", OF_IMAGE),
     Case::new("release_age_gte = \"1 day\"", "release_age_gte = \"30 days\"", OF_IMAGE),
     Case::new(
@@ -46,7 +62,7 @@ const CASES: [Case; 19] = [
     ),
 ];
 
-async fn stock() -> (FakeRegistry, Image) {
+async fn stock() -> (FakeRegistry, Image, Signer) {
     let registry = FakeRegistry::start().await;
     let image = Image::described(
         Family::Oci,
@@ -60,13 +76,20 @@ async fn stock() -> (FakeRegistry, Image) {
         }),
     );
     registry.publish(REPOSITORY, TAG, &image);
-    (registry, image)
+    let signer = Signer::new();
+    // Without a tag of its own, which would be on the list of tags.
+    signer.refer(&registry, REPOSITORY, &image.root);
+    (registry, image, signer)
+}
+
+fn settings(registry: &FakeRegistry, signer: &Signer) -> String {
+    format!("{}{}", over(registry, ""), signer.known_as("team"))
 }
 
 #[tokio::test]
 async fn every_key_decides_at_every_point_cold_and_kept() {
-    let (registry, image) = stock().await;
-    let mut stand = Stand::start(&over(&registry, ""), "").await;
+    let (registry, image, signer) = stock().await;
+    let mut stand = Stand::start(&settings(&registry, &signer), "").await;
     let at = |rest: &str| format!("/v2/{HUB}/{REPOSITORY}/{rest}");
     let (manifest, tags) = (at(&format!("manifests/{TAG}")), at("tags/list"));
     let blob = at(&format!("blobs/{}", image.blobs[1].digest));
@@ -105,8 +128,8 @@ async fn every_key_decides_at_every_point_cold_and_kept() {
 
 #[tokio::test]
 async fn every_key_warns_and_runs_dry() {
-    let (registry, image) = stock().await;
-    let stand = Stand::start(&over(&registry, ""), "").await;
+    let (registry, image, signer) = stock().await;
+    let stand = Stand::start(&settings(&registry, &signer), "").await;
     let manifest = format!("/v2/{HUB}/{REPOSITORY}/manifests/{TAG}");
     let blob = format!("/v2/{HUB}/{REPOSITORY}/blobs/{}", image.blobs[1].digest);
     warns_and_runs_dry(stand, &CASES, (Method::GET, &manifest), &blob).await;

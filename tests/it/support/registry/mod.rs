@@ -4,6 +4,7 @@
 //! It does what registries do to those who pull, well or badly: challenges, pages, redirects, limits, missing fields, hidden repositories. It
 //! takes nothing in over the wire. Faults of transport are those of [`Origin`], by path: see [`manifest_path`], [`blob_path`], [`edge_path`].
 
+pub mod cosign;
 pub mod door;
 pub mod image;
 mod serve;
