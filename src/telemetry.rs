@@ -162,6 +162,7 @@ type Described = (&'static str, &'static str);
 const COUNTERS: &[Described] = &[
     ("larder_advisory_loads_total", "Times that the advisories were read, by outcome."),
     ("larder_advisory_queries_total", "Questions to the vulnerability API."),
+    ("larder_advisory_fetches_total", "Questions to sources of advisories, by outcome."),
     ("larder_artifacts_mutated_total", "Files whose bytes upstream changed under one name."),
     ("larder_cache_hits_total", "Answers from what is kept."),
     ("larder_cache_misses_total", "Answers for which nothing usable was kept."),
@@ -211,6 +212,10 @@ const GAUGES: &[Described] = &[
     ("larder_advisories", "Advisories that are known."),
     ("larder_advisories_faulty", "Records of advisories that could not be read."),
     ("larder_advisories_malicious", "Advisories about malicious packages."),
+    (
+        "larder_advisory_source_age_seconds",
+        "Time since a source of advisories last confirmed what is in force of it.",
+    ),
     ("larder_advisories_newest_seconds", "When the newest advisory was changed, since the epoch."),
     ("larder_cache_waiting", "Requests that wait for upstream's word."),
     ("larder_fills", "Transfers from upstream, by state."),
