@@ -9,9 +9,9 @@ use crate::upstream::{Hop, UpstreamError};
 
 const WINDOW: usize = 8 * MIB;
 const SIZE: usize = 48 * MIB + 77;
-/// Each connection brings this many bytes in each pause.
-const CHUNK: usize = 256 << 10;
-const PAUSE: Duration = Duration::from_millis(100);
+/// Each connection brings this many bytes in each pause: many in each interval of measuring, so that one that is counted in the next matters little.
+const CHUNK: usize = 64 << 10;
+const PAUSE: Duration = Duration::from_millis(25);
 
 fn config() -> Config {
     Config { read_ahead: ByteSize(WINDOW as u64), ..Config::default() }
