@@ -1,9 +1,10 @@
-//! Documents whose bytes are an artifact's: where that one is kept, nobody is asked for them again.
+//! Documents whose bytes are an artifact's: where that one is kept, nobody is asked for them again, and nobody need be there to be asked.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use url::Url;
 
 use crate::cache::document::refresh::{Refresh, Whole};
 use crate::cache::lookup::{Accepted, Page};
@@ -17,7 +18,9 @@ impl Refresh {
             return None;
         }
         let body = self.artifact().await?;
-        let url = self.document.lookup.origins.first()?.url.clone();
+        let origin = self.document.lookup.origins.first();
+        let nowhere = || Url::parse("about:blank").expect("an address without a host is one");
+        let url = origin.map_or_else(nowhere, |request| request.url.clone());
         let accepted = Accepted { fresh_for: Duration::MAX, ..Accepted::default() };
         let first = Page { url, head: Head::new(StatusCode::OK), body };
         Some(Whole { index: 0, accepted, first, rest: Vec::new() })

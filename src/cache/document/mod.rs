@@ -212,7 +212,7 @@ impl Cache {
         if documents.absent.get(&document.lookup.key).is_some_and(|until| now < until) {
             return Err(Failure::Absent);
         }
-        if document.lookup.origins.is_empty() {
+        if document.lookup.origins.is_empty() && document.keep.bytes_of().is_none() {
             return Err(Failure::NotKept);
         }
         let started = Instant::now();
@@ -234,7 +234,9 @@ impl Cache {
         let parts = &self.parts;
         let fetched = timeout(parts.config.revalidate_budget, self.fetch(document, now)).await;
         fetched.unwrap_or_else(|_| {
-            parts.upstream.report_slow(&document.lookup.origins[0]);
+            if let Some(request) = document.lookup.origins.first() {
+                parts.upstream.report_slow(request);
+            }
             Err(Failure::NotKept)
         })
     }

@@ -151,6 +151,7 @@ impl Refresh {
     async fn run(&mut self) -> Result<Now, Failure> {
         let word = match self.at_hand().await {
             Some(whole) => Word::Fresh(Box::new(whole)),
+            None if self.document.lookup.origins.is_empty() => return Err(Failure::NotKept),
             None => self.ask().await?,
         };
         let now = self.parts.clock.now();
@@ -377,7 +378,7 @@ impl Refresh {
             previous.failed_now(self.parts.clock.now());
             self.parts.edition.turn();
         }
-        if !matches!(failure, Failure::Absent) {
+        if !matches!(failure, Failure::Absent | Failure::NotKept) {
             let cause = std::error::Error::source(failure).map(ToString::to_string);
             tracing::warn!(
                 cache.key = %self.document.lookup.key, error = %failure, cause,

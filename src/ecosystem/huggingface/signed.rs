@@ -2,7 +2,8 @@
 //!
 //! A commit is signed by the file `model.sig` at its top, which lists the others with their SHA-256. The tree names that of every large file, so what was signed is
 //! told from what was not before a byte of it is fetched. Of a file within git the tree names no SHA-256: it is computed of what is kept, or of what is
-//! fetched for it, once. A signature is verified off the request's way and the outcome kept in memory with it.
+//! fetched for it, once. A signature that was pulled with the other files is read from what is kept, too; it is verified off the request's way and the outcome kept in
+//! memory with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::cache::lookup::{Demand, Document, Fresh, Keep, Kept, Lookup, Parsed, Stale};
-use crate::ecosystem::huggingface::file::{AdmitFile, Content, FileFacts, blob_key};
+use crate::cache::lookup::{Demand, Document, Fresh, Keep, Kept, Parsed};
+use crate::ecosystem::huggingface::file::{Content, FileFacts, blob_key};
 use crate::ecosystem::huggingface::info::AdmitFacts;
 use crate::ecosystem::huggingface::reach::Reading;
 use crate::ecosystem::huggingface::repository::FilePath;
@@ -21,7 +22,7 @@ use crate::ecosystem::{Ask, Step};
 use crate::policy::{Ecosystem, Fact, Facts, Ruleset};
 use crate::signature::Trust;
 use crate::signature::model::{self, Sha256Digest, Signed, Word};
-use crate::types::{Algorithm, BlobId, Digest, Hasher, Timestamp};
+use crate::types::{Algorithm, BlobId, CacheKey, Digest, Hasher, Timestamp};
 
 /// Where a signature lies.
 pub const PATH: &str = "model.sig";
@@ -138,33 +139,19 @@ pub fn with_digest(
         }
         _ => return then(at, file, Known::Unknown),
     };
-    let keep = Arc::new(KeepDigest { git });
-    let lookup = Lookup {
-        key: blob_key(&git),
-        origins: Vec::new(),
-        admit: Arc::new(AdmitFile { is_unverified: false, native: None }),
-        stale: Stale::Always,
-    };
-    let (limit_bytes, demand) = (SMALL_BYTES, Demand::AnyAge);
-    let kept = Document { lookup, keep: Arc::new(KeptBytes), limit_bytes, demand };
-    need(kept, move |held| {
-        if let Some(digest) = held.ok().and_then(|held| held.parsed.get::<Sha256Digest>().copied())
-        {
-            return then(at, file, Known::Is(digest));
-        }
-        let document = whole(&at, &file, &format!("/{}", file.path), keep, SMALL_BYTES);
-        need(document, move |held| {
-            let known = match held {
-                Ok(held) => held.parsed.get().copied().map_or(Known::Unknown, Known::Is),
-                Err(failure) if failure.is_passing() => Known::Pending,
-                Err(_) => Known::Unknown,
-            };
-            then(at, file, known)
-        })
+    let name = format!("/{}", file.path);
+    let document = whole(&at, &file, &name, Arc::new(KeepDigest { git }), SMALL_BYTES);
+    need(document, move |held| {
+        let known = match held {
+            Ok(held) => held.parsed.get().copied().map_or(Known::Unknown, Known::Is),
+            Err(failure) if failure.is_passing() => Known::Pending,
+            Err(_) => Known::Unknown,
+        };
+        then(at, file, known)
     })
 }
 
-/// A whole file of a commit as a document: `name` goes on behind the commit.
+/// A whole file of a commit as a document: `name` goes on behind the commit. What is kept for its readers is not fetched again.
 fn whole(
     at: &Settled,
     file: &FileFacts,
@@ -285,6 +272,10 @@ impl Keep for KeepSignature {
         Ok(Kept::alone(body.clone(), self.outcome(body)))
     }
 
+    fn bytes_of(&self) -> Option<CacheKey> {
+        Some(blob_key(&self.digest))
+    }
+
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
         None
     }
@@ -307,23 +298,8 @@ impl Keep for KeepDigest {
         Ok(Kept::alone(Bytes::copy_from_slice(&digest), Parsed::new(digest)))
     }
 
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
-}
-
-/// Reads the SHA-256 of a file that is kept for its readers.
-#[derive(Debug)]
-struct KeptBytes;
-
-impl Keep for KeptBytes {
-    fn read(&self, kept: &Bytes) -> Result<Parsed, String> {
-        let BlobId(digest) = BlobId::of(kept);
-        Ok(Parsed::new(digest))
-    }
-
-    fn merge(&self, _: Option<&Parsed>, _: &Fresh<'_>) -> Result<Kept, String> {
-        Err("nobody is asked for what is kept".to_owned())
+    fn bytes_of(&self) -> Option<CacheKey> {
+        Some(blob_key(&self.git))
     }
 
     fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {

@@ -13,6 +13,7 @@ use crate::support::hub::{FakeHub, File, Kind, files};
 use crate::support::larder::over_hub;
 use crate::support::origin::Pattern;
 use crate::support::registry::cosign::Signer;
+use crate::support::team::Team;
 use crate::support::wait::soon;
 
 /// A site that has everything of the list, and its key in a file.
@@ -104,6 +105,38 @@ async fn signatures_are_carried_with_an_image_and_verified_there() {
             let address = format!("/v2/{}/manifests/{reference}", setting::REPOSITORY);
             let reply = client.get(larder.url(&address)).send().await;
             assert_eq!(reply.status, status, "{reference}: {reply:?}");
+        }
+        larder.kill();
+    }
+}
+
+/// A model's signature travels as any of its files does, and a site without any upstream judges every file by it.
+#[tokio::test]
+async fn a_signed_model_is_carried_and_verified_there() {
+    let upstreams = Upstreams::start().await;
+    let team = Team::new();
+    let mut model = stock::content();
+    let signature = team.sign(&model, &["model.sig"]);
+    model.insert("model.sig".to_owned(), File::plain(signature));
+    upstreams.hub.model(stock::ID, model.clone());
+    let office = furnished(&upstreams).await;
+    let site = elsewhere(&upstreams, &office);
+    upstreams.vanish().await;
+    office.run(&["export", "list.toml", "-o", "site.tar"]).await.ends(0);
+    let bundle = office.path("site.tar").display().to_string();
+    site.run(&["import", &bundle, "--trust", "office.key"]).await.ends(0);
+    site.write(
+        "policy.toml",
+        "[[rule]]\nid = \"it\"\ndeny_if = { attestation_verified = false }\non_missing = \"hold\"\n",
+    );
+    let policy = format!("[policy]\nfile = {:?}\n", site.path("policy.toml"));
+    for (team, status) in [(&team, 200), (&Team::new(), 403)] {
+        let settings = format!("{}{policy}{}", upstreams.settings(), team.settings());
+        let larder = Process::start(site.folder.path(), &settings);
+        for path in model.keys() {
+            let address = format!("/{}/resolve/main/{}", stock::ID, path.replace(' ', "%20"));
+            let reply = Client::new().get(larder.url(&address)).send().await;
+            assert_eq!(reply.status, status, "{path}: {reply:?}");
         }
         larder.kill();
     }

@@ -177,6 +177,27 @@ async fn an_outage_is_no_missing_signature() {
     assert!(!reply.header("retry-after").is_empty(), "{reply:?}");
 }
 
+/// A model that was pulled with its signature before any rule looked at that is judged by what is kept, without the hub.
+#[tokio::test]
+async fn a_signature_that_was_pulled_tells_in_an_outage() {
+    let (hub, team) = (FakeHub::start().await, Team::new());
+    let signature = team.sign(&model(""), &["README.md", "model.sig"]);
+    let changed = File::plain("nobody signed this\n");
+    hub.model(ID, with(model(&signature), "sub/vocab.txt", changed));
+    let plain = stand(&hub, &team, "").await;
+    let tree = format!("/api/models/{ID}/tree/main?recursive=true");
+    plain.keep(&tree).await;
+    for path in ["model.safetensors", "config.json", "sub/vocab.txt", "model.sig"] {
+        plain.keep(&resolve(path)).await;
+    }
+    hub.refuse().await;
+    let stand = plain.with(&only_verified()).await;
+    for path in ["model.safetensors", "config.json", "model.sig"] {
+        passes(&get(&stand, path).await, path);
+    }
+    refused(&stand, &get(&stand, "sub/vocab.txt").await, "key:team signed it", "changed").await;
+}
+
 /// By git's own protocol for large files, and by Xet.
 #[tokio::test]
 async fn no_other_way_leads_around_it() {

@@ -24,6 +24,7 @@ use crate::types::{Audience, ByteSize, CacheKey, Presence, Timestamp, What};
 use crate::upstream::scripted::{Gate, Reply, Scripted};
 use crate::upstream::{Availability, HostRule, Origin, OriginRequest, UpstreamError};
 
+mod at_hand;
 mod pages;
 mod tell;
 

@@ -28,7 +28,7 @@ impl Keep for Paged {
     }
 }
 
-fn paged(follow: Vec<Follow>) -> Document {
+pub(super) fn paged(follow: Vec<Follow>) -> Document {
     Document { keep: Arc::new(Paged(follow)), ..document() }
 }
 
