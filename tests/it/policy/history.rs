@@ -8,6 +8,7 @@ use crate::support::hub::{FakeHub, File, Kind, files};
 use crate::support::index::{FakeIndex, Style, Upload};
 use crate::support::larder::{over, over_hub};
 use crate::support::origin::{Answer, Fault};
+use crate::support::sigstore::Sigstore;
 
 const FIRST: &str = "six-1.0-py3-none-any.whl";
 const SECOND: &str = "six-2.0-py3-none-any.whl";
@@ -74,6 +75,54 @@ async fn a_release_that_nobody_vouches_for_any_more_is_told() {
     let stand = stand.with(&rule("deny", "publisher_changed = false")).await;
     let reply = stand.larder.file(NAME, FORMER).await;
     assert_eq!(reply.status, 403, "nothing was published before it: {reply:?}");
+}
+
+/// Releases that publishers vouch for: the same one as before is no change, and another one is, though it can prove who it is as well.
+#[tokio::test]
+async fn a_release_of_another_publisher_than_the_one_before_is_told() {
+    const RELEASES: [(&str, &str, u16); 3] = [
+        ("1.0", "one@team.example", 200),
+        ("2.0", "one@team.example", 200),
+        ("3.0", "other@team.example", 403),
+    ];
+    let (index, sigstore) = (FakeIndex::start(Style::Full).await, Sigstore::new());
+    let uploads = RELEASES.map(|(version, publisher, _)| {
+        let time = format!("2026-0{}-01T00:00:00Z", &version[..1]);
+        let mut upload = Upload::wheel("six", version).uploaded(&time);
+        let address = format!("/integrity/six/{version}/provenance");
+        upload.provenance = Some(index.pages.url(&address));
+        let object = sigstore.provenance(publisher, &upload.filename, &upload.digest).to_string();
+        let answer = Answer::ok("application/vnd.pypi.integrity.v1+json", object);
+        index.pages.fault(&address, Fault::Instead(answer));
+        upload
+    });
+    index.publish("six", uploads);
+    let settings = format!("{}{}", over(&index), sigstore.settings());
+    let mut stand = Stand::start(&settings, "").await;
+    for is_kept in [false, true] {
+        if is_kept {
+            index.pages.refuse().await;
+        }
+        for condition in ["publisher_changed = true", "when = 'publisher_changed'"] {
+            stand = stand.with(&rule("deny", condition)).await;
+            for (version, publisher, status) in RELEASES {
+                let reply =
+                    stand.larder.file("six", &format!("six-{version}-py3-none-any.whl")).await;
+                assert_eq!(
+                    reply.status, status,
+                    "{condition}, {version}, kept: {is_kept}: {reply:?}"
+                );
+                if status == 403 {
+                    assert!(said(&reply).contains("by rule it"), "{publisher}: {reply:?}");
+                }
+            }
+        }
+        stand = stand.with(&rule("deny", "attestation_verified = false")).await;
+        for (version, ..) in RELEASES {
+            let reply = stand.larder.file("six", &format!("six-{version}-py3-none-any.whl")).await;
+            assert_eq!(reply.status, 200, "{version}, kept: {is_kept}: {reply:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,16 +7,22 @@ use super::stand::{Stand, rule};
 use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Files, files};
 use crate::support::larder::over_hub;
-use crate::support::team::Team;
+use crate::support::sigstore::Sigstore;
+use crate::support::team::{Team, statement};
 
 const ID: &str = "org/model";
 const CONFIG: &str = "{}\n";
 const WEIGHTS: &str = "weights that somebody signed";
 const VOCABULARY: &str = "one\ntwo\n";
 
+/// What nobody signs.
+const LEFT_OUT: [&str; 2] = ["README.md", "model.sig"];
+
 /// What the reference implementation signed, by key and by certificate.
 const KEY: &str = include_str!("../../fixtures/signed_models/key.pem");
 const BY_KEY: &str = include_str!("../../fixtures/signed_models/key.sig");
+const BY_CERTIFICATE: &str = include_str!("../../fixtures/signed_models/certificate.sig");
+const AUTHORITY: &str = include_str!("../../fixtures/signed_models/authority.pem");
 const OVER_SHARDS: &str = include_str!("../../fixtures/signed_models/shards.sig");
 
 /// The model of the fixtures, as a hub has it.
@@ -66,30 +72,47 @@ async fn get(stand: &Stand, path: &str) -> Reply {
     stand.larder.get(&resolve(path)).await
 }
 
-/// Every file of a model that the reference signed passes by HEAD and GET, cold and kept, and so does what it left out.
+/// Every file of a model passes by HEAD and GET, cold and kept, and so does what was left out: signed by the reference implementation with a key and with a certificate of its own
+/// authority, and with a certificate of a Sigstore.
 #[tokio::test]
-async fn what_the_reference_signed_passes_cold_and_kept() {
-    let hub = FakeHub::start().await;
-    hub.model(ID, model(BY_KEY));
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let key = folder.path().join("team.pem");
-    std::fs::write(&key, KEY).expect("the folder can be written");
-    let settings = over_hub(&hub, &format!("[signature]\nkeys = {{ team = {key:?} }}"));
-    let rules =
-        [only_verified(), rule("deny", "signed_by_not_in = \"key:team\"").replace("it", "by")]
-            .concat();
-    let mut stand = Stand::start(&settings, &rules).await;
-    for is_kept in [false, true] {
-        for path in model(BY_KEY).keys() {
-            let why = format!("{path}, kept: {is_kept}");
-            passes(&stand.head(&resolve(path)).await, &why);
-            passes(&get(&stand, path).await, &why);
-            if !is_kept {
-                stand.keep(&resolve(path)).await;
+async fn what_somebody_signed_who_is_believed_passes_cold_and_kept() {
+    let (folder, sigstore) = (tempfile::tempdir(), Sigstore::new());
+    let folder = folder.expect("a temporary folder can be made");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("the folder can be written");
+        path
+    };
+    let keys = format!("[signature]\nkeys = {{ team = {:?} }}", file("team.pem", KEY));
+    let authority = file("authority.pem", AUTHORITY);
+    let authorities = format!("[signature]\nauthorities = [{authority:?}]");
+    let signed = sigstore.bundle("ci@team.example", &statement(&model(""), &LEFT_OUT)).to_string();
+    let ways = [
+        (BY_KEY, keys, "key:team"),
+        (BY_CERTIFICATE, authorities, "release@team.example"),
+        (&signed, sigstore.settings(), "ci@team.example"),
+    ];
+    for (signature, settings, by) in ways {
+        let hub = FakeHub::start().await;
+        hub.model(ID, model(signature));
+        let by = format!("signed_by_not_in = \"{by}\"");
+        let rules = [only_verified(), rule("deny", &by).replace("it", "by")].concat();
+        let mut stand = Stand::start(&over_hub(&hub, &settings), &rules).await;
+        for is_kept in [false, true] {
+            for path in model(signature).keys() {
+                let why = format!("{by}: {path}, kept: {is_kept}");
+                passes(&stand.head(&resolve(path)).await, &why);
+                passes(&get(&stand, path).await, &why);
+                if !is_kept {
+                    stand.keep(&resolve(path)).await;
+                }
             }
+            hub.refuse().await;
+            stand = stand.with(&rules).await;
         }
-        hub.refuse().await;
-        stand = stand.with(&rules).await;
+        let stand = stand.with(&rule("deny", "signed_by_not_in = \"key:other\"")).await;
+        let reply = get(&stand, "config.json").await;
+        assert_eq!(reply.status, 403, "{by}: {reply:?}");
     }
 }
 
@@ -97,7 +120,7 @@ async fn what_the_reference_signed_passes_cold_and_kept() {
 #[tokio::test]
 async fn what_was_changed_is_refused_before_a_byte_is_fetched() {
     let (hub, team) = (FakeHub::start().await, Team::new());
-    let signature = team.sign(&model(""), &["README.md", "model.sig"]);
+    let signature = team.sign(&model(""), &LEFT_OUT);
     let changed =
         with(model(&signature), "model.safetensors", File::xet("weights that nobody signed"));
     let changed = with(changed, "config.json", File::plain("{\"a\": 1}\n"));
@@ -129,14 +152,16 @@ async fn what_was_changed_is_refused_before_a_byte_is_fetched() {
 async fn a_signature_that_is_not_believed_vouches_for_nothing() {
     let (hub, team) = (FakeHub::start().await, Team::new());
     let whole = model("");
-    let good = team.sign(&whole, &["README.md", "model.sig"]);
+    let good = team.sign(&whole, &LEFT_OUT);
     let listed =
         |path: &str| json!({ "name": path, "digest": "a".repeat(64), "algorithm": "sha256" });
     let many: Vec<Value> =
         (0..100_000).map(|number| listed(&format!("folder/{number:0100}"))).collect();
+    let stranger = Sigstore::new().bundle("ci@team.example", &statement(&whole, &LEFT_OUT));
     let kind = json!({ "_type": "https://in-toto.io/Statement/v1", "subject": [], "predicateType": "https://slsa.dev/provenance/v1" });
     let cases = [
         ("other key", Team::new().sign(&whole, &["README.md"]), "`signature.keys`"),
+        ("other sigstore", stranger.to_string(), "is not verified"),
         ("cut", good[..good.len() / 2].to_owned(), "cannot be read"),
         ("kind", team.sign_statement(&kind), "of something else than a model"),
         ("shards", OVER_SHARDS.to_owned(), "`signature.keys`"),
@@ -167,7 +192,7 @@ async fn a_signature_that_is_not_believed_vouches_for_nothing() {
 #[tokio::test]
 async fn an_outage_is_no_missing_signature() {
     let (hub, team) = (FakeHub::start().await, Team::new());
-    hub.model(ID, model(&team.sign(&model(""), &["README.md", "model.sig"])));
+    hub.model(ID, model(&team.sign(&model(""), &LEFT_OUT)));
     let plain = stand(&hub, &team, "").await;
     plain.keep(&resolve("model.safetensors")).await;
     hub.refuse().await;
@@ -181,7 +206,7 @@ async fn an_outage_is_no_missing_signature() {
 #[tokio::test]
 async fn a_signature_that_was_pulled_tells_in_an_outage() {
     let (hub, team) = (FakeHub::start().await, Team::new());
-    let signature = team.sign(&model(""), &["README.md", "model.sig"]);
+    let signature = team.sign(&model(""), &LEFT_OUT);
     let changed = File::plain("nobody signed this\n");
     hub.model(ID, with(model(&signature), "sub/vocab.txt", changed));
     let plain = stand(&hub, &team, "").await;
@@ -202,7 +227,7 @@ async fn a_signature_that_was_pulled_tells_in_an_outage() {
 #[tokio::test]
 async fn no_other_way_leads_around_it() {
     let (hub, team) = (FakeHub::start().await, Team::new());
-    let signature = team.sign(&model(""), &["README.md", "model.sig"]);
+    let signature = team.sign(&model(""), &LEFT_OUT);
     let other = "weights that nobody signed";
     hub.model(ID, with(model(&signature), "model.safetensors", File::xet(other)));
     let open = stand(&hub, &team, "").await;

@@ -12,5 +12,6 @@ pub mod names;
 pub mod origin;
 pub mod raw;
 pub mod registry;
+pub mod sigstore;
 pub mod team;
 pub mod wait;

@@ -43,28 +43,12 @@ impl Team {
 
     /// Signs these files, all but those that are left out.
     pub fn sign(&self, files: &Files, left_out: &[&str]) -> String {
-        let is_in = |path: &str| !left_out.contains(&path) && !path.starts_with(".git");
-        let of_file = |(path, file): (&String, &std::sync::Arc<crate::support::hub::File>)| json!({ "name": path, "digest": file.content.sha256(), "algorithm": "sha256" });
-        let resources = files.iter().filter(|(path, _)| is_in(path)).map(of_file).collect();
-        self.sign_list(resources, left_out)
+        self.sign_statement(&statement(files, left_out))
     }
 
     /// Signs a list of files as it is.
     pub fn sign_list(&self, resources: Vec<Value>, left_out: &[&str]) -> String {
-        let digests = resources.iter().filter_map(|one| hex::decode(one["digest"].as_str()?).ok());
-        let root = hex::encode(Sha256::digest(digests.collect::<Vec<_>>().concat()));
-        let statement = json!({
-            "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{ "name": "model", "digest": { "sha256": root } }],
-            "predicateType": "https://model_signing/signature/v1.0",
-            "predicate": {
-                "resources": resources,
-                "serialization": {
-                    "method": "files", "hash_type": "sha256", "allow_symlinks": false, "ignore_paths": left_out,
-                },
-            },
-        });
-        self.sign_statement(&statement)
+        self.sign_statement(&statement_of(resources, left_out))
     }
 
     /// Signs any statement.
@@ -83,4 +67,28 @@ impl Team {
         });
         bundle.to_string()
     }
+}
+
+/// What is signed of these files, all but those that are left out.
+pub fn statement(files: &Files, left_out: &[&str]) -> Value {
+    let is_in = |path: &str| !left_out.contains(&path) && !path.starts_with(".git");
+    let of_file = |(path, file): (&String, &std::sync::Arc<crate::support::hub::File>)| json!({ "name": path, "digest": file.content.sha256(), "algorithm": "sha256" });
+    let resources = files.iter().filter(|(path, _)| is_in(path)).map(of_file).collect();
+    statement_of(resources, left_out)
+}
+
+fn statement_of(resources: Vec<Value>, left_out: &[&str]) -> Value {
+    let digests = resources.iter().filter_map(|one| hex::decode(one["digest"].as_str()?).ok());
+    let root = hex::encode(Sha256::digest(digests.collect::<Vec<_>>().concat()));
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": "model", "digest": { "sha256": root } }],
+        "predicateType": "https://model_signing/signature/v1.0",
+        "predicate": {
+            "resources": resources,
+            "serialization": {
+                "method": "files", "hash_type": "sha256", "allow_symlinks": false, "ignore_paths": left_out,
+            },
+        },
+    })
 }
