@@ -5,6 +5,7 @@ mod attack;
 mod bundle;
 mod cache;
 mod crash;
+mod deploy;
 mod fakes;
 mod faults;
 mod generic;
