@@ -3,10 +3,11 @@
 //! A value that cannot be read is noted and taken out, then the whole is read again, until it can be. So the types themselves are
 //! the only description of what is allowed, and there is no second one that could drift from them.
 
+use figment::error::Kind;
 use figment::value::Value;
 use serde::de::DeserializeOwned;
 
-use super::fault::{Fault, explain, key_of};
+use super::fault::{Fault, explain, key_of, misplaced};
 use super::layers::Settings;
 
 /// The settings as a `T`, and what is wrong with them. With faults, the value holds defaults in their places, good for nothing but finding
@@ -20,7 +21,12 @@ pub(super) fn extract<T: DeserializeOwned>(settings: &Settings) -> (Option<T>, V
             Err(error) => error,
         };
         let key = key_of(&without_places(&tree, &error.path));
-        faults.push(Fault::new(settings.source(&error.path), key, explain(&error.kind)));
+        let problem = match (&error.kind, error.path.as_slice()) {
+            (Kind::UnknownField(name, known), [_]) => misplaced(name, known),
+            _ => None,
+        };
+        let problem = problem.unwrap_or_else(|| explain(&error.kind));
+        faults.push(Fault::new(settings.source(&error.path), key, problem));
         // Every round makes the tree smaller, so this ends.
         if !take_out(&mut tree, &error.path) {
             return (None, faults);

@@ -4,6 +4,8 @@ use std::fmt;
 
 use figment::error::{Actual, Kind};
 
+use super::layers::PREFIX;
+
 /// One thing wrong with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -80,6 +82,18 @@ pub(super) fn explain(kind: &Kind) -> String {
         Kind::Message(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// Words an unknown name at the root that is a section and a key of it with one underscore between them: in the environment there must be two.
+pub(super) fn misplaced(name: &str, known: &[&str]) -> Option<String> {
+    let section = known.iter().find(|section| {
+        name.strip_prefix(**section).is_some_and(|rest| rest.len() > 1 && rest.starts_with('_'))
+    })?;
+    let key = &name[section.len() + 1..];
+    let variable = format!("{PREFIX}{section}__{key}").to_ascii_uppercase();
+    Some(format!(
+        "unknown setting, did you mean `{section}.{key}`? In the environment it is {variable}"
+    ))
 }
 
 fn unknown(name: &str, known: &[&str]) -> String {

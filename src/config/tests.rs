@@ -79,6 +79,29 @@ fn unknown_settings_are_faults_that_name_line_and_nearest_key() {
     );
 }
 
+/// `LARDER_CACHE_MEMORY` was answered with the list of all sections: that two underscores part a section from its key is what everybody forgets.
+#[test]
+fn one_underscore_too_few_is_told() {
+    let case = environment(&[("LARDER_CACHE_MEMORY", "5")]);
+    check(
+        &case,
+        &[
+            "LARDER_CACHE_MEMORY: cache_memory: unknown setting, did you mean `cache.memory`? In the environment it is LARDER_CACHE__MEMORY",
+        ],
+    );
+}
+
+/// That an administrator's name belongs to nobody was told when the server started, without file and line, and by `larder config` never.
+#[test]
+fn an_administrator_whom_nobody_is_is_a_fault_of_the_configuration() {
+    check(
+        &file("[access]\nadmins = [\"cert:ops.example\", \"typo\"]\n"),
+        &[
+            "larder.toml:2: access.admins: \"typo\" is the name of no token in `access.tokens`; that of a certificate begins with \"cert:\"",
+        ],
+    );
+}
+
 #[test]
 fn bad_values_are_faults_that_say_what_was_expected() {
     let check_cache = |line: &str, expected: &str| {

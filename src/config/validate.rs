@@ -154,6 +154,13 @@ fn access(config: &Config) -> Vec<Conflict> {
     let is_known = |name: &&str| {
         is_certificate(name) || config.access.tokens.iter().any(|token| token.name == **name)
     };
+    let nobody = config.access.admins.iter().filter(|name| !is_known(&name.as_str()));
+    found.extend(nobody.map(|name| {
+        let problem = format!(
+            "{name:?} is the name of no token in `access.tokens`; that of a certificate begins with \"cert:\""
+        );
+        Conflict::new(&["access", "admins"], problem)
+    }));
     let indexes = config
         .pypi
         .indexes
