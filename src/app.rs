@@ -65,7 +65,7 @@ pub struct App {
 /// Why Larder cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("the data directory cannot be used")]
+    #[error("the data directory cannot be used (--data-dir or `data_dir` names another)")]
     Store(#[source] StoreError),
     /// The settings fit each other on paper but not this machine: a secret that cannot be read, an address taken twice.
     #[error("{}", .0.join("\n"))]
@@ -154,7 +154,7 @@ impl Wired {
         let access = access.among(config.granted_networks(), config.public_url.as_deref());
         let store = open_store(&config, &clock, tasks)?;
         let rulings = Rulings::open(config.policy.clone(), &config.data_dir, clock.clone())
-            .map_err(|error| AppError::settings(vec![error]))?;
+            .map_err(|error| AppError::settings(vec![format!("`[policy]`: {error}")]))?;
         rulings.tend(&tasks.upkeep, &tasks.stop_upkeep);
         let secret = secret(&config.data_dir)?;
         let routes = routes(&config, &Signer::new(secret))?;
@@ -303,6 +303,17 @@ pub async fn import(
 }
 
 impl AppError {
+    /// Whether a setting, or a file that one names, is at fault: then starting again does not mend it.
+    pub const fn is_of_settings(&self) -> bool {
+        matches!(
+            self,
+            Self::Settings(_)
+                | Self::Upstream(_)
+                | Self::Advisories(_)
+                | Self::Server(ServerError::Tls(_))
+        )
+    }
+
     fn settings<E: fmt::Display>(errors: Vec<E>) -> Self {
         Self::Settings(errors.iter().map(ToString::to_string).collect())
     }

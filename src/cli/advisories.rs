@@ -63,8 +63,8 @@ impl Show {
 
     fn print(&self, json: &Value, text: &str) -> Result<(), serde_json::Error> {
         match self.json {
-            true => println!("{}", serde_json::to_string_pretty(json)?),
-            false => print!("{text}"),
+            true => say!("{}", serde_json::to_string_pretty(json)?),
+            false => put!("{text}"),
         }
         Ok(())
     }

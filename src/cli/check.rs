@@ -41,8 +41,8 @@ impl Check {
             let mut readiness: Readiness = reach.put(Method::POST, "check", &asked).await?;
             readiness.missing.extend(left_out);
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&readiness)?),
-                false => print!("{}", text(&readiness)),
+                true => say!("{}", serde_json::to_string_pretty(&readiness)?),
+                false => put!("{}", text(&readiness)),
             }
             Ok(if readiness.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

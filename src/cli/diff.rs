@@ -43,8 +43,8 @@ impl Diff {
             let address = passport::address("changes", &self.from, self.fetch, &[("to", to)]);
             let changes: Changes = reach.get(&address).await?;
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&changes)?),
-                false => print!("{}", text(&changes)),
+                true => say!("{}", serde_json::to_string_pretty(&changes)?),
+                false => put!("{}", text(&changes)),
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -67,7 +67,7 @@ impl Export {
         async move |reach: &Reach| {
             if self.key {
                 let signer: Signer = reach.get("bundle/key").await?;
-                println!("{}", signer.key);
+                say!("{}", signer.key);
                 return Ok(ExitCode::SUCCESS);
             }
             let mut wanted = self.wanted.clone();

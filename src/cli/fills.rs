@@ -37,15 +37,15 @@ impl Fills {
                 let address = format!("fills/{id}");
                 let answer: serde_json::Value = reach.call(Method::DELETE, &address).await?;
                 match self.json {
-                    true => println!("{}", serde_json::to_string_pretty(&answer)?),
-                    false => println!("ended transfer {id}"),
+                    true => say!("{}", serde_json::to_string_pretty(&answer)?),
+                    false => say!("ended transfer {id}"),
                 }
                 return Ok(ExitCode::SUCCESS);
             }
             let all: All = reach.get("fills").await?;
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&all)?),
-                false => print!("{}", text(&all)),
+                true => say!("{}", serde_json::to_string_pretty(&all)?),
+                false => put!("{}", text(&all)),
             }
             Ok(ExitCode::SUCCESS)
         }

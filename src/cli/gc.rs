@@ -39,8 +39,8 @@ impl Gc {
             let address = format!("gc?dry_run={dry_run}&all_partials={all_partials}");
             let tidied: Tidied = reach.call(Method::POST, &address).await?;
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&tidied)?),
-                false => print!("{}", text(&tidied, dry_run)),
+                true => say!("{}", serde_json::to_string_pretty(&tidied)?),
+                false => put!("{}", text(&tidied, dry_run)),
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -68,8 +68,8 @@ impl Identity {
                 }
             };
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&told)?),
-                false => print!("{}", text(&told)),
+                true => say!("{}", serde_json::to_string_pretty(&told)?),
+                false => put!("{}", text(&told)),
             }
             Ok(ExitCode::SUCCESS)
         }

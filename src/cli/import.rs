@@ -99,7 +99,7 @@ impl HfCache {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let imported = app::import(config, Clock::system(), &self.folder, openness);
         let report = runtime.block_on(imported)?;
-        println!("{report}");
+        say!("{report}");
         Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -133,8 +133,8 @@ impl Bundle {
             bar.finish_and_clear();
             let report = report?;
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&report)?),
-                false => print!("{}", text(&report)),
+                true => say!("{}", serde_json::to_string_pretty(&report)?),
+                false => put!("{}", text(&report)),
             }
             Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

@@ -71,7 +71,7 @@ impl LockFiles {
 
     fn write(&self, lock: &Lock) -> Result<(), std::io::Error> {
         if self.output == Path::new("-") {
-            print!("{}", lock.write());
+            put!("{}", lock.write());
             return Ok(());
         }
         // Whoever reads it meets the old one or the new one, never half of it.
@@ -90,7 +90,7 @@ impl LockFiles {
             let told = serde_json::to_string_pretty(&told)?;
             match self.output == Path::new("-") {
                 true => eprintln!("{told}"),
-                false => println!("{told}"),
+                false => say!("{told}"),
             }
         } else if missing.is_empty() {
             eprintln!("{} things, {files} files locked", lock.locked.len());

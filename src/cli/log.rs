@@ -57,7 +57,9 @@ enum Command {
     Verify(Verify),
     Proof(ProofOf),
     CheckProof(CheckProof),
+    /// Print the signed checkpoint of the ledger as it is now
     Checkpoint(Show),
+    /// Print the key that the ledger's checkpoints and proofs are signed by
     Key(Show),
     Export(Export),
 }
@@ -196,7 +198,7 @@ impl Log {
             },
             Some(Command::Proof(proof)) => asking(proof.overrides, async move |reach: &Reach| {
                 let proof: Proof = reach.get(&format!("log/{}/proof", proof.index)).await?;
-                println!("{}", serde_json::to_string_pretty(&proof)?);
+                say!("{}", serde_json::to_string_pretty(&proof)?);
                 eprintln!(
                     "check it anywhere with: larder log check-proof FILE --key '{}'",
                     proof.key
@@ -205,11 +207,11 @@ impl Log {
             }),
             Some(Command::CheckProof(check)) => super::ended(check.run()),
             Some(Command::Checkpoint(show)) => asking(show.overrides, async |reach: &Reach| {
-                print!("{}", reach.get::<State>("log/checkpoint").await?.checkpoint);
+                put!("{}", reach.get::<State>("log/checkpoint").await?.checkpoint);
                 Ok(ExitCode::SUCCESS)
             }),
             Some(Command::Key(show)) => asking(show.overrides, async |reach: &Reach| {
-                println!("{}", reach.get::<State>("log/checkpoint").await?.key);
+                say!("{}", reach.get::<State>("log/checkpoint").await?.key);
                 Ok(ExitCode::SUCCESS)
             }),
             Some(Command::Export(export)) => {
@@ -380,8 +382,8 @@ impl Verify {
             faults: audit.faults(),
         };
         match self.json {
-            true => println!("{}", serde_json::to_string_pretty(&verdict)?),
-            false => print!("{}", verdict.text()),
+            true => say!("{}", serde_json::to_string_pretty(&verdict)?),
+            false => put!("{}", verdict.text()),
         }
         Ok(if verdict.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -415,11 +417,13 @@ impl CheckProof {
         let checkpoint = proof.check(self.key.as_ref()).map_err(LogError::Proof)?;
         let Checkpoint { origin, size, .. } = checkpoint;
         match self.json {
-            true => println!(
-                "{}",
-                serde_json::json!({ "index": proof.index, "size": size, "log": origin })
-            ),
-            false => println!(
+            true => {
+                say!(
+                    "{}",
+                    serde_json::json!({ "index": proof.index, "size": size, "log": origin })
+                );
+            }
+            false => say!(
                 "record {} is in {origin}, as it was with {size} records:\n{}",
                 proof.index,
                 plain(&proof.record)

@@ -44,9 +44,9 @@ impl Ls {
         async move |reach: &Reach| {
             let items = self.items(reach).await?;
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&items)?),
+                true => say!("{}", serde_json::to_string_pretty(&items)?),
                 false if items.is_empty() => eprintln!("nothing of that is kept"),
-                false => print!("{}", self.text(&items)),
+                false => put!("{}", self.text(&items)),
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -4,13 +4,17 @@
 //! where none runs. Every command has `--help` with examples; those whose answer is data have `--json`. Left out: what any command means, which is the API's.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use http::StatusCode;
 
+use crate::app::AppError;
 use crate::config::{Config, Loaded};
 
+#[macro_use]
+mod out;
 mod advisories;
 mod bom;
 mod check;
@@ -43,6 +47,7 @@ mod wanted;
 mod why;
 
 use overrides::Overrides;
+use reach::ReachError;
 
 /// Wrong arguments or configuration; clap ends with the same code.
 const USAGE: u8 = 2;
@@ -107,7 +112,7 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(serve) => on_loaded(serve.overrides, |loaded| serve::run(loaded.config)),
         Command::Config(overrides) => on_loaded(overrides, |loaded| {
-            print!("{}", loaded.to_toml());
+            put!("{}", loaded.to_toml());
             Ok(ExitCode::SUCCESS)
         }),
         Command::Check(check) => asking(check.overrides.clone(), check.run()),
@@ -150,7 +155,7 @@ pub fn run() -> ExitCode {
         Command::Waive(waive) => waive.run(),
         Command::Why(why) => asking(why.overrides.clone(), why.run()),
         Command::Version => {
-            println!("larder {}", env!("CARGO_PKG_VERSION"));
+            say!("larder {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
     }
@@ -194,12 +199,25 @@ fn misused(error: &(dyn Error + 'static)) -> ExitCode {
 
 /// Tells an error and what caused it, one line.
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
+    if error
+        .downcast_ref()
+        .is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe)
+    {
+        return ExitCode::from(out::CUT_OFF);
+    }
     eprintln!("larder: {}", reach::chained(error));
+    match is_to_be_mended(error) {
+        true => ExitCode::from(USAGE),
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Whether an argument or the configuration is at fault, so that doing the same again comes to the same.
+fn is_to_be_mended(error: &(dyn Error + 'static)) -> bool {
     match error.downcast_ref() {
         // A name that nobody understands is an argument like another.
-        Some(reach::ReachError::Refused { status: StatusCode::BAD_REQUEST, .. }) => {
-            ExitCode::from(USAGE)
-        }
-        _ => ExitCode::FAILURE,
+        Some(ReachError::Refused { status, .. }) => *status == StatusCode::BAD_REQUEST,
+        Some(ReachError::Closed { source, .. }) => source.is_of_settings(),
+        _ => error.downcast_ref().is_some_and(AppError::is_of_settings),
     }
 }

@@ -54,8 +54,8 @@ impl Pin {
             if self.what.is_empty() {
                 let pins: Pins = reach.get("pins").await?;
                 match self.json {
-                    true => println!("{}", serde_json::to_string_pretty(&pins)?),
-                    false => print!("{}", list(&pins)),
+                    true => say!("{}", serde_json::to_string_pretty(&pins)?),
+                    false => put!("{}", list(&pins)),
                 }
                 return Ok(ExitCode::SUCCESS);
             }
@@ -77,11 +77,11 @@ async fn change(reach: &Reach, method: Method, names: &[String], json: bool) -> 
         let pinned: Pinned = reach.call(method.clone(), &Reach::named("pins", name)).await?;
         match json {
             true => all.push(pinned),
-            false => print!("{}", text(&pinned, word)),
+            false => put!("{}", text(&pinned, word)),
         }
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        say!("{}", serde_json::to_string_pretty(&all)?);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -143,36 +143,38 @@ impl Check {
         if file.is_none() && waivers.is_none() {
             // A configuration without rules of one's own is a good one.
             match self.json {
-                true => println!("[]"),
-                false => println!("nothing to check: {NoFile}"),
+                true => say!("[]"),
+                false => say!("nothing to check: {NoFile}"),
             }
             return Ok(ExitCode::SUCCESS);
         }
         let (read, mut found) = match &file {
             Some(file) => {
-                let (read, mut found) = read(file)?;
-                let odd = policy::check::rules(&read, &is_licence);
-                found.extend(odd.iter().map(|one| told(file, one)));
+                let (read, mut found) = read(file);
+                let odd = read.as_ref().map(|read| policy::check::rules(read, &is_licence));
+                found.extend(odd.iter().flatten().map(|one| told(file, one)));
                 (read, found)
             }
-            None => (PolicyFile::default(), Vec::new()),
+            None => (Some(PolicyFile::default()), Vec::new()),
         };
         if let Some(waivers) = waivers {
             let now = Clock::system().now();
-            match policy::waiver::read(&rulings::text(&waivers)?) {
-                Ok(all) => {
-                    let odd = policy::check::waivers(&all, Some(&read), now);
+            match rulings::text(&waivers).map(|text| policy::waiver::read(&text)) {
+                Ok(Ok(all)) => {
+                    let odd = policy::check::waivers(&all, read.as_ref(), now);
                     found.extend(odd.iter().map(|one| told(&waivers, one)));
                 }
-                Err(faults) => found.extend(faults.iter().map(|one| told(&waivers, one))),
+                Ok(Err(faults)) => found.extend(faults.iter().map(|one| told(&waivers, one))),
+                Err(unreadable) => found.push(unreadable.to_string()),
             }
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found)?);
+            say!("{}", serde_json::to_string_pretty(&found)?);
         } else if found.is_empty() {
-            println!("{} rules, nothing to mend", read.rules.len());
+            let count = read.map_or(0, |read| read.rules.len());
+            say!("{count} rules, nothing to mend");
         } else {
-            found.iter().for_each(|one| println!("{one}"));
+            found.iter().for_each(|one| say!("{one}"));
         }
         Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -192,13 +194,13 @@ impl Test {
             misses.extend(missed.map(|miss| (cases.display().to_string(), miss)));
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&misses)?);
+            say!("{}", serde_json::to_string_pretty(&misses)?);
         } else {
             for (path, miss) in &misses {
                 let fixture::Miss { line, name, expected, got } = miss;
-                println!("{path}:{line}: {name}: expected {expected}, got {got}");
+                say!("{path}:{line}: {name}: expected {expected}, got {got}");
             }
-            println!("{count} cases, {} came out otherwise", misses.len());
+            say!("{count} cases, {} came out otherwise", misses.len());
         }
         Ok(if misses.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -212,13 +214,14 @@ impl Replay {
         asking(overrides, async move |reach: &Reach| {
             let path = self.file.clone().or(configured).ok_or(NoFile)?;
             let draft = rulings::text(&path)?;
+            policy::file::read(&draft).map_err(|faults| Unusable(all_told(&path, &faults)))?;
             let (seconds, prefix) = (self.since.as_secs(), api::PREFIX.trim_start_matches('/'));
             let address = format!("{prefix}policy/replay?since={seconds}s");
             let answer = reach.send(Method::POST, &address, HeaderMap::new(), draft.into()).await?;
             let whole = Reach::accepted(answer).await?;
             match self.json {
-                true => print!("{}", String::from_utf8_lossy(&whole)),
-                false => print!("{}", text(&serde_json::from_slice(&whole)?)),
+                true => put!("{}", String::from_utf8_lossy(&whole)),
+                false => put!("{}", text(&serde_json::from_slice(&whole)?)),
             }
             Ok(ExitCode::SUCCESS)
         })
@@ -247,13 +250,13 @@ fn text(report: &Report) -> String {
     text
 }
 
-/// Reads a policy; faults are findings, too.
-fn read(path: &Path) -> Result<(PolicyFile, Vec<String>), rulings::RulingsError> {
-    let text = rulings::text(path)?;
-    Ok(match policy::file::read(&text) {
-        Ok(file) => (file, Vec::new()),
-        Err(faults) => (PolicyFile::default(), faults.iter().map(|one| told(path, one)).collect()),
-    })
+/// Reads a policy; faults are findings, and so is that it cannot be read: what else is to be mended is told beside it.
+fn read(path: &Path) -> (Option<PolicyFile>, Vec<String>) {
+    match rulings::text(path).map(|text| policy::file::read(&text)) {
+        Ok(Ok(file)) => (Some(file), Vec::new()),
+        Ok(Err(faults)) => (None, faults.iter().map(|one| told(path, one)).collect()),
+        Err(unreadable) => (None, vec![unreadable.to_string()]),
+    }
 }
 
 fn usable(path: &Path, settings: &Config) -> Result<Ruleset, Box<dyn std::error::Error>> {
@@ -289,7 +292,7 @@ fn facts(json: bool) -> Outcome {
         }));
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        say!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(ExitCode::SUCCESS);
     }
     let list = |value: &serde_json::Value| -> String {
@@ -297,13 +300,13 @@ fn facts(json: bool) -> Outcome {
         texts.collect::<Vec<_>>().join(", ")
     };
     for one in &all {
-        println!("{}", list(&one["keys"]));
+        say!("{}", list(&one["keys"]));
         let text = |key: &str| one[key].as_str().unwrap_or_default();
-        println!("    when: {} ({})", text("fact"), text("type"));
+        say!("    when: {} ({})", text("fact"), text("type"));
         for eco in ["pypi", "hf", "oci"] {
             let places = list(&one[eco]);
             if !places.is_empty() {
-                println!("    {eco}: {places}");
+                say!("    {eco}: {places}");
             }
         }
     }

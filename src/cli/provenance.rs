@@ -34,15 +34,15 @@ impl Provenance {
             query.append_pair(named, &self.what);
             let known: Known = reach.get(&format!("provenance?{}", query.finish())).await?;
             if self.json {
-                println!("{}", serde_json::to_string_pretty(&known)?);
+                say!("{}", serde_json::to_string_pretty(&known)?);
                 return Ok(ExitCode::SUCCESS);
             }
             for thing in &known.things {
-                println!("kept: {}", thing.item.name);
-                println!("  upstream: {}", show::upstream(&thing.upstream));
+                say!("kept: {}", thing.item.name);
+                say!("  upstream: {}", show::upstream(&thing.upstream));
                 let (id, licence) = (&thing.upstream.identity, &thing.upstream.licence);
                 for (what, said) in [("upstream id", id), ("licence", licence)] {
-                    said.iter().for_each(|said| println!("  {what}: {said}"));
+                    said.iter().for_each(|said| say!("  {what}: {said}"));
                 }
                 for part in thing.parts.iter().filter(|part| part.kept) {
                     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -55,13 +55,13 @@ impl Provenance {
                         text(&part.presence),
                         text(&part.origin),
                     );
-                    println!("{}", line.trim_end());
+                    say!("{}", line.trim_end());
                 }
             }
-            println!("what happened:");
-            known.events.iter().for_each(|record| println!("  {}", log::told(record)));
-            println!("who pulled it:");
-            known.pulls.iter().for_each(|row| println!("  {}", pulls::told(row)));
+            say!("what happened:");
+            known.events.iter().for_each(|record| say!("  {}", log::told(record)));
+            say!("who pulled it:");
+            known.pulls.iter().for_each(|row| say!("  {}", pulls::told(row)));
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -158,7 +158,7 @@ impl View {
 
     fn event(&self, event: &serde_json::Value) {
         if matches!(self, Self::Json) {
-            println!("{event}");
+            say!("{event}");
         }
     }
 
@@ -203,7 +203,7 @@ impl View {
         if matches!(self, Self::Json) {
             self.event(&json!({ "event": "summary", "summary": summary }));
         } else {
-            println!(
+            say!(
                 "{new} new ({}), {kept} kept before, {refused} refused, {failed} failed",
                 lines::size(*new_bytes)
             );

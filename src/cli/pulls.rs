@@ -58,8 +58,8 @@ impl Pulls {
             let Rows { pulls } = reach.get(&self.address()).await?;
             for row in &pulls {
                 match self.json {
-                    true => println!("{}", serde_json::to_string(row)?),
-                    false => println!("{}", told(row)),
+                    true => say!("{}", serde_json::to_string(row)?),
+                    false => say!("{}", told(row)),
                 }
             }
             Ok(ExitCode::SUCCESS)

@@ -13,6 +13,8 @@ use futures_util::{FutureExt, TryStreamExt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -114,13 +116,17 @@ impl Reach {
             credentials: token.map(|token| Credentials::Bearer(Secret::new(token))),
             allow_private: true,
         };
-        // It may have to wait for its own upstreams, or to read a vast list, before it has anything to say.
+        // It may have to wait for its own upstreams, or to read a vast list, before it has anything to say. A proxy is the way to upstreams, not to it.
         let patient = upstream::Config {
             head_timeout: PATIENCE,
             read_timeout: PATIENCE,
+            proxy: upstream::Proxy::None,
             ..config.upstream.clone()
         };
-        let client = Client::new(patient)?;
+        // Whose certificate is its own, whatever that calls it; where it cannot be read, the system's authorities decide.
+        let own = config.tls.certificate.as_ref();
+        let own = own.and_then(|path| CertificateDer::from_pem_file(path).ok());
+        let client = Client::knowing(patient, own)?;
         Ok(Self { base, larder: Larder::Running { client, origin: Arc::new(origin) } })
     }
 

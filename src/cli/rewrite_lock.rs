@@ -80,14 +80,14 @@ impl RewriteLock {
                 for address in &rewritten.unknown {
                     eprintln!("left: {name}: {address}: no index of this Larder stands for it");
                 }
-                println!("{name}: {} addresses changed", rewritten.replaced);
+                say!("{name}: {} addresses changed", rewritten.replaced);
             }
             told.push(
                 json!({ "file": name, "replaced": rewritten.replaced, "left": rewritten.unknown }),
             );
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&told)?);
+            say!("{}", serde_json::to_string_pretty(&told)?);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -49,11 +49,11 @@ impl Rm {
                 match self.json {
                     true => all.push(removed),
                     // One by one: a later one may fail.
-                    false => print!("{}", text(&removed)),
+                    false => put!("{}", text(&removed)),
                 }
             }
             if self.json {
-                println!("{}", serde_json::to_string_pretty(&all)?);
+                say!("{}", serde_json::to_string_pretty(&all)?);
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -1,6 +1,7 @@
 //! `larder serve`: serves until told to stop.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -35,7 +36,8 @@ pub(super) fn run(config: Config) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let app = App::build(config.clone(), Clock::system())?;
-        print!("{}", banner::banner(&config, &app.addresses()));
+        // Nobody has to read it for the server to serve.
+        let _ = io::stdout().write_all(banner::banner(&config, &app.addresses()).as_bytes());
         let stop = CancellationToken::new();
         tokio::select! {
             () = app.run(stop.clone()) => Ok(ExitCode::SUCCESS),

@@ -53,14 +53,14 @@ impl Show {
             };
             let passport = passport.map(|passport| passport.map_err(|error| chained(&error)));
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&told(&showing, &passport)?)?),
+                true => say!("{}", serde_json::to_string_pretty(&told(&showing, &passport)?)?),
                 false => {
                     let things = showing.iter().flat_map(|showing| &showing.things).map(text);
                     let passport = passport.iter().map(|passport| match passport {
                         Ok(passport) => passport::text(passport),
                         Err(reason) => format!("no passport: {reason}\n"),
                     });
-                    print!("{}", things.chain(passport).collect::<Vec<String>>().join("\n"));
+                    put!("{}", things.chain(passport).collect::<Vec<String>>().join("\n"));
                 }
             }
             Ok(ExitCode::SUCCESS)

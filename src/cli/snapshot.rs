@@ -64,9 +64,9 @@ impl Snapshot {
                 Action::Rm { name } => vec![reach.put(Method::DELETE, &of(name), &()).await?],
             };
             match (self.json, &self.action) {
-                (true, Action::Ls) => println!("{}", serde_json::to_string_pretty(&told)?),
-                (true, _) => println!("{}", serde_json::to_string_pretty(&told.first())?),
-                (false, _) => told.iter().for_each(|one| println!("{}  {}", one.at, one.name)),
+                (true, Action::Ls) => say!("{}", serde_json::to_string_pretty(&told)?),
+                (true, _) => say!("{}", serde_json::to_string_pretty(&told.first())?),
+                (false, _) => told.iter().for_each(|one| say!("{}  {}", one.at, one.name)),
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -68,10 +68,10 @@ impl Verify {
         match self.json {
             true => {
                 let told = Told { report: &report, healing: healing.as_ref() };
-                println!("{}", serde_json::to_string_pretty(&told)?);
+                say!("{}", serde_json::to_string_pretty(&told)?);
             }
             false => {
-                print!("{}{}", text(&report), healing.as_ref().map_or_else(String::new, healed));
+                put!("{}{}", text(&report), healing.as_ref().map_or_else(String::new, healed));
             }
         }
         Ok(if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -111,7 +111,7 @@ impl Request {
             }
             let told = why::told(reach, &self.id).await?;
             let entry = told["waiver"].as_str().ok_or(WaiveError::NothingToWaive)?;
-            print!("{}", self.filled(entry));
+            put!("{}", self.filled(entry));
             Ok(ExitCode::SUCCESS)
         })
     }
@@ -138,8 +138,8 @@ impl List {
     fn run(self, settings: &Config) -> Outcome {
         let Some(waivers) = waivers(self.file, settings)? else {
             match self.json {
-                true => println!("[]"),
-                false => println!("nothing to list: {NO_FILE}"),
+                true => say!("[]"),
+                false => say!("nothing to list: {NO_FILE}"),
             }
             return Ok(ExitCode::SUCCESS);
         };
@@ -156,14 +156,14 @@ impl List {
             })
             .collect();
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&shown)?);
+            say!("{}", serde_json::to_string_pretty(&shown)?);
             return Ok(ExitCode::SUCCESS);
         }
         for one in &shown {
             let word = |key: &str| one[key].as_str().unwrap_or_default();
             let holds = if one["holds"] == true { "until" } else { "ended" };
             let (rule, what) = (word("rule"), word("what"));
-            println!("{rule}  {what}  {holds} {}  {}", word("expires"), word("reason"));
+            say!("{rule}  {what}  {holds} {}  {}", word("expires"), word("reason"));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -172,7 +172,7 @@ impl List {
 impl Check {
     fn run(self, settings: &Config) -> Outcome {
         let Some(waivers) = waivers(self.file, settings)? else {
-            println!("nothing to check: {NO_FILE}");
+            say!("nothing to check: {NO_FILE}");
             return Ok(ExitCode::SUCCESS);
         };
         let policy = match &settings.file {
@@ -184,8 +184,8 @@ impl Check {
         };
         let found = check::waivers(&waivers, policy.as_ref(), Clock::system().now());
         match found.is_empty() {
-            true => println!("{} waivers, nothing to mend", waivers.len()),
-            false => println!("{}", lines(&found)),
+            true => say!("{} waivers, nothing to mend", waivers.len()),
+            false => say!("{}", lines(&found)),
         }
         Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -39,8 +39,8 @@ impl Why {
             }
             let told = told(reach, &self.id).await?;
             match self.json {
-                true => println!("{}", serde_json::to_string_pretty(&told)?),
-                false => print!("{}", text(&told)),
+                true => say!("{}", serde_json::to_string_pretty(&told)?),
+                false => put!("{}", text(&told)),
             }
             Ok(ExitCode::SUCCESS)
         }

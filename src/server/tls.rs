@@ -42,11 +42,11 @@ pub struct TlsConfig {
 pub enum TlsError {
     #[error("tls.certificate and tls.key belong together: set both or none")]
     HalfConfigured,
-    #[error("{} cannot be read", .path.display())]
+    #[error("{}, which `[tls]` names, cannot be read", .path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} holds no {what} in PEM form", .path.display())]
+    #[error("{}, which `[tls]` names, holds no {what} in PEM form", .path.display())]
     Pem { path: PathBuf, what: &'static str, source: pem::Error },
-    #[error("{} and {} do not go together or cannot be used", .certificate.display(), .key.display())]
+    #[error("tls.certificate {} and tls.key {} do not go together or cannot be used", .certificate.display(), .key.display())]
     Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
     #[error("tls.client_ca is of no use without tls.certificate and tls.key: set them, too")]
     NobodyToAsk,

@@ -271,7 +271,7 @@ pub struct Usage {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No room: serve through without keeping.
-    #[error("the disk or the budget is full")]
+    #[error("the disk or the budget is full (`store.min_free`, `store.budget`)")]
     Full,
     /// Somebody else has it open: join them or try later.
     #[error("{0} is being filled already")]

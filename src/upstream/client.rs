@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::Notify;
 use tokio::time::{self, Instant};
 
@@ -118,11 +119,24 @@ impl Client {
 
     /// As [`Client::new`], with another source of addresses.
     pub fn with_resolver(config: Config, names: Arc<dyn Resolve>) -> Result<Self, ConfigError> {
+        let tls = Tls::new(&config, None)?;
+        Ok(Self::over(config, names, &tls))
+    }
+
+    /// As [`Client::new`]; whoever shows this very certificate is believed, too, by whatever name it is asked for.
+    pub fn knowing(
+        config: Config,
+        certificate: Option<CertificateDer<'static>>,
+    ) -> Result<Self, ConfigError> {
+        let tls = Tls::new(&config, certificate)?;
+        Ok(Self::over(config, Arc::new(System), &tls))
+    }
+
+    fn over(config: Config, names: Arc<dyn Resolve>, tls: &Tls) -> Self {
         meter::describe();
-        let tls = Tls::new(&config)?;
         let proxies = Arc::new(Proxies::new(&config));
         let pool = |reach, sharing| {
-            pool(&config, Connector::new(reach, sharing, &config, &names, &proxies, &tls))
+            pool(&config, Connector::new(reach, sharing, &config, &names, &proxies, tls))
         };
         let reaches = |sharing| Reaches {
             global: pool(Reach::Global, sharing),
@@ -131,7 +145,7 @@ impl Client {
         };
         let pools = Pools { shared: reaches(Sharing::Shared), own: reaches(Sharing::Own) };
         let hosts = Hosts::new(config.clone());
-        Ok(Self(Arc::new(Inner { config, hosts, proxies, pools, tokens: Tokens::new() })))
+        Self(Arc::new(Inner { config, hosts, proxies, pools, tokens: Tokens::new() }))
     }
 }
 

@@ -159,7 +159,7 @@ impl Serialize for Proxy {
 pub enum ConfigError {
     #[error("a proxy is `environment`, `none`, or an http or https address")]
     Proxy,
-    #[error("{} holds no certificate authorities: {detail}", path.display())]
+    #[error("upstream.ca_file: {} holds no certificate authorities: {detail}", path.display())]
     CaFile { path: PathBuf, detail: String },
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),

@@ -1,5 +1,7 @@
 //! Keeping by hand, as people do it: the commands over a server that runs, and over its data directory once it has ended.
 
+mod reach;
+
 use std::path::Path;
 
 use serde_json::Value;
