@@ -176,7 +176,7 @@ impl Drop for Exchange {
         let note = self.note.take().unwrap_or_default();
         let (method, path) = match is_stand_in(&self.method) {
             true => ("-", Cow::Borrowed("-")),
-            false => (self.method.as_str(), mask_token(self.target.path())),
+            false => (self.method.as_str(), mask_secrets(self.target.path())),
         };
         tracing::info!(
             target: "larder::access",
@@ -260,7 +260,7 @@ impl HttpBody for Followed {
             }
             Poll::Ready(None) => this.exchange.ending = Ending::Reached,
             Poll::Ready(Some(Err(error))) => {
-                let path = mask_token(this.exchange.target.path());
+                let path = mask_secrets(this.exchange.target.path());
                 tracing::warn!(http.path = %path, %error, "the response is cut: its body failed");
             }
             Poll::Ready(Some(Ok(frame))) => {
@@ -293,15 +293,34 @@ fn expected(response: &Response<Body>) -> Option<u64> {
     }
 }
 
-/// Tokens may come in the path, as `/-/t/TOKEN/...`; who checks them is above this layer, but the line is written here.
-pub(crate) fn mask_token(path: &str) -> Cow<'_, str> {
-    match path.strip_prefix("/-/t/") {
-        Some(rest) => {
-            let end = rest.find('/').unwrap_or(rest.len());
-            format!("/-/t/***{}", &rest[end..]).into()
-        }
-        None => path.into(),
+/// Hides what opens something by itself. Tokens may come in the path, as `/-/t/TOKEN/...`, and addresses of Larder's own making (those with a segment `-`)
+/// may carry a capability, which is longer than any digest. Who checks either is above this layer, but the line is written here.
+pub(crate) fn mask_secrets(path: &str) -> Cow<'_, str> {
+    const MASK: &str = "***";
+    let is_own = |segment: &str| segment == "-";
+    if !path.split('/').any(is_own) {
+        return path.into();
     }
+    let is_token_next = path.starts_with("/-/t/");
+    let mut masked = String::with_capacity(path.len());
+    let mut after_own = false;
+    for (number, segment) in path.split('/').enumerate() {
+        if number > 0 {
+            masked.push('/');
+        }
+        let is_secret = is_token_next && number == 3 || after_own && is_capability(segment);
+        masked.push_str(if is_secret { MASK } else { segment });
+        after_own |= is_own(segment);
+    }
+    masked.into()
+}
+
+/// Whether a segment may be a [capability](crate::types::Signer): URL-safe base64 and dots, and longer than names are that stand in addresses of Larder's own.
+fn is_capability(segment: &str) -> bool {
+    const LONGEST_NAME: usize = 100;
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_hex = |byte: u8| byte.is_ascii_hexdigit();
+    segment.len() > LONGEST_NAME && segment.bytes().all(is_safe) && !segment.bytes().all(is_hex)
 }
 
 fn millis(span: Duration) -> u64 {
@@ -321,7 +340,25 @@ mod tests {
             ("/-/health", "/-/health"),
             ("/simple/-/t/x/", "/simple/-/t/x/"),
         ] {
-            assert_eq!(mask_token(path), shown);
+            assert_eq!(mask_secrets(path), shown);
+        }
+    }
+
+    #[test]
+    fn a_capability_in_the_path_is_masked() {
+        let sealed = "Xy-_9.".repeat(30);
+        let digest = "0a".repeat(64);
+        for (path, shown) in [
+            (format!("/-/hf/xet/xorb/{sealed}/7"), "/-/hf/xet/xorb/***/7".to_owned()),
+            (format!("/@2026-03-01/-/hf/blob/{sealed}"), "/@2026-03-01/-/hf/blob/***".to_owned()),
+            (format!("/-/t/s3cret/-/hf/blob/{sealed}"), "/-/t/***/-/hf/blob/***".to_owned()),
+            (format!("/-/hf/xet/v2/{digest}"), format!("/-/hf/xet/v2/{digest}")),
+            (
+                format!("/org/model/resolve/main/{sealed}"),
+                format!("/org/model/resolve/main/{sealed}"),
+            ),
+        ] {
+            assert_eq!(mask_secrets(&path), shown);
         }
     }
 }

@@ -13,7 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 
-use super::access_log::{Exchange, Followed, Metrics, mask_token};
+use super::access_log::{Exchange, Followed, Metrics, mask_secrets};
 use super::body::RequestBody;
 use super::drain::Activity;
 use super::echo::{Audience, Echoes};
@@ -94,7 +94,7 @@ impl Session {
         let request = in_origin_form(request).map(body);
         let handled = async { self.handler.handle(request, self.peer.clone()).await };
         AssertUnwindSafe(handled).catch_unwind().await.map_err(|panic| {
-            let path = mask_token(target.path());
+            let path = mask_secrets(target.path());
             let panic = panic_message(&*panic);
             tracing::error!(http.path = %path, panic, "the handler panicked");
             Refusal::Panicked
