@@ -20,6 +20,7 @@ use crate::store::disk;
 use crate::types::Network;
 use crate::{bundle, cache, feed, heal, inspect, policy, signature, telemetry, trace, upstream};
 
+mod amounts;
 mod extract;
 mod fault;
 mod layers;

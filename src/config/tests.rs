@@ -8,6 +8,7 @@ use figment::error::Kind;
 use super::*;
 use crate::ecosystem::huggingface;
 use crate::ecosystem::pypi::config::{IndexConfig, UpstreamConfig, UpstreamEntry};
+use crate::types::ByteSize;
 
 /// Layers written out: a file's text, variables and flags.
 #[derive(Default)]
@@ -239,6 +240,77 @@ fn faults_between_settings_are_found() {
         &file("[tls]\nkey = \"key.pem\"\ncertificate = 5\n"),
         &["larder.toml:3: tls.certificate: found a number, expected text in quotes"],
     );
+}
+
+/// A limit of 0 was taken as it stood: Larder started, and refused everything or failed at everything.
+#[test]
+fn nothing_is_no_limit_and_no_time_out() {
+    let number = "found 0, expected a whole number of 1 or more";
+    let span =
+        "found \"0s\", expected a duration longer than that, such as \"500ms\", \"10s\" or \"2h\"";
+    check(
+        &file(
+            "[server]\nmax_connections = 0\nmax_connections_per_address = 0\nmax_headers = 0\nmax_header_bytes = 0\n",
+        ),
+        &[
+            &format!("larder.toml:2: server.max_connections: {number}"),
+            &format!("larder.toml:3: server.max_connections_per_address: {number}"),
+            &format!("larder.toml:5: server.max_header_bytes: {number}"),
+            &format!("larder.toml:4: server.max_headers: {number}"),
+        ],
+    );
+    check(
+        &Case {
+            file: Some(
+                "[oci.registries.\"r.example\"]\nupstream = \"https://r.example/\"\nhistory = 0\n",
+            ),
+            environment: &[("LARDER_UPSTREAM__CONNECT_TIMEOUT", "0s")],
+            ..Case::default()
+        },
+        &[
+            &format!("LARDER_UPSTREAM__CONNECT_TIMEOUT: upstream.connect_timeout: {span}"),
+            &format!("larder.toml:3: oci.registries.\"r.example\".history: {number}"),
+        ],
+    );
+    check(
+        &file("[store]\nbudget = \"0 GB\"\n"),
+        &[
+            "larder.toml:2: store.budget: found 0, expected a size of one byte or more, such as 1048576, \"64 KiB\" or \"1.5 GB\"",
+        ],
+    );
+}
+
+/// Whether nothing of something is a fault or a choice is not to be left to what the code makes of it: it is one, or the text says the other.
+#[test]
+fn nothing_is_a_fault_or_stands_in_the_shipped_text() {
+    const ZEROS: [&str; 4] = ["\"0s\"", "\"0\"", " 0: ", "(0: "];
+    let text = examples_uncommented();
+    let lines: Vec<&str> = text.lines().collect();
+    let (mut comment, mut seen) = (String::new(), 0);
+    for (place, line) in lines.iter().enumerate() {
+        if let Some(more) = line.strip_prefix('#') {
+            // Settings that follow each other share what stands before them.
+            if place > 0 && !lines[place - 1].starts_with('#') {
+                comment.clear();
+            }
+            comment.push_str(more);
+            continue;
+        }
+        let Some((key, value)) = line.split_once(" = ") else { continue };
+        let nothing = match value.trim_matches('"') {
+            number if number.replace('_', "").parse::<u64>().is_ok() => "0",
+            size if value.starts_with('"') && size.parse::<ByteSize>().is_ok() => "\"0\"",
+            span if humantime_serde::re::humantime::parse_duration(span).is_ok() => "\"0s\"",
+            _ => continue,
+        };
+        seen += 1;
+        let changed = format!("{key} = {nothing}");
+        let whole = [&lines[..place], &[changed.as_str()], &lines[place + 1..]].concat();
+        let read = Loaded::of_text(&whole.join("\n"));
+        let is_said = ZEROS.iter().any(|zero| comment.contains(zero));
+        assert_eq!(read.is_ok(), is_said, "{key}: {comment} {:?}", read.err());
+    }
+    assert!(seen > 60, "{seen}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::Config;
+use super::amounts::amounts;
 use super::fault::{Fault, key_of};
 use super::layers::Settings;
 use crate::feed;
@@ -19,6 +20,7 @@ pub(super) fn validate(config: &Config, settings: &Settings, faults: &mut Vec<Fa
     let spoilt: Vec<String> = faults.iter().map(|fault| section(&fault.key)).collect();
     let found = [
         basics(config),
+        amounts(config),
         tls(config),
         inspect(config),
         advisories(config),
@@ -38,13 +40,13 @@ fn section(key: &str) -> String {
 }
 
 /// Something wrong between settings, told at one of them.
-struct Conflict {
+pub(super) struct Conflict {
     path: Vec<String>,
     problem: String,
 }
 
 impl Conflict {
-    fn new(path: &[&str], problem: impl Into<String>) -> Self {
+    pub(super) fn new(path: &[&str], problem: impl Into<String>) -> Self {
         let path = path.iter().map(|part| (*part).to_owned()).collect();
         Self { path, problem: problem.into() }
     }
