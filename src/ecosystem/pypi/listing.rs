@@ -115,6 +115,7 @@ pub enum Shown {
 /// Judges the files of one page, for one client at one time.
 pub struct Judge<'a> {
     rules: &'a Ruleset,
+    page: &'a Page,
     all: OfPage<'a>,
     base: &'a str,
     now: Timestamp,
@@ -124,7 +125,7 @@ pub struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     pub fn new(rules: &'a Ruleset, page: &'a Page, base: &'a str, now: Timestamp) -> Self {
-        Self { rules, all: OfPage::new(page, rules), base, now, valid_until: None }
+        Self { rules, page, all: OfPage::new(page, rules), base, now, valid_until: None }
     }
 
     /// How a file may be listed; `note` hears of what is not listed plainly.
@@ -140,10 +141,13 @@ impl<'a> Judge<'a> {
         let (facts, epoch) = (facts.into_owned(), self.rules.epoch());
         let judged = Judged { facts, point: Point::Listing, at: self.now, epoch, decision };
         let reason = judged.sentence(self.base).unwrap_or_default();
-        // What the lifecycle forbids is not offered at all, as the specification of quarantine wants it.
-        let is_rules = by_rules >= judged.decision.verdict;
+        // What the lifecycle forbids is not offered at all, as the specification of quarantine wants it. What an advisory condemns is told with that reason, as
+        // what rules refuse: nobody should take it for a version that there never was.
+        let is_condemned = matches!(judged.facts.state, Some((State::Malicious, _)));
+        let is_told =
+            by_rules >= judged.decision.verdict || is_condemned && !self.page.is_quarantined();
         note(judged);
-        if is_rules { Shown::Withdrawn(reason) } else { Shown::No }
+        if is_told { Shown::Withdrawn(reason) } else { Shown::No }
     }
 }
 

@@ -29,6 +29,11 @@ async fn run(mut command: Command) -> Said {
 
 /// A project that needs three packages, two of which something is known of.
 async fn stage(place: &Path) -> (FakeIndex, Larder) {
+    // Larder itself would refuse what is malicious; here it is the clients that must notice.
+    stage_with(place, "[policy]\nmalicious = \"allow\"\n").await
+}
+
+async fn stage_with(place: &Path, policy: &str) -> (FakeIndex, Larder) {
     let index = FakeIndex::start(Style::Full).await;
     for name in ["leaf", "tree", "stone"] {
         index.publish(name, [Upload::wheel(name, "1.0")]);
@@ -37,8 +42,6 @@ async fn stage(place: &Path) -> (FakeIndex, Larder) {
     fs::create_dir(&folder).expect("the folder can be written");
     let records =
         [flaw("PYSEC-1", "leaf", "1.5"), flaw("PYSEC-2", "tree", "1.0"), malware("MAL-3", "stone")];
-    // Larder itself would refuse what is malicious; here it is the clients that must notice.
-    let policy = "[policy]\nmalicious = \"allow\"\n";
     let larder = start_with(&index, &folder, &records, policy).await;
     (index, larder)
 }
@@ -80,6 +83,24 @@ async fn uv_audits_behind_larder() {
     ignoring.args(["--ignore", "PYSEC-1", "--ignore", "MAL-3"]);
     let said = run(ignoring).await;
     assert_eq!(said.code, Some(0), "{}", said.all);
+}
+
+/// Who asks for a malicious release is told that it is one, and not that there is no such version.
+#[tokio::test]
+#[ignore = "needs the clients that tests/run installs"]
+async fn uv_says_what_is_malicious() {
+    let place = TempDir::new().expect("a temporary folder can be made");
+    let (_index, larder) = stage_with(place.path(), "").await;
+    for wanted in ["stone", "stone==1.0"] {
+        let index = larder.url("/simple/");
+        let arguments =
+            ["pip", "install", wanted, "--default-index", &index, "--target", "site", "--no-deps"];
+        let said = run(uv(place.path(), &arguments)).await;
+        assert_ne!(said.code, Some(0), "{}", said.all);
+        // uv breaks lines where it likes.
+        let told = said.all.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains("known to be malicious"), "{wanted}: {told}");
+    }
 }
 
 #[tokio::test]

@@ -93,10 +93,11 @@ async fn what_changes_in_the_folder_is_known_soon() {
     assert_eq!(known["findings"][0]["id"], "MAL-1", "what was known stays: {known}");
 }
 
-/// The versions that a project's page lists.
-async fn versions(larder: &Larder, project: &str) -> Vec<String> {
+/// The files that a project's page offers, without those that it tells as withdrawn.
+async fn offered(larder: &Larder, project: &str) -> Vec<String> {
     let page = larder.page(project).await.json();
     let files = page["files"].as_array().into_iter().flatten();
+    let files = files.filter(|file| matches!(file["yanked"], Value::Null | Value::Bool(false)));
     files.filter_map(|file| file["filename"].as_str().map(str::to_owned)).collect()
 }
 
@@ -109,7 +110,7 @@ async fn what_turns_out_to_be_malicious_is_refused_also_where_it_is_kept() {
     let (good, bad) = ("leaf-1.0-py3-none-any.whl", "leaf-2.0-py3-none-any.whl");
     let link = larder.link("leaf", bad).await;
     assert_eq!(larder.file("leaf", bad).await.status, StatusCode::OK);
-    assert_eq!(versions(&larder, "leaf").await, [good, bad]);
+    assert_eq!(offered(&larder, "leaf").await, [good, bad]);
     let mut record = malware("MAL-1", "leaf");
     record["affected"][0]["ranges"] = json!([]);
     record["affected"][0]["versions"] = json!(["2.0"]);
@@ -118,7 +119,10 @@ async fn what_turns_out_to_be_malicious_is_refused_also_where_it_is_kept() {
         larder.client.get(&link).send().await.status == StatusCode::FORBIDDEN
     })
     .await;
-    assert_eq!(versions(&larder, "leaf").await, [good]);
+    assert_eq!(offered(&larder, "leaf").await, [good]);
+    let page = larder.page("leaf").await.json();
+    let reason = page["files"][1]["yanked"].as_str().expect("a reason");
+    assert!(reason.contains("known to be malicious") && reason.contains("/-/why/"), "{reason}");
     assert_eq!(larder.file("leaf", good).await.status, StatusCode::OK);
     let refusal = larder.client.get(&link).send().await.text();
     assert!(refusal.contains("known to be malicious"), "{refusal}");
@@ -127,7 +131,7 @@ async fn what_turns_out_to_be_malicious_is_refused_also_where_it_is_kept() {
         larder.client.get(&link).send().await.status == StatusCode::OK
     })
     .await;
-    assert_eq!(versions(&larder, "leaf").await, [good, bad]);
+    assert_eq!(offered(&larder, "leaf").await, [good, bad]);
 }
 
 #[tokio::test]
