@@ -223,8 +223,12 @@ pub trait Keep: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Records that upstream no longer has it (every origin said 404 or 410). `None`: nothing to record.
-    fn absent(&self, previous: &Parsed, now: Timestamp) -> Option<Kept>;
+    /// Records within the document that upstream no longer has it (every origin said 404 or 410). `None`, as for most: the cache's own note of it
+    /// ([`Presence`](crate::types::Presence)) says enough.
+    fn absent(&self, previous: &Parsed, now: Timestamp) -> Option<Kept> {
+        let _ = (previous, now);
+        None
+    }
 }
 
 /// A fresh answer of an origin, body decoded and complete.

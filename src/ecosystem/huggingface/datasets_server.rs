@@ -23,7 +23,7 @@ use crate::ecosystem::huggingface::settle::{Admitted, Purpose, admit};
 use crate::ecosystem::huggingface::xet::only_read;
 use crate::ecosystem::huggingface::{Hub, explain, links};
 use crate::ecosystem::{Access, Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
-use crate::types::{Audience, Timestamp};
+use crate::types::Audience;
 use crate::upstream::request::{Credentials, OriginRequest};
 
 /// What an address of this server's begins with, before the hub's own name.
@@ -165,10 +165,6 @@ impl Keep for KeepAnswer {
         let fact = Fact { json, revision };
         let bytes = postcard::to_stdvec(&fact).expect("text has a form in postcard");
         Ok(Kept::alone(bytes.into(), Parsed::new(fact)))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

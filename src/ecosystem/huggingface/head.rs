@@ -161,8 +161,4 @@ impl Keep for KeepHead {
         let follow = vec![Follow::Document(self.tree.clone())];
         Ok(Kept { follow, ..Kept::alone(to_row(&seen), Parsed::new(seen)) })
     }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
 }

@@ -355,10 +355,6 @@ impl Keep for KeepInfo {
     fn subject(&self) -> Option<String> {
         self.topic.subject()
     }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
 }
 
 fn described_by(body: &Bytes) -> Result<Info, String> {
@@ -412,10 +408,6 @@ impl Keep for KeepAnswer {
             _ => to_row(&answer),
         };
         Ok(Kept::alone(bytes, Parsed::new(answer)))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

@@ -30,7 +30,7 @@ use crate::ecosystem::huggingface::tree::{self, Tree};
 use crate::ecosystem::huggingface::word::ERROR_MESSAGE;
 use crate::ecosystem::huggingface::{Hub, explain, git, judge, reword, xet};
 use crate::ecosystem::{Ask, ClientCredential, Held, Reply, Step};
-use crate::types::{BlobId, Digest, Secret, Timestamp};
+use crate::types::{BlobId, Digest, Secret};
 use crate::upstream::request::{OriginRequest, OutgoingBody};
 
 /// The longest batch: clients send a hundred objects at a time.
@@ -309,10 +309,6 @@ impl Keep for KeepHeard {
         let heard = batch::heard(fresh.body)?;
         let bytes = postcard::to_stdvec(&heard).expect("text and numbers have a form in postcard");
         Ok(Kept::alone(bytes.into(), Parsed::new(heard)))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

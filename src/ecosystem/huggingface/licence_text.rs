@@ -18,7 +18,6 @@ use crate::ecosystem::huggingface::settle::Settled;
 use crate::ecosystem::{Ask, Step};
 use crate::licence::{self, Licence};
 use crate::policy::{Ecosystem, Fact, Facts};
-use crate::types::Timestamp;
 
 /// Texts of one model that are looked at.
 const MOST_TEXTS: usize = 3;
@@ -115,10 +114,6 @@ impl Keep for KeepDetected {
         let found = licence::detect(&String::from_utf8_lossy(fresh.body));
         let found = found.map(|found| found.licence.as_str().to_owned());
         Ok(Kept::alone(to_row(&found), Parsed::new(Detected(found))))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::lookup::{Fresh, Keep, Kept, Parsed};
 use crate::ecosystem::huggingface::repository::Commit;
-use crate::types::{BlobId, Digest, Timestamp};
+use crate::types::{BlobId, Digest};
 
 /// The largest manifest.
 pub const LIMIT_BYTES: u64 = 4 << 20;
@@ -90,11 +90,6 @@ impl Keep for KeepManifest {
         let bytes = postcard::to_stdvec(&row).expect("text and bytes have a form in postcard");
         Ok(Kept::alone(bytes.into(), Parsed::new(manifest)))
     }
-
-    /// A tag that is gone is served on.
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,7 +124,7 @@ mod tests {
     use http::{HeaderValue, StatusCode};
 
     use super::*;
-    use crate::types::Head;
+    use crate::types::{Head, Timestamp};
 
     fn text(digest: &str) -> String {
         format!(

@@ -26,7 +26,7 @@ use crate::ecosystem::huggingface::ticket::{Bearer, Source, Ticket, library_requ
 use crate::ecosystem::huggingface::word::ERROR_MESSAGE;
 use crate::ecosystem::huggingface::{Hub, explain, reword, xet};
 use crate::ecosystem::{Access, Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
-use crate::types::{Digest, Timestamp};
+use crate::types::Digest;
 use crate::upstream::request::OriginRequest;
 
 /// Where Ollama's own models are, which belong to no user.
@@ -303,10 +303,6 @@ impl Keep for KeepSize {
         let size = fresh.head.content_length();
         let bytes = postcard::to_stdvec(&size).expect("a number has a form in postcard");
         Ok(Kept::alone(bytes.into(), Parsed::new(Size(size))))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

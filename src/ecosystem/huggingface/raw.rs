@@ -19,7 +19,7 @@ use crate::ecosystem::huggingface::word::Word;
 use crate::ecosystem::huggingface::{explain, links};
 use crate::ecosystem::past::Unknown;
 use crate::ecosystem::{Access, Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
-use crate::types::{BlobId, Timestamp};
+use crate::types::BlobId;
 use crate::upstream::request::OutgoingBody;
 
 const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
@@ -150,10 +150,6 @@ impl Keep for KeepRaw {
         };
         let bytes = if raw.body.is_some() { to_row(&raw) } else { Bytes::new() };
         Ok(Kept::alone(bytes, Parsed::new(raw)))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

@@ -311,10 +311,6 @@ impl Keep for KeepTree {
         let here = links::transplanted(&next, &self.aliases, &self.hub);
         Some(here.unwrap_or(next))
     }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
 }
 
 /// What is kept of the pages of a list.

@@ -17,7 +17,6 @@ use crate::ecosystem::pypi::verbatim::{JsonText, VerbatimJson};
 use crate::ecosystem::{Render, Rendered, Reply, View};
 use crate::policy::{Ecosystem, Fact, Facts, Ruleset};
 use crate::signature::{self, Roots, Unverified, Vouched};
-use crate::types::Timestamp;
 
 /// The largest provenance object.
 const LIMIT_BYTES: u64 = 4 << 20;
@@ -122,10 +121,6 @@ impl Keep for KeepText {
         let text = kept.parsed.get::<JsonText>().map(|text| text.0.clone()).unwrap_or_default();
         Ok(Kept { parsed: Parsed::new(Text::new(text, &self.roots)), ..kept })
     }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
 }
 
 /// Passes an object on.
@@ -154,6 +149,7 @@ mod tests {
     use super::*;
     use crate::ecosystem::pypi::page::{Attributes, Hashes, Spell};
     use crate::policy::fact::Value;
+    use crate::types::Timestamp;
 
     const OBJECT: &str =
         include_str!("../../../tests/fixtures/attestations/pypi_attestations-0.0.19.tar.gz.json");

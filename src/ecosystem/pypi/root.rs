@@ -15,7 +15,6 @@ use crate::ecosystem::pypi::config::{Layout, Settings};
 use crate::ecosystem::pypi::reach::{self, Reach};
 use crate::ecosystem::pypi::{explain, parse_html, project, render_html};
 use crate::ecosystem::{Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
-use crate::types::Timestamp;
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const JSON_OR_HTML: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
@@ -86,10 +85,6 @@ impl Keep for Names {
         }
         let bytes = postcard::to_stdvec(&names).expect("texts can be written").into();
         Ok(Kept::alone(bytes, Parsed::new(names)))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

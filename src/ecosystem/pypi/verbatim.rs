@@ -4,7 +4,6 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::cache::lookup::{Fresh, Keep, Kept, Parsed};
-use crate::types::Timestamp;
 
 /// Keeps a JSON object that has a certain key: what lacks it is an error page or something else.
 #[derive(Debug)]
@@ -30,9 +29,5 @@ impl Keep for VerbatimJson {
         }
         let bytes = fresh.body.clone();
         Ok(Kept::alone(bytes.clone(), Parsed::new(JsonText(bytes))))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }

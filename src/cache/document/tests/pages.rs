@@ -22,10 +22,6 @@ impl Keep for Paged {
         let texts: Vec<_> = pages.map(|body| String::from_utf8_lossy(body).into_owned()).collect();
         Ok(Kept { follow: self.0.clone(), ..Text::kept(texts.join("|")) })
     }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
 }
 
 pub(super) fn paged(follow: Vec<Follow>) -> Document {
