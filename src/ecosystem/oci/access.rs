@@ -10,28 +10,21 @@ use http::Method;
 
 use crate::cache::lookup::{Demand, Document, Fresh, Keep, Kept, Parsed};
 use crate::ecosystem::oci::admit::AdmitDocument;
-use crate::ecosystem::oci::name::Repository;
-use crate::ecosystem::oci::registry::{MEMO, Reader, Registry};
-use crate::types::Timestamp;
+use crate::ecosystem::oci::registry::MEMO;
+use crate::ecosystem::oci::scope::Scope;
 
 /// A yes needs no words.
 #[derive(Debug)]
 struct KeepAccess;
 
 /// Whether a reader may read a repository: there is such a document if so, and upstream's refusal if not. Absent: upstream does not say.
-pub fn document(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    reader: &Reader,
-    demand: Demand,
-) -> Document {
-    let mut request = registry.request(Method::GET, repository, "tags/list", reader);
+pub fn document(scope: &Scope, demand: Demand) -> Document {
+    let mut request = scope.request(Method::GET, "tags/list");
     request.url.query_pairs_mut().append_pair("n", "1");
-    let name = format!("access/{}/{repository}", registry.name);
-    let admit = AdmitDocument::of(registry, reader, registry.tag_ttl.min(MEMO));
-    let mut document = registry.document(&name, reader, vec![request], admit, Arc::new(KeepAccess));
-    document.demand = demand;
-    document
+    let admit = AdmitDocument::of(scope, scope.registry.tag_ttl.min(MEMO));
+    let document =
+        scope.document(&scope.name("access"), vec![request], admit, Arc::new(KeepAccess));
+    Document { demand, ..document }
 }
 
 impl Keep for KeepAccess {
@@ -41,9 +34,5 @@ impl Keep for KeepAccess {
 
     fn merge(&self, _: Option<&Parsed>, _: &Fresh<'_>) -> Result<Kept, String> {
         Ok(Kept::alone(Bytes::from_static(b"yes"), Parsed::new(())))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }

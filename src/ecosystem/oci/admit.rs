@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::cache::lookup::{Accepted, Admission, Admit, Answer};
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::registry::Registry;
+use crate::ecosystem::oci::scope::Scope;
 use crate::types::Head;
 
 /// Admits documents that are what they are by their body alone.
@@ -18,30 +19,25 @@ pub struct AdmitDocument {
 
 impl AdmitDocument {
     /// Trusted for `fresh_for`, but never longer than the reader's right to it.
-    pub fn of(registry: &Arc<Registry>, reader: &Reader, fresh_for: Duration) -> Arc<Self> {
-        let fresh_for = fresh_for.min(reader.trust());
-        Arc::new(Self { registry: Arc::clone(registry), fresh_for })
+    pub fn of(scope: &Scope, fresh_for: Duration) -> Arc<Self> {
+        let fresh_for = fresh_for.min(scope.reader.trust());
+        Arc::new(Self { registry: Arc::clone(&scope.registry), fresh_for })
     }
 }
 
 impl Admit for AdmitDocument {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
         self.registry.budget.note(answer.head, answer.now);
-        match verdict(answer.head) {
-            Ok(()) => {
-                Admission::Accept(Accepted { fresh_for: self.fresh_for, ..Accepted::default() })
-            }
-            Err(admission) => admission,
-        }
+        admission(answer.head, self.fresh_for)
     }
 }
 
-/// What a status says of something that was asked for.
-pub fn verdict(head: &Head) -> Result<(), Admission> {
+/// What a status says of something that was asked for; what is accepted counts as new for `fresh_for`.
+pub fn admission(head: &Head, fresh_for: Duration) -> Admission {
     match head.status {
-        StatusCode::OK => Ok(()),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Admission::Absent),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Admission::Refused),
-        other => Err(Admission::Fail { reason: format!("upstream answered {other}") }),
+        StatusCode::OK => Admission::Accept(Accepted { fresh_for, ..Accepted::default() }),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Admission::Absent,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Admission::Refused,
+        other => Admission::Fail { reason: format!("upstream answered {other}") },
     }
 }

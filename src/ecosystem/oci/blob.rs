@@ -15,12 +15,11 @@ use crate::cache::lookup::{
     Nature, Parsed, Stale,
 };
 use crate::ecosystem::oci::SPACE;
-use crate::ecosystem::oci::admit::verdict;
-use crate::ecosystem::oci::name::Repository;
+use crate::ecosystem::oci::admit::admission;
 use crate::ecosystem::oci::naming::SCHEME;
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::tag::CONTENT_DIGEST;
-use crate::types::{Audience, CacheKey, Digest, Timestamp};
+use crate::types::{Audience, CacheKey, Digest};
 
 /// That a repository has a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,40 +49,26 @@ struct AdmitLink {
 struct AdmitBlob;
 
 /// The name of a link within the space of registries.
-pub fn link_name(registry: &Registry, repository: &Repository, digest: &Digest) -> String {
-    format!("link/{}/{repository}@{digest}", registry.name)
+pub fn link_name(scope: &Scope, digest: &Digest) -> String {
+    format!("{}@{digest}", scope.name("link"))
 }
 
 /// Whether a repository has a blob, for a reader.
-pub fn link(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    digest: Digest,
-    reader: &Reader,
-) -> Document {
-    let request =
-        registry.bare_request(Method::HEAD, repository, &format!("blobs/{digest}"), reader);
-    let admit = AdmitLink { fresh_for: reader.trust() };
-    let name = link_name(registry, repository, &digest);
-    let mut document =
-        registry.document(&name, reader, vec![request], Arc::new(admit), Arc::new(KeepLink));
+pub fn link(scope: &Scope, digest: Digest) -> Document {
+    let request = scope.bare_request(Method::HEAD, &format!("blobs/{digest}"));
+    let admit = Arc::new(AdmitLink { fresh_for: scope.reader.trust() });
+    let name = link_name(scope, &digest);
+    let document = scope.document(&name, vec![request], admit, Arc::new(KeepLink));
     // The length that such an answer announces is the blob's, and no body comes.
-    document.limit_bytes = u64::MAX;
-    document.demand = Demand::AnyAge;
-    document
+    Document { limit_bytes: u64::MAX, demand: Demand::AnyAge, ..document }
 }
 
 /// The bytes of a blob, to be fetched through a repository where they are not kept. The caller has settled that the reader may have them.
-pub fn artifact(
-    registry: &Registry,
-    repository: &Repository,
-    digest: Digest,
-    size: Option<u64>,
-    reader: &Reader,
-) -> Artifact {
-    let request = registry.request(Method::GET, repository, &format!("blobs/{digest}"), reader);
+pub fn artifact(scope: &Scope, digest: Digest, size: Option<u64>) -> Artifact {
+    let request = scope.request(Method::GET, &format!("blobs/{digest}"));
     let admit = Arc::new(AdmitBlob);
     let lookup = Lookup { key: key(&digest), origins: vec![request], admit, stale: Stale::Always };
+    let Scope { registry, repository, .. } = scope;
     let subject = Some(format!("{SCHEME}:{}/{repository}@{digest}", registry.name));
     Artifact {
         lookup,
@@ -141,38 +126,31 @@ impl Keep for KeepLink {
         let link = Link { size };
         Ok(Kept::alone(link.to_bytes(), Parsed::new(link)))
     }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
-    }
 }
 
 impl Admit for AdmitLink {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
         let is_redirect = answer.head.status.is_redirection()
             && answer.head.headers.contains_key(header::LOCATION);
-        match verdict(answer.head) {
-            Err(admission) if !is_redirect => admission,
-            _ => Admission::Accept(Accepted { fresh_for: self.fresh_for, ..Accepted::default() }),
+        match is_redirect {
+            true => {
+                Admission::Accept(Accepted { fresh_for: self.fresh_for, ..Accepted::default() })
+            }
+            false => admission(answer.head, self.fresh_for),
         }
     }
 }
 
 impl Admit for AdmitBlob {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
-        match verdict(answer.head) {
-            Ok(()) => {
-                Admission::Accept(Accepted { fresh_for: Duration::MAX, ..Accepted::default() })
-            }
-            Err(admission) => admission,
-        }
+        admission(answer.head, Duration::MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Head;
+    use crate::types::{Head, Timestamp};
 
     #[test]
     fn a_redirect_is_a_yes() {

@@ -10,23 +10,21 @@ use serde_json::json;
 
 use crate::cache::lookup::{Beside, Parsed};
 use crate::ecosystem::oci::config::Settings;
-use crate::ecosystem::oci::name::Repository;
-use crate::ecosystem::oci::registry::Registry;
 use crate::ecosystem::oci::render::{list_headers, next_link};
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::tags_list::Part;
 use crate::ecosystem::oci::{SPACE, explain, route};
 use crate::ecosystem::{Ask, Reply, Step};
 use crate::types::{Audience, CacheKey};
 
-const PREFIX: &str = "catalog/";
+const KIND: &str = "catalog";
 
 /// Repositories in one answer, at most: each is a row to read.
 const MOST_AT_ONCE: usize = 1000;
 
 /// That something of a repository is kept.
-pub fn entry(registry: &Registry, repository: &Repository) -> Beside {
-    let name = format!("{PREFIX}{}/{repository}", registry.name);
-    Beside { name, bytes: Bytes::new(), parsed: Parsed::new(()) }
+pub fn entry(scope: &Scope) -> Beside {
+    Beside { name: scope.name(KIND), bytes: Bytes::new(), parsed: Parsed::new(()) }
 }
 
 /// Plans the list: of all registries, each name with its registry before it, or of the one that the address names.
@@ -43,18 +41,17 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, entrance: Option<String>) -> St
     };
     let mut part = Part::of(query);
     part.most = part.most.min(MOST_AT_ONCE);
-    let key =
-        |name: &str| CacheKey::new(SPACE, &Audience::Public, &format!("{PREFIX}{within}{name}"));
+    let prefix = format!("{KIND}/{within}");
+    let key = |name: &str| CacheKey::new(SPACE, &Audience::Public, &format!("{prefix}{name}"));
     let (under, after) = (key(""), part.after.as_deref().map(key));
     let path = explain::path(ask, "_catalog");
-    let prefix_bytes = PREFIX.len() + within.len();
     Step::Names {
         under,
         after,
         // One more tells whether there is a next page.
         limit: part.most + 1,
         then: Box::new(move |keys| {
-            let names = keys.iter().filter_map(|key| key.name().get(prefix_bytes..));
+            let names = keys.iter().filter_map(|key| key.name().strip_prefix(&prefix));
             let names: Vec<&str> = names.take(part.most).collect();
             let more = keys.len() > part.most && part.most > 0;
             let body: Bytes = json!({ "repositories": names }).to_string().into();

@@ -1,12 +1,10 @@
 //! Making images whole: what is fetched in the background so that an image survives its registry, not only the part somebody pulled.
 
-use std::sync::Arc;
-
 use crate::cache::lookup::{Document, Follow};
 use crate::ecosystem::oci::config::Completeness;
-use crate::ecosystem::oci::name::{Repository, Tag};
+use crate::ecosystem::oci::name::Tag;
 use crate::ecosystem::oci::readers::kept_only;
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::{referrers, tag};
 use crate::types::Digest;
 
@@ -80,16 +78,11 @@ impl Children {
 }
 
 /// What refers to a manifest: its referrers, and the tags that are named after it.
-pub fn companions(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    digest: &Digest,
-    reader: &Reader,
-) -> Vec<Follow> {
+pub fn companions(scope: &Scope, digest: &Digest) -> Vec<Follow> {
     let wish = Wish::companion();
-    let listed = referrers::document(registry, repository, digest, reader, wish);
+    let listed = referrers::document(scope, digest, wish);
     let tags = companion_tags(digest);
-    let tags = tags.iter().map(|name| tag::companion(registry, repository, name, reader, wish));
+    let tags = tags.iter().map(|name| tag::companion(scope, name, wish));
     [listed].into_iter().chain(tags).map(Follow::Document).collect()
 }
 

@@ -9,12 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 
-use crate::cache::lookup::{
-    Accepted, Admission, Admit, Answer, Document, Fresh, Keep, Kept, Parsed,
-};
-use crate::ecosystem::oci::admit::verdict;
-use crate::ecosystem::oci::name::{self, Repository, Tag};
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::cache::lookup::{Admission, Admit, Answer, Document, Fresh, Keep, Kept, Parsed};
+use crate::ecosystem::oci::admit::admission;
+use crate::ecosystem::oci::name::{self, Tag};
+use crate::ecosystem::oci::registry::Registry;
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::tag::content_digest;
 use crate::types::{Digest, Timestamp};
 
@@ -43,31 +42,22 @@ pub fn tag(subject: &Digest) -> Tag {
 }
 
 /// Where the signatures of `subject` are filed, for a reader.
-pub fn document(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    subject: &Digest,
-    reader: &Reader,
-) -> Document {
-    let request =
-        registry.manifest_request(Method::HEAD, repository, tag(subject).as_str(), reader);
-    let fresh_for = registry.tag_ttl.min(reader.trust());
-    let admit = Arc::new(AdmitFiled { registry: Arc::clone(registry), fresh_for });
-    let name = format!("filed/{}/{repository}@{subject}", registry.name);
-    registry.document(&name, reader, vec![request], admit, Arc::new(KeepFiled))
+pub fn document(scope: &Scope, subject: &Digest) -> Document {
+    let request = scope.manifest_request(Method::HEAD, tag(subject).as_str());
+    let registry = Arc::clone(&scope.registry);
+    let admit = Arc::new(AdmitFiled { registry, fresh_for: scope.fresh_for() });
+    let name = format!("{}@{subject}", scope.name("filed"));
+    scope.document(&name, vec![request], admit, Arc::new(KeepFiled))
 }
 
 impl Admit for AdmitFiled {
     fn admit(&self, _: usize, answer: &Answer<'_>) -> Admission {
         self.registry.budget.note(answer.head, answer.now);
-        match verdict(answer.head) {
-            Ok(()) if content_digest(answer.head).is_none() => Admission::Fail {
+        match admission(answer.head, self.fresh_for) {
+            Admission::Accept(_) if content_digest(answer.head).is_none() => Admission::Fail {
                 reason: "upstream names no digest for the tag of signatures".to_owned(),
             },
-            Ok(()) => {
-                Admission::Accept(Accepted { fresh_for: self.fresh_for, ..Accepted::default() })
-            }
-            Err(admission) => admission,
+            admission => admission,
         }
     }
 }
@@ -90,9 +80,5 @@ impl Keep for KeepFiled {
 
     fn nothing(&self, _: Timestamp) -> Option<Kept> {
         Some(Kept::alone(Bytes::from_static(NONE), Parsed::new(Filed(None))))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }

@@ -12,27 +12,18 @@ use crate::ecosystem::Step;
 use crate::ecosystem::oci::admit::AdmitDocument;
 use crate::ecosystem::oci::facts::{self, Image};
 use crate::ecosystem::oci::manifest::{self, Manifest};
-use crate::ecosystem::oci::name::Repository;
-use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::pull::Pull;
-use crate::ecosystem::oci::registry::{MANIFEST_LIMIT_BYTES, Reader, Registry};
-use crate::types::{Digest, Timestamp};
+use crate::ecosystem::oci::registry::Reader;
+use crate::ecosystem::oci::scope::Scope;
+use crate::types::Digest;
 
 /// The document of a configuration's labels, for a reader.
-pub fn document(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    config: Digest,
-    reader: &Reader,
-) -> Document {
-    let request = registry.request(Method::GET, repository, &format!("blobs/{config}"), reader);
-    let admit = AdmitDocument::of(registry, reader, Duration::MAX);
-    let name = format!("image/{}/{repository}@{config}", registry.name);
-    let keep = Arc::new(KeepImage { config });
-    let mut document = registry.document(&name, reader, vec![request], admit, keep);
-    document.demand = Demand::AnyAge;
-    document.limit_bytes = MANIFEST_LIMIT_BYTES;
-    document
+pub fn document(scope: &Scope, config: Digest) -> Document {
+    let request = scope.request(Method::GET, &format!("blobs/{config}"));
+    let admit = AdmitDocument::of(scope, Duration::MAX);
+    let name = format!("{}@{config}", scope.name("image"));
+    let document = scope.document(&name, vec![request], admit, Arc::new(KeepImage { config }));
+    Document { demand: Demand::AnyAge, ..document }
 }
 
 /// How planning goes on with what an image says of itself; `None`: that could not be had, or nobody looks at it.
@@ -94,8 +85,7 @@ impl Pull {
     }
 
     fn config(self, config: Digest, reader: &Reader, known: Image, then: WithImage) -> Step {
-        let Place { registry, repository, .. } = &self.place;
-        let document = document(registry, repository, config, reader);
+        let document = document(&self.place.scope(reader), config);
         Step::Need {
             documents: vec![document],
             then: Box::new(move |held| {
@@ -130,9 +120,5 @@ impl Keep for KeepImage {
         let image = Image::of_config(&json);
         let bytes = postcard::to_stdvec(&image).map_err(|error| error.to_string())?;
         Ok(Kept::alone(bytes.into(), Parsed::new(image)))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }

@@ -15,10 +15,10 @@ use crate::ecosystem::oci::admit::AdmitDocument;
 use crate::ecosystem::oci::blob::{self, Link};
 use crate::ecosystem::oci::catalog;
 use crate::ecosystem::oci::complete::{self, Wish};
-use crate::ecosystem::oci::name::{self, Repository};
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::name;
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::within;
-use crate::types::{Audience, Digest, Hasher, Head, Timestamp};
+use crate::types::{Audience, Digest, Hasher, Head};
 
 /// What a manifest is called where its registry does not say.
 const UNNAMED_TYPE: &str = "application/octet-stream";
@@ -60,34 +60,24 @@ pub struct Descriptor {
 /// Keeps one manifest.
 #[derive(Debug)]
 pub struct KeepManifest {
-    pub registry: Arc<Registry>,
-    pub repository: Repository,
+    pub scope: Scope,
     pub digest: Digest,
-    pub reader: Reader,
     pub wish: Wish,
 }
 
 /// The manifest of a digest, for a reader.
-pub fn document(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    digest: Digest,
-    reader: &Reader,
-    wish: Wish,
-) -> Document {
-    let request = registry.manifest_request(Method::GET, repository, &digest.to_string(), reader);
-    let admit = AdmitDocument::of(registry, reader, Duration::MAX);
-    let keep = KeepManifest {
-        registry: Arc::clone(registry),
-        repository: repository.clone(),
-        digest,
-        reader: reader.clone(),
-        wish,
-    };
-    let name = format!("manifest/{}/{repository}@{digest}", registry.name);
-    let mut document = registry.document(&name, reader, vec![request], admit, Arc::new(keep));
-    document.demand = Demand::AnyAge;
-    document
+pub fn document(scope: &Scope, digest: Digest, wish: Wish) -> Document {
+    let request = scope.manifest_request(Method::GET, &digest.to_string());
+    let admit = AdmitDocument::of(scope, Duration::MAX);
+    let keep = Arc::new(KeepManifest { scope: scope.clone(), digest, wish });
+    let name = format!("{}{digest}", prefix(scope));
+    let document = scope.document(&name, vec![request], admit, keep);
+    Document { demand: Demand::AnyAge, ..document }
+}
+
+/// What the names of a repository's manifests begin with, before the digest.
+pub fn prefix(scope: &Scope) -> String {
+    format!("{}@", scope.name("manifest"))
 }
 
 impl Manifest {
@@ -122,44 +112,40 @@ impl Keep for KeepManifest {
     fn beside(&self, kept: &Parsed) -> Vec<Beside> {
         let Some(manifest) = kept.get::<Manifest>() else { return Vec::new() };
         let link = |blob: &Descriptor| {
-            let name = blob::link_name(&self.registry, &self.repository, &blob.digest);
+            let name = blob::link_name(&self.scope, &blob.digest);
             let link = Link { size: blob.size };
             Beside { name, bytes: link.to_bytes(), parsed: Parsed::new(link) }
         };
         let links = manifest.content.blobs.iter().map(link);
-        let note = |child: &Descriptor| {
-            within::note(&self.registry, &self.repository, &child.digest, &self.digest)
-        };
+        let note = |child: &Descriptor| within::note(&self.scope, &child.digest, &self.digest);
         let notes = manifest.content.children.iter().map(note);
-        let is_public = self.reader.audience == Audience::Public;
-        let listed = is_public.then(|| catalog::entry(&self.registry, &self.repository));
+        let is_public = self.scope.reader.audience == Audience::Public;
+        let listed = is_public.then(|| catalog::entry(&self.scope));
         links.chain(notes).chain(listed).collect()
     }
 
     /// What makes the image whole, as far as the settings wish for that.
     fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
         let Some(Manifest { content, .. }) = kept.get() else { return Vec::new() };
-        let Self { registry, repository, digest, reader, .. } = self;
+        let Self { scope, digest, .. } = self;
         let mut follow = Vec::new();
         if self.wish.blobs() {
             let own = content.blobs.iter().filter(|blob| !blob.is_foreign);
-            follow.extend(own.map(|one| {
-                Follow::Artifact(blob::artifact(registry, repository, one.digest, one.size, reader))
-            }));
+            let artifact = |one: &Descriptor| blob::artifact(scope, one.digest, one.size);
+            follow.extend(own.map(artifact).map(Follow::Artifact));
         }
         if let Some(children) = self.wish.of_children() {
-            follow.extend(content.children.iter().map(|child| {
-                children.follow(document(registry, repository, child.digest, reader, children.wish))
-            }));
+            follow.extend(
+                content
+                    .children
+                    .iter()
+                    .map(|child| children.follow(document(scope, child.digest, children.wish))),
+            );
         }
         if self.wish.companions() {
-            follow.extend(complete::companions(registry, repository, digest, reader));
+            follow.extend(complete::companions(scope, digest));
         }
         follow
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

@@ -45,6 +45,7 @@ mod referrers;
 pub mod registry;
 mod render;
 mod route;
+mod scope;
 mod show;
 mod signed;
 mod tag;

@@ -13,12 +13,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::lookup::{Demand, Document, Fresh, Keep, Kept, Parsed};
 use crate::ecosystem::oci::admit::AdmitDocument;
-use crate::ecosystem::oci::name::Repository;
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::{blob, manifest};
 use crate::signature::Trust;
 use crate::signature::image::{Unbelieved, Voucher};
-use crate::types::{CacheKey, Digest, Timestamp};
+use crate::types::{CacheKey, Digest};
 
 /// The largest signature that is looked into. Payloads have some hundreds of bytes, bundles some thousands.
 pub const LIMIT_BYTES: u64 = 1 << 20;
@@ -39,20 +38,12 @@ struct KeepPayload {
 }
 
 /// The bytes of a signature, for a reader who may read the manifest that it is filed in.
-pub fn document(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    digest: Digest,
-    reader: &Reader,
-) -> Document {
-    let request = registry.request(Method::GET, repository, &format!("blobs/{digest}"), reader);
-    let admit = AdmitDocument::of(registry, reader, Duration::MAX);
-    let name = format!("signature/{}/{repository}@{digest}", registry.name);
-    let keep = Arc::new(KeepPayload { digest });
-    let mut document = registry.document(&name, reader, vec![request], admit, keep);
-    document.demand = Demand::AnyAge;
-    document.limit_bytes = LIMIT_BYTES;
-    document
+pub fn document(scope: &Scope, digest: Digest) -> Document {
+    let request = scope.request(Method::GET, &format!("blobs/{digest}"));
+    let admit = AdmitDocument::of(scope, Duration::MAX);
+    let name = format!("{}@{digest}", scope.name("signature"));
+    let document = scope.document(&name, vec![request], admit, Arc::new(KeepPayload { digest }));
+    Document { demand: Demand::AnyAge, limit_bytes: LIMIT_BYTES, ..document }
 }
 
 impl Payload {
@@ -97,9 +88,5 @@ impl Keep for KeepPayload {
 
     fn bytes_of(&self) -> Option<CacheKey> {
         Some(blob::key(&self.digest))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::ecosystem::oci::config::Settings;
 use crate::ecosystem::oci::name::Repository;
-use crate::ecosystem::oci::registry::Registry;
+use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::past::AT;
 
 /// A repository, found.
@@ -20,6 +21,17 @@ pub struct Place {
     pub written: String,
     /// The registry's name as the client gave it beside the path; to be echoed.
     pub namespace: Option<String>,
+}
+
+impl Place {
+    /// The repository as `reader` may read it.
+    pub fn scope(&self, reader: &Reader) -> Scope {
+        Scope {
+            registry: Arc::clone(&self.registry),
+            repository: self.repository.clone(),
+            reader: reader.clone(),
+        }
+    }
 }
 
 /// Why an address means nothing here.

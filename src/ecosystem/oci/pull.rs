@@ -98,13 +98,12 @@ impl Pull {
     fn blob(self, digest: Digest) -> Step {
         let document = {
             let place = self.place.clone();
-            move |reader: &Reader| blob::link(&place.registry, &place.repository, digest, reader)
+            move |reader: &Reader| blob::link(&place.scope(reader), digest)
         };
         self.find(First::Kept, Arc::new(document), move |pull, found| {
             let Readable { reader, held } = found;
             let size = held.parsed.get::<blob::Link>().and_then(|link| link.size);
-            let Place { registry, repository, .. } = &pull.place;
-            let artifact = blob::artifact(registry, repository, digest, size, &reader);
+            let artifact = blob::artifact(&pull.place.scope(&reader), digest, size);
             pull.guarded(&reader, held.standing, move |pull| {
                 let mut headers = blob::headers(&digest, pull.here(&digest));
                 if let Some(at) = pull.ask.as_of {
@@ -130,13 +129,7 @@ impl Pull {
             let place = self.place.clone();
             move |reader: &Reader| Document {
                 demand,
-                ..referrers::document(
-                    &place.registry,
-                    &place.repository,
-                    &subject,
-                    reader,
-                    Wish::nothing(),
-                )
+                ..referrers::document(&place.scope(reader), &subject, Wish::nothing())
             }
         };
         let list = List {
@@ -167,10 +160,7 @@ impl Pull {
         let (demand, as_of) = (self.demand(), self.ask.as_of);
         let document = {
             let place = self.place.clone();
-            move |reader: &Reader| Document {
-                demand,
-                ..tags_list::document(&place.registry, &place.repository, reader)
-            }
+            move |reader: &Reader| Document { demand, ..tags_list::document(&place.scope(reader)) }
         };
         let list = List {
             what: format!("the list of tags of {}", self.place.written),
@@ -258,8 +248,7 @@ impl Pull {
         if let Presence::Withdrawn { status, .. } = standing.presence {
             return self.failed(&Failure::Refused { status });
         }
-        let Place { registry, repository, .. } = &self.place;
-        let asked = access::document(registry, repository, reader, Demand::Fresh);
+        let asked = access::document(&self.place.scope(reader), Demand::Fresh);
         Step::Need {
             documents: vec![asked],
             then: Box::new(move |held| match held.into_iter().next() {
@@ -282,8 +271,7 @@ impl Pull {
     }
 
     pub(super) fn manifest_document(&self, digest: Digest, reader: &Reader) -> Document {
-        let Place { registry, repository, .. } = &self.place;
-        manifest::document(registry, repository, digest, reader, self.wish())
+        manifest::document(&self.place.scope(reader), digest, self.wish())
     }
 
     /// What is to be fetched with what is asked for.

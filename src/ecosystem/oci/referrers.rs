@@ -9,14 +9,15 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::cache::lookup::{
-    Accepted, Admission, Admit, Answer, Document, Follow, Fresh, Keep, Kept, Page, Parsed,
+    Admission, Admit, Answer, Document, Follow, Fresh, Keep, Kept, Page, Parsed,
 };
 use crate::ecosystem::listed::Listed;
-use crate::ecosystem::oci::admit::verdict;
+use crate::ecosystem::oci::admit::admission;
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::manifest;
-use crate::ecosystem::oci::name::{self, Repository, Tag};
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::name::{self, Tag};
+use crate::ecosystem::oci::registry::Registry;
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::tags_list::next_page;
 use crate::types::{Digest, Timestamp};
 
@@ -32,9 +33,7 @@ pub struct Referrers(pub Listed<String>);
 
 #[derive(Debug)]
 struct KeepReferrers {
-    registry: Arc<Registry>,
-    repository: Repository,
-    reader: Reader,
+    scope: Scope,
     wish: Wish,
 }
 
@@ -46,29 +45,16 @@ struct AdmitReferrers {
 }
 
 /// What refers to `subject`, for a reader. Absent: upstream has neither the interface nor the tag, or has nothing.
-pub fn document(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    subject: &Digest,
-    reader: &Reader,
-    wish: Wish,
-) -> Document {
-    let listed = registry.request(Method::GET, repository, &format!("referrers/{subject}"), reader);
+pub fn document(scope: &Scope, subject: &Digest, wish: Wish) -> Document {
+    let listed = scope.request(Method::GET, &format!("referrers/{subject}"));
     let tag = Tag::of_referrers(subject);
-    let tagged = registry.manifest_request(Method::GET, repository, tag.as_str(), reader);
-    let keep = KeepReferrers {
-        registry: Arc::clone(registry),
-        repository: repository.clone(),
-        reader: reader.clone(),
-        wish,
-    };
-    let name = format!("referrers/{}/{repository}@{subject}", registry.name);
-    let fresh_for = registry.tag_ttl.min(reader.trust());
-    let admit = Arc::new(AdmitReferrers { registry: Arc::clone(registry), fresh_for });
-    let mut document =
-        registry.document(&name, reader, vec![listed, tagged], admit, Arc::new(keep));
-    document.limit_bytes = LIMIT_BYTES;
-    document
+    let tagged = scope.manifest_request(Method::GET, tag.as_str());
+    let keep = Arc::new(KeepReferrers { scope: scope.clone(), wish });
+    let name = format!("{}@{subject}", scope.name("referrers"));
+    let registry = Arc::clone(&scope.registry);
+    let admit = Arc::new(AdmitReferrers { registry, fresh_for: scope.fresh_for() });
+    let document = scope.document(&name, vec![listed, tagged], admit, keep);
+    Document { limit_bytes: LIMIT_BYTES, ..document }
 }
 
 impl Referrers {
@@ -118,12 +104,7 @@ impl Admit for AdmitReferrers {
         if is_unknown_interface {
             return Admission::Absent;
         }
-        match verdict(answer.head) {
-            Ok(()) => {
-                Admission::Accept(Accepted { fresh_for: self.fresh_for, ..Accepted::default() })
-            }
-            Err(admission) => admission,
-        }
+        admission(answer.head, self.fresh_for)
     }
 }
 
@@ -139,13 +120,13 @@ impl Keep for KeepReferrers {
         }
         let all = all.iter().map(Value::to_string).collect();
         let previous = previous.and_then(|parsed| parsed.get()).map(|Referrers(all)| all);
-        let all = Referrers(Listed::succeed(previous, all, fresh.now, self.registry.history));
+        let all = Referrers(Listed::succeed(previous, all, fresh.now, self.scope.registry.history));
         let bytes = serde_json::to_vec(&all.0).map_err(|error| error.to_string())?;
         Ok(Kept::alone(bytes.into(), Parsed::new(all)))
     }
 
     fn next_page(&self, page: &Page) -> Option<url::Url> {
-        next_page(&self.registry, page)
+        next_page(&self.scope.registry, page)
     }
 
     fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
@@ -154,9 +135,7 @@ impl Keep for KeepReferrers {
         };
         let all = all.descriptors(None);
         let digests = all.iter().filter_map(|one| name::digest(one["digest"].as_str()?).ok());
-        let manifest = |digest| {
-            manifest::document(&self.registry, &self.repository, digest, &self.reader, self.wish)
-        };
+        let manifest = |digest| manifest::document(&self.scope, digest, self.wish);
         digests.map(manifest).map(Follow::Document).collect()
     }
 
@@ -165,10 +144,6 @@ impl Keep for KeepReferrers {
         let all = Listed::default();
         let bytes = serde_json::to_vec(&all).ok()?;
         Some(Kept::alone(bytes.into(), Parsed::new(Referrers(all))))
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

@@ -1,22 +1,14 @@
-//! One registry, and the questions it is asked: where, with which fields, as whom.
+//! One registry of the settings, and on whose behalf it is asked. The questions themselves are a [`super::scope::Scope`]'s.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, header};
-use url::Url;
-
-use crate::cache::lookup::{Admit, Demand, Document, Keep, Lookup, Stale};
 use crate::ecosystem::Ask;
 use crate::ecosystem::grant::Grant;
-use crate::ecosystem::oci::SPACE;
 use crate::ecosystem::oci::config::{AfterWithdrawal, Completeness};
 use crate::ecosystem::oci::limits::Budget;
-use crate::ecosystem::oci::name::Repository;
-use crate::types::{Audience, CacheKey};
-use crate::upstream::request::{
-    Challenged, Credentials, HostRule, Origin, OriginRequest, Redirects, Who,
-};
+use crate::types::Audience;
+use crate::upstream::request::{Credentials, HostRule, Origin, Who};
 
 /// The kinds of manifests, asked for in the same words every time: registries may choose what a tag stands for by them, and a tag must
 /// stand for one thing here.
@@ -90,87 +82,6 @@ impl Registry {
         let granted = self.grant.holds(ask);
         let who = Who::Somebody { id: SERVICE, credentials };
         granted.then_some(Reader { audience: Audience::Service, who })
-    }
-
-    /// A question about a repository: `rest` is the path behind its name.
-    pub fn request(
-        &self,
-        method: Method,
-        repository: &Repository,
-        rest: &str,
-        reader: &Reader,
-    ) -> OriginRequest {
-        let mut request = OriginRequest::get(&self.origin, self.url(repository, rest));
-        request.method = method;
-        request.credentials = Some(self.credentials_of(repository, reader));
-        request
-    }
-
-    /// A question about a manifest.
-    pub fn manifest_request(
-        &self,
-        method: Method,
-        repository: &Repository,
-        reference: &str,
-        reader: &Reader,
-    ) -> OriginRequest {
-        let rest = format!("manifests/{reference}");
-        let mut request = self.request(method, repository, &rest, reader);
-        request.headers.insert(header::ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));
-        request
-    }
-
-    /// A question that is answered where it is asked: a redirect is an answer, too.
-    pub fn bare_request(
-        &self,
-        method: Method,
-        repository: &Repository,
-        rest: &str,
-        reader: &Reader,
-    ) -> OriginRequest {
-        let mut request = self.request(method, repository, rest, reader);
-        request.redirects = Redirects::Pass;
-        request
-    }
-
-    /// What the challenge of this registry is answered with.
-    fn credentials_of(&self, repository: &Repository, reader: &Reader) -> Credentials {
-        Credentials::Challenged(Arc::new(Challenged {
-            scope: Some(format!("repository:{repository}:pull")),
-            token_hosts: self.token_hosts.clone(),
-            who: reader.who.clone(),
-        }))
-    }
-
-    /// A document about a repository.
-    pub fn document(
-        &self,
-        name: &str,
-        reader: &Reader,
-        origins: Vec<OriginRequest>,
-        admit: Arc<dyn Admit>,
-        keep: Arc<dyn Keep>,
-    ) -> Document {
-        let key = self.key(name, reader);
-        let lookup = Lookup { key, origins, admit, stale: self.stale(reader) };
-        Document { lookup, keep, limit_bytes: MANIFEST_LIMIT_BYTES, demand: Demand::Fresh }
-    }
-
-    pub fn key(&self, name: &str, reader: &Reader) -> CacheKey {
-        CacheKey::new(SPACE, &reader.audience, name)
-    }
-
-    /// What a client's own credential opened is served only while upstream confirms it, unless the settings say otherwise.
-    pub const fn stale(&self, reader: &Reader) -> Stale {
-        match reader.audience {
-            Audience::Credential(_) if !self.offline_grant => Stale::Never,
-            _ => Stale::Always,
-        }
-    }
-
-    fn url(&self, repository: &Repository, rest: &str) -> Url {
-        let base = &self.origin.base;
-        base.join(&format!("v2/{repository}/{rest}")).unwrap_or_else(|_| base.clone())
     }
 }
 

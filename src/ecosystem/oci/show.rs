@@ -11,10 +11,11 @@ use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::config::Settings;
 use crate::ecosystem::oci::manifest::{self, Content, Descriptor, Manifest};
 use crate::ecosystem::oci::name::{Reference, Tag};
-use crate::ecosystem::oci::place::{self, Hints, Place};
+use crate::ecosystem::oci::place::{self, Hints};
 use crate::ecosystem::oci::readers::kept_only;
 use crate::ecosystem::oci::referrers::{self, Referrers};
 use crate::ecosystem::oci::registry::Reader;
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::tag::{self, Pointer};
 use crate::ecosystem::oci::{blob, complete, explain};
 use crate::ecosystem::{
@@ -38,7 +39,8 @@ pub fn plan(settings: &Arc<Settings>, image: &str) -> Step {
         Ok(place) => place,
         Err(fault) => return Step::Reply(explain::misplaced(&fault)),
     };
-    let page = Page { place, title: format!("{name}:{reference}"), tagged: None };
+    let scope = place.scope(&Reader::public());
+    let page = Page { scope, title: format!("{name}:{reference}"), tagged: None };
     match Reference::parse(reference) {
         Ok(Some(Reference::Digest(digest))) => page.root(digest),
         Ok(Some(Reference::Tag(tag))) => page.tag(&tag),
@@ -49,7 +51,7 @@ pub fn plan(settings: &Arc<Settings>, image: &str) -> Step {
 
 /// A page in the making.
 struct Page {
-    place: Place,
+    scope: Scope,
     title: String,
     tagged: Option<(Pointer, Standing)>,
 }
@@ -71,9 +73,7 @@ struct ShowForm {
 
 impl Page {
     fn tag(mut self, tag: &Tag) -> Step {
-        let Place { registry, repository, .. } = &self.place;
-        let reader = Reader::public();
-        let document = tag::document(registry, repository, tag, &reader, Wish::nothing());
+        let document = tag::document(&self.scope, tag, Wish::nothing());
         need(vec![document], move |held| {
             let held = held.into_iter().next()?;
             let pointer = held.parsed.get::<Pointer>()?.clone();
@@ -96,22 +96,12 @@ impl Page {
     fn parts(self, digest: Digest, root: &Manifest, document: Document) -> Step {
         let children = &root.content.children;
         let shown: Vec<Descriptor> = children.iter().take(MOST_PLATFORMS).cloned().collect();
-        let Place { registry, repository, .. } = &self.place;
-        let reader = Reader::public();
         let tags = complete::companion_tags(&digest);
         let mut documents: Vec<Document> =
             shown.iter().map(|child| self.manifest(child.digest)).collect();
-        documents.push(referrers::document(
-            registry,
-            repository,
-            &digest,
-            &reader,
-            Wish::nothing(),
-        ));
-        documents.extend(
-            tags.iter()
-                .map(|tag| tag::document(registry, repository, tag, &reader, Wish::nothing())),
-        );
+        documents.push(referrers::document(&self.scope, &digest, Wish::nothing()));
+        let companion = |tag: &Tag| tag::document(&self.scope, tag, Wish::nothing());
+        documents.extend(tags.iter().map(companion));
         let own = Descriptor { digest, size: None, platform: None, is_foreign: false };
         let own = (own, Some(root.content.clone()));
         let more = children.len() - shown.len();
@@ -152,8 +142,7 @@ impl Page {
     }
 
     fn manifest(&self, digest: Digest) -> Document {
-        let Place { registry, repository, .. } = &self.place;
-        manifest::document(registry, repository, digest, &Reader::public(), Wish::nothing())
+        manifest::document(&self.scope, digest, Wish::nothing())
     }
 }
 

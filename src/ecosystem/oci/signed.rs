@@ -15,11 +15,11 @@ use crate::ecosystem::oci::filed::{self, Filed};
 use crate::ecosystem::oci::manifest::{self, Manifest};
 use crate::ecosystem::oci::name;
 use crate::ecosystem::oci::payload::{self, Payload};
-use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::readers::kept_only;
 use crate::ecosystem::oci::referrers::{self, Referrers};
 use crate::ecosystem::oci::registry::Reader;
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::oci::tag::{self, Pointer};
 use crate::ecosystem::oci::within::{self, Within};
 use crate::ecosystem::{Held, Step};
@@ -121,7 +121,7 @@ type Then = Box<dyn FnOnce(Pull, Option<Signed>) -> Step + Send>;
 /// A look for signatures, under way.
 struct Search {
     pull: Pull,
-    reader: Reader,
+    scope: Scope,
     /// The manifest that is asked for.
     image: Digest,
     /// Whose signatures are looked for: its own, then those of indexes that name it.
@@ -147,8 +147,8 @@ impl Pull {
         }
         let document = self.manifest_document(image, &reader);
         let search = Search {
+            scope: self.place.scope(&reader),
             pull: self,
-            reader,
             image,
             subjects: vec![image],
             is_of_indexes: false,
@@ -183,15 +183,13 @@ impl Search {
 
     /// Looks where signatures of the subjects are filed.
     fn look(self) -> Step {
-        let Place { registry, repository, .. } = &self.pull.place;
-        let reader = &self.reader;
+        let scope = &self.scope;
         let documents = self.subjects.iter().flat_map(|subject| {
-            let tag = filed::tag(subject);
-            let tag = tag::document(registry, repository, &tag, reader, Wish::nothing());
+            let tag = tag::document(scope, &filed::tag(subject), Wish::nothing());
             [
-                filed::document(registry, repository, subject, reader),
+                filed::document(scope, subject),
                 kept_only(tag),
-                referrers::document(registry, repository, subject, reader, Wish::nothing()),
+                referrers::document(scope, subject, Wish::nothing()),
             ]
         });
         need(documents.collect(), move |held| self.looked(&held))
@@ -254,14 +252,13 @@ impl Search {
         }
         let mut read = Vec::new();
         let mut documents = Vec::new();
-        let Place { registry, repository, .. } = &self.pull.place;
         for (subject, voucher) in sought {
             match name::digest(&voucher.digest) {
                 Ok(_) if voucher.size.is_some_and(|size| size > payload::LIMIT_BYTES) => {
                     self.signed.doubt("its signature is too large to be one");
                 }
                 Ok(digest) => {
-                    documents.push(payload::document(registry, repository, digest, &self.reader));
+                    documents.push(payload::document(&self.scope, digest));
                     read.push((subject, voucher));
                 }
                 Err(fault) => self.signed.doubt(fault),
@@ -300,8 +297,7 @@ impl Search {
         if self.is_of_indexes || !self.signed.by.is_empty() {
             return (self.then)(self.pull, Some(self.signed));
         }
-        let Place { registry, repository, .. } = &self.pull.place;
-        let within = within::document(registry, repository, &self.image, &self.reader);
+        let within = within::document(&self.scope, &self.image);
         need(vec![within], move |held| {
             let noted = held.first().and_then(|held| get::<Within>(held).ok());
             let noted = noted.map(|Within(index)| *index);
@@ -312,11 +308,8 @@ impl Search {
     /// Looks for indexes that name the image: the one that is noted, and others among what is kept.
     fn among_kept(mut self, noted: Option<Digest>) -> Step {
         self.is_of_indexes = true;
-        let Place { registry, repository, .. } = &self.pull.place;
-        let under =
-            registry.key(&format!("manifest/{}/{repository}@", registry.name), &self.reader);
         Step::Names {
-            under,
+            under: self.scope.key(&manifest::prefix(&self.scope)),
             after: None,
             limit: MOST_KEPT,
             then: Box::new(move |names| self.among(noted, &names)),
@@ -345,8 +338,7 @@ impl Search {
     }
 
     fn manifest(&self, digest: Digest) -> Document {
-        let Place { registry, repository, .. } = &self.pull.place;
-        manifest::document(registry, repository, digest, &self.reader, Wish::nothing())
+        manifest::document(&self.scope, digest, Wish::nothing())
     }
 }
 

@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::lookup::{
-    Accepted, Admission, Admit, Answer, Document, Follow, Fresh, Keep, Kept, Parsed,
-};
-use crate::ecosystem::oci::admit::verdict;
+use crate::cache::lookup::{Admission, Admit, Answer, Document, Follow, Fresh, Keep, Kept, Parsed};
+use crate::ecosystem::oci::admit::admission;
 use crate::ecosystem::oci::complete::Wish;
 use crate::ecosystem::oci::manifest::{self, digest_of, media_type};
-use crate::ecosystem::oci::name::{self, Repository, Tag};
+use crate::ecosystem::oci::name::{self, Tag};
 use crate::ecosystem::oci::naming::SCHEME;
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::registry::Registry;
+use crate::ecosystem::oci::scope::Scope;
 use crate::ecosystem::past::{Dated, Unknown, last_up_to};
 use crate::types::event::Kind;
 use crate::types::{BlobId, Digest, Head, Timestamp, What};
@@ -126,11 +125,9 @@ impl Row {
 /// Keeps one tag.
 #[derive(Debug)]
 pub struct KeepTag {
-    registry: Arc<Registry>,
-    repository: Repository,
+    scope: Scope,
     /// What events are about; none are told of tags that only belong to others.
     subject: Option<String>,
-    reader: Reader,
     /// What to fetch of the image that it stands for.
     wish: Wish,
     methods: Methods,
@@ -159,69 +156,34 @@ impl Methods {
 }
 
 /// A tag, for a reader.
-pub fn document(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    tag: &Tag,
-    reader: &Reader,
-    wish: Wish,
-) -> Document {
-    Asked { registry, repository, tag, reader }.document("tag", Methods::HeadThenGet, wish)
+pub fn document(scope: &Scope, tag: &Tag, wish: Wish) -> Document {
+    asked(scope, tag, Methods::HeadThenGet, wish)
 }
 
 /// A tag that is looked for with an image, and is mostly not there.
-pub fn companion(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    tag: &Tag,
-    reader: &Reader,
-    wish: Wish,
-) -> Document {
-    Asked { registry, repository, tag, reader }.document("tag", Methods::Head, wish)
+pub fn companion(scope: &Scope, tag: &Tag, wish: Wish) -> Document {
+    asked(scope, tag, Methods::Head, wish)
 }
 
 /// A tag by its manifest's own bytes, for a registry whose word on their digest is wrong.
-pub fn by_bytes(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    tag: &Tag,
-    reader: &Reader,
-) -> Document {
-    let asked = Asked { registry, repository, tag, reader };
-    asked.document("tag-by-bytes", Methods::Get, Wish::nothing())
+pub fn by_bytes(scope: &Scope, tag: &Tag) -> Document {
+    asked(scope, tag, Methods::Get, Wish::nothing())
 }
 
-/// A tag that is asked for.
-struct Asked<'a> {
-    registry: &'a Arc<Registry>,
-    repository: &'a Repository,
-    tag: &'a Tag,
-    reader: &'a Reader,
-}
-
-impl Asked<'_> {
-    fn document(self, kind: &str, methods: Methods, wish: Wish) -> Document {
-        let Self { registry, repository, tag, reader } = self;
-        let ask = |method| registry.manifest_request(method, repository, tag.as_str(), reader);
-        let keep = KeepTag {
-            registry: Arc::clone(registry),
-            repository: repository.clone(),
-            subject: (methods == Methods::HeadThenGet)
-                .then(|| format!("{SCHEME}:{}/{repository}:{tag}", registry.name)),
-            reader: reader.clone(),
-            wish,
-            methods,
-        };
-        let fresh_for = registry.tag_ttl.min(reader.trust());
-        let admit = AdmitTag { registry: Arc::clone(registry), fresh_for, methods };
-        let origins = match methods {
-            Methods::HeadThenGet => vec![ask(Method::HEAD), ask(Method::GET)],
-            Methods::Head => vec![ask(Method::HEAD)],
-            Methods::Get => vec![ask(Method::GET)],
-        };
-        let name = format!("{kind}/{}/{repository}:{tag}", registry.name);
-        registry.document(&name, reader, origins, Arc::new(admit), Arc::new(keep))
-    }
+fn asked(scope: &Scope, tag: &Tag, methods: Methods, wish: Wish) -> Document {
+    let ask = |method| scope.manifest_request(method, tag.as_str());
+    let (kind, origins) = match methods {
+        Methods::HeadThenGet => ("tag", vec![ask(Method::HEAD), ask(Method::GET)]),
+        Methods::Head => ("tag", vec![ask(Method::HEAD)]),
+        Methods::Get => ("tag-by-bytes", vec![ask(Method::GET)]),
+    };
+    let Scope { registry, repository, .. } = scope;
+    let subject = (methods == Methods::HeadThenGet)
+        .then(|| format!("{SCHEME}:{}/{repository}:{tag}", registry.name));
+    let admit = AdmitTag { registry: Arc::clone(registry), fresh_for: scope.fresh_for(), methods };
+    let keep = KeepTag { scope: scope.clone(), subject, wish, methods };
+    let name = format!("{}:{tag}", scope.name(kind));
+    scope.document(&name, origins, Arc::new(admit), Arc::new(keep))
 }
 
 impl Admit for AdmitTag {
@@ -237,15 +199,13 @@ impl Admit for AdmitTag {
             }
             _ => {}
         }
-        if let Err(admission) = verdict(answer.head) {
-            return admission;
-        }
-        let mut headers = HeaderMap::new();
-        if let Some(value) = answer.head.headers.get(CONTENT_DIGEST) {
+        let mut admission = admission(answer.head, self.fresh_for);
+        let named = answer.head.headers.get(CONTENT_DIGEST);
+        if let (Admission::Accept(accepted), Some(digest)) = (&mut admission, named) {
             // A 304 does not repeat it.
-            headers.insert(CONTENT_DIGEST, HeaderValue::clone(value));
+            accepted.headers.insert(CONTENT_DIGEST, digest.clone());
         }
-        Admission::Accept(Accepted { fresh_for: self.fresh_for, headers, ..Accepted::default() })
+        admission
     }
 }
 
@@ -262,7 +222,7 @@ impl Keep for KeepTag {
         if history.last().map(|last| last.digest) != Some(digest) {
             history.push(Move { digest, seen: fresh.now });
         }
-        let excess = history.len().saturating_sub(self.registry.history.max(1));
+        let excess = history.len().saturating_sub(self.scope.registry.history.max(1));
         history.drain(..excess);
         let was_cut = previous.is_some_and(|pointer| pointer.is_cut);
         let pointer = Pointer {
@@ -282,16 +242,10 @@ impl Keep for KeepTag {
     }
 
     fn belongings(&self, kept: &Parsed) -> Vec<Follow> {
-        let Self { registry, repository, reader, wish, .. } = self;
-        let (Some(pointer), Some(root)) = (kept.get::<Pointer>(), wish.of_root()) else {
+        let (Some(pointer), Some(root)) = (kept.get::<Pointer>(), self.wish.of_root()) else {
             return Vec::new();
         };
-        let document = manifest::document(registry, repository, pointer.digest, reader, root.wish);
-        vec![root.follow(document)]
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
+        vec![root.follow(manifest::document(&self.scope, pointer.digest, root.wish))]
     }
 }
 
@@ -300,7 +254,8 @@ impl KeepTag {
     fn moved(&self, before: &Pointer, after: &Pointer) -> Option<What> {
         let subject = self.subject.clone().filter(|_| before.digest != after.digest)?;
         let tag = subject.rsplit(':').next().unwrap_or_default();
-        let kind = match self.registry.is_immutable(self.repository.as_str(), tag) {
+        let Scope { registry, repository, .. } = &self.scope;
+        let kind = match registry.is_immutable(repository.as_str(), tag) {
             true => Kind::Mutated,
             false => Kind::Moved,
         };
@@ -340,6 +295,8 @@ pub fn content_digest(head: &Head) -> Option<Digest> {
 mod tests {
     use super::*;
     use crate::ecosystem::oci::config::Config;
+    use crate::ecosystem::oci::name::Repository;
+    use crate::ecosystem::oci::registry::Reader;
     use crate::types::Secret;
 
     fn registry() -> Arc<Registry> {
@@ -386,11 +343,11 @@ mod tests {
 
     #[test]
     fn moves_are_remembered_and_a_body_counts_more_than_its_name() {
+        let repository = Repository::parse("a").expect("a name");
+        let scope = Scope { registry: registry(), repository, reader: Reader::public() };
         let keep = KeepTag {
-            registry: registry(),
-            repository: Repository::parse("a").expect("a name"),
+            scope,
             subject: Some("oci:hub.example/a:1".to_owned()),
-            reader: Reader::public(),
             wish: Wish::nothing(),
             methods: Methods::HeadThenGet,
         };

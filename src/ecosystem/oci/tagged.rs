@@ -8,7 +8,6 @@ use crate::cache::failure::Failure;
 use crate::cache::lookup::{Artifact, Demand, Document, Nature};
 use crate::ecosystem::oci::known::{self, Known};
 use crate::ecosystem::oci::name::Tag;
-use crate::ecosystem::oci::place::Place;
 use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::readers::{First, Readable, kept_only};
 use crate::ecosystem::oci::registry::Reader;
@@ -43,8 +42,7 @@ impl Pull {
         let document = {
             let (place, tag) = (self.place.clone(), tag.clone());
             move |reader: &Reader| {
-                let Place { registry, repository, .. } = &place;
-                let document = tag::document(registry, repository, &tag, reader, wish);
+                let document = tag::document(&place.scope(reader), &tag, wish);
                 match as_of {
                     None => Document { demand, ..document },
                     Some(_) => past::remembered(document, reader),
@@ -124,8 +122,7 @@ impl Pull {
 
     /// The registry has no manifest of the digest that it named for the tag. Some name a wrong one; the manifest itself does not lie.
     fn look_at_bytes(self, tagged: Tagged) -> Step {
-        let Place { registry, repository, .. } = &self.place;
-        let by_bytes = tag::by_bytes(registry, repository, &tagged.tag, &tagged.reader);
+        let by_bytes = tag::by_bytes(&self.place.scope(&tagged.reader), &tagged.tag);
         Step::Need {
             documents: vec![by_bytes],
             then: Box::new(move |held| {

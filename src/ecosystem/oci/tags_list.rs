@@ -10,9 +10,10 @@ use url::Url;
 use crate::cache::lookup::{Document, Fresh, Keep, Kept, Page, Parsed};
 use crate::ecosystem::listed::Listed;
 use crate::ecosystem::oci::admit::AdmitDocument;
-use crate::ecosystem::oci::name::{Repository, Tag};
-use crate::ecosystem::oci::registry::{Reader, Registry};
+use crate::ecosystem::oci::name::Tag;
+use crate::ecosystem::oci::registry::Registry;
 use crate::ecosystem::oci::route;
+use crate::ecosystem::oci::scope::Scope;
 use crate::types::Timestamp;
 
 /// The largest list, all pages together.
@@ -47,15 +48,13 @@ struct Json {
 }
 
 /// The tags of a repository, for a reader.
-pub fn document(registry: &Arc<Registry>, repository: &Repository, reader: &Reader) -> Document {
-    let mut request = registry.request(Method::GET, repository, "tags/list", reader);
+pub fn document(scope: &Scope) -> Document {
+    let mut request = scope.request(Method::GET, "tags/list");
     request.url.query_pairs_mut().append_pair("n", &PAGE.to_string());
-    let name = format!("tags/{}/{repository}", registry.name);
-    let admit = AdmitDocument::of(registry, reader, registry.tag_ttl);
-    let keep = Arc::new(KeepTags(Arc::clone(registry)));
-    let mut document = registry.document(&name, reader, vec![request], admit, keep);
-    document.limit_bytes = LIMIT_BYTES;
-    document
+    let admit = AdmitDocument::of(scope, scope.registry.tag_ttl);
+    let keep = Arc::new(KeepTags(Arc::clone(&scope.registry)));
+    let document = scope.document(&scope.name("tags"), vec![request], admit, keep);
+    Document { limit_bytes: LIMIT_BYTES, ..document }
 }
 
 impl Part {
@@ -140,10 +139,6 @@ impl Keep for KeepTags {
 
     fn next_page(&self, page: &Page) -> Option<Url> {
         next_page(&self.0, page)
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
 

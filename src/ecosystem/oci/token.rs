@@ -48,10 +48,8 @@ pub fn plan(settings: &Arc<Settings>, signer: &Signer, ask: &Ask) -> Step {
         return Step::Reply(granted(signer, [0; 16], Vec::new(), ask.now));
     };
     let public = Reader::public();
-    let documents = places
-        .iter()
-        .map(|place| access::document(&place.registry, &place.repository, &public, Demand::Fresh));
-    let documents = documents.collect();
+    let asked = |place: &Place| access::document(&place.scope(&public), Demand::Fresh);
+    let documents = places.iter().map(asked).collect();
     let (signer, now) = (signer.clone(), ask.now);
     Step::Need {
         documents,
@@ -62,10 +60,9 @@ pub fn plan(settings: &Arc<Settings>, signer: &Signer, ask: &Ask) -> Step {
                 return Step::Reply(granted(&signer, id, Vec::new(), now));
             }
             let reader = Reader::presenting(id, Credentials::Verbatim(verbatim));
-            let asked = closed.iter().map(|place| {
-                access::document(&place.registry, &place.repository, &reader, Demand::Revalidated)
-            });
-            let documents = asked.collect();
+            let asked =
+                |place: &Place| access::document(&place.scope(&reader), Demand::Revalidated);
+            let documents = closed.iter().map(asked).collect();
             Step::Need {
                 documents,
                 then: Box::new(move |held| Step::Reply(answer(&signer, now, id, &closed, held))),

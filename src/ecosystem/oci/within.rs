@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use crate::cache::lookup::{Beside, Demand, Document, Fresh, Keep, Kept, Parsed};
 use crate::ecosystem::oci::admit::AdmitDocument;
-use crate::ecosystem::oci::name::{self, Repository};
-use crate::ecosystem::oci::registry::{Reader, Registry};
-use crate::types::{Digest, Timestamp};
+use crate::ecosystem::oci::name;
+use crate::ecosystem::oci::scope::Scope;
+use crate::types::Digest;
 
 /// The index that names a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,34 +20,23 @@ pub struct Within(pub Digest);
 #[derive(Debug)]
 struct KeepWithin;
 
-fn name_of(registry: &Registry, repository: &Repository, child: &Digest) -> String {
-    format!("within/{}/{repository}@{child}", registry.name)
+fn name_of(scope: &Scope, child: &Digest) -> String {
+    format!("{}@{child}", scope.name("within"))
 }
 
 /// That `index` names `child`.
-pub fn note(
-    registry: &Registry,
-    repository: &Repository,
-    child: &Digest,
-    index: &Digest,
-) -> Beside {
+pub fn note(scope: &Scope, child: &Digest, index: &Digest) -> Beside {
     Beside {
-        name: name_of(registry, repository, child),
+        name: name_of(scope, child),
         bytes: index.to_string().into(),
         parsed: Parsed::new(Within(*index)),
     }
 }
 
 /// The index that names `child`, as far as one is known; nobody is asked.
-pub fn document(
-    registry: &Arc<Registry>,
-    repository: &Repository,
-    child: &Digest,
-    reader: &Reader,
-) -> Document {
-    let admit = AdmitDocument::of(registry, reader, Duration::MAX);
-    let name = name_of(registry, repository, child);
-    let document = registry.document(&name, reader, Vec::new(), admit, Arc::new(KeepWithin));
+pub fn document(scope: &Scope, child: &Digest) -> Document {
+    let admit = AdmitDocument::of(scope, Duration::MAX);
+    let document = scope.document(&name_of(scope, child), Vec::new(), admit, Arc::new(KeepWithin));
     Document { demand: Demand::AnyAge, ..document }
 }
 
@@ -60,9 +49,5 @@ impl Keep for KeepWithin {
 
     fn merge(&self, _: Option<&Parsed>, _: &Fresh<'_>) -> Result<Kept, String> {
         Err("no registry tells which index names a manifest".to_owned())
-    }
-
-    fn absent(&self, _: &Parsed, _: Timestamp) -> Option<Kept> {
-        None
     }
 }
