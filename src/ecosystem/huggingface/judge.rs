@@ -75,25 +75,27 @@ pub fn judged(
     then: impl FnOnce(Settled, FileFacts, Subject) -> Step + Send + 'static,
 ) -> Step {
     let ask = ask.clone();
-    signed::with_digest(at, file, move |at, file, known| {
+    signed::with_digest(at, file, move |at, file, sha256| {
         let asked = ask.clone();
         looked_into(at, &asked, file, move |at, file, found| {
-            scanned(at, ask, file, known, found, then)
+            let asked = ask.clone();
+            scanned(at, &asked, move |at, scanned| {
+                let evidence = Evidence { sha256, found: found.as_ref(), scanned };
+                let subject = subject(&at, &ask, &file, evidence);
+                then(at, file, subject)
+            })
         })
     })
 }
 
+/// Goes on with the scanners' word, where rules look at that.
 fn scanned(
     at: Settled,
-    ask: Ask,
-    file: FileFacts,
-    known: Known,
-    found: Option<Summary>,
-    then: impl FnOnce(Settled, FileFacts, Subject) -> Step + Send + 'static,
+    ask: &Ask,
+    then: impl FnOnce(Settled, Scanned<'_>) -> Step + Send + 'static,
 ) -> Step {
     if !ask.rules.needs(Ecosystem::Hf, Fact::HubScan) {
-        let subject = subject(&at, &ask, &file, known, Scanned::By(None), found.as_ref());
-        return then(at, file, subject);
+        return then(at, Scanned::By(None));
     }
     let document = info::scanned_document(&at.reach, &at.repository, &at.commit);
     need(document, move |held| {
@@ -102,8 +104,7 @@ fn scanned(
             Err(failure) if failure.is_passing() => Scanned::Pending,
             Err(_) => Scanned::By(None),
         };
-        let subject = subject(&at, &ask, &file, known, scanned, found.as_ref());
-        then(at, file, subject)
+        then(at, scanned)
     })
 }
 
@@ -159,7 +160,8 @@ fn point(ask: &Ask) -> Point {
 
 /// What rules say of a large file without the scanners' word, and without a look into it.
 pub fn subject_of(at: &Settled, ask: &Ask, file: &FileFacts) -> Subject {
-    subject(at, ask, file, Known::Unknown, Scanned::By(None), None)
+    let evidence = Evidence { sha256: Known::Unknown, found: None, scanned: Scanned::By(None) };
+    subject(at, ask, file, evidence)
 }
 
 /// The scanners' word on a repository's files.
@@ -170,20 +172,23 @@ enum Scanned<'a> {
     Pending,
 }
 
-fn subject(
-    at: &Settled,
-    ask: &Ask,
-    file: &FileFacts,
-    known: Known,
-    scanned: Scanned<'_>,
-    found: Option<&Summary>,
-) -> Subject {
+/// What was found out about a file beside what lists say of it, as far as rules look at that.
+struct Evidence<'a> {
+    /// What its signature is held against.
+    sha256: Known,
+    /// What is in it.
+    found: Option<&'a Summary>,
+    scanned: Scanned<'a>,
+}
+
+fn subject(at: &Settled, ask: &Ask, file: &FileFacts, evidence: Evidence<'_>) -> Subject {
+    let Evidence { sha256, found, scanned } = evidence;
     let mut facts = of_settled(at);
     add_findings(&mut facts, found);
     facts.set(Fact::MutableReference, !at.is_pinned);
     lineage::add(&mut facts, &at.inherited);
     licence_text::add(&mut facts, &at.texts);
-    signed::add(&mut facts, &at.vouching, file, known, ask.now);
+    signed::add(&mut facts, &at.vouching, file, sha256, ask.now);
     match scanned {
         Scanned::By(scanned) => add_file(&mut facts, file, scanned),
         Scanned::Pending => {
