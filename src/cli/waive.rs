@@ -10,7 +10,7 @@ use super::{Outcome, Overrides, asking, on_loaded, why};
 use crate::clock::Clock;
 use crate::policy::waiver::{Waiver, What, parse_end, read};
 use crate::policy::{self, Config, check};
-use crate::rulings::{self, record};
+use crate::rulings;
 
 /// Ask for exceptions from rules, list them, check them.
 #[derive(Debug, Args)]
@@ -151,7 +151,7 @@ impl List {
                 let (What::Digest(what) | What::Named(what)) = what;
                 serde_json::json!({
                     "rule": rule, "what": what, "reason": reason, "approved_by": approved_by,
-                    "expires": record::told(expires.0), "holds": now < *expires,
+                    "expires": expires.to_rfc3339(), "holds": now < *expires,
                 })
             })
             .collect();

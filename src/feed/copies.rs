@@ -37,10 +37,9 @@ pub(super) struct Copy {
 pub(super) struct Note {
     etag: Option<String>,
     last_modified: Option<String>,
-    /// When it was fetched, in milliseconds since the epoch.
-    pub(super) fetched: u64,
+    pub(super) fetched: Timestamp,
     /// When its address last confirmed it.
-    pub(super) confirmed: u64,
+    pub(super) confirmed: Timestamp,
 }
 
 /// What came of asking an address.
@@ -193,14 +192,14 @@ impl Copy {
         let now = clock.now();
         match (response.head.status, known) {
             (StatusCode::NOT_MODIFIED, Some(note)) => {
-                let note = Note { confirmed: now.0, ..note };
+                let note = Note { confirmed: now, ..note };
                 self.write_note(&note).map_err(FetchError::Disk)?;
                 Ok(Outcome::Unchanged)
             }
             (StatusCode::OK, _) => {
                 let field = |name| response.head.text(&name).map(str::to_owned);
                 let (etag, last_modified) = (field(header::ETAG), field(header::LAST_MODIFIED));
-                let note = Note { etag, last_modified, fetched: now.0, confirmed: now.0 };
+                let note = Note { etag, last_modified, fetched: now, confirmed: now };
                 self.take(response.body, note, config).await?;
                 Ok(Outcome::Fresh)
             }
@@ -245,6 +244,6 @@ impl Copy {
 
     /// When its address last confirmed it; `None` where there is none.
     pub(super) fn confirmed(&self) -> Option<Timestamp> {
-        self.note().map(|note| Timestamp(note.confirmed))
+        self.note().map(|note| note.confirmed)
     }
 }

@@ -93,8 +93,8 @@ impl Known {
             records: edition.advisories.len(),
             malicious: edition.advisories.malicious(),
             memory_bytes: edition.advisories.bytes(),
-            newest: edition.advisories.newest().map(told),
-            read: feed.is_on().then(|| told(edition.read_at)),
+            newest: edition.advisories.newest().map(Timestamp::to_rfc3339),
+            read: feed.is_on().then(|| edition.read_at.to_rfc3339()),
             archives: archives.map(|path| path.display().to_string()).collect(),
             sources: feed.copies.iter().map(|copy| Fetched::of(copy)).collect(),
             faulty: edition.faulty,
@@ -126,14 +126,9 @@ impl Known {
 impl Fetched {
     fn of(copy: &Copy) -> Self {
         let note = copy.note();
-        let at = |millis: fn(&Note) -> u64| note.as_ref().map(|note| told(Timestamp(millis(note))));
+        let at =
+            |instant: fn(&Note) -> Timestamp| note.as_ref().map(|note| instant(note).to_rfc3339());
         let (fetched, confirmed) = (at(|note| note.fetched), at(|note| note.confirmed));
         Self { address: copy.address(), fetched, confirmed }
     }
-}
-
-/// A time by RFC 3339.
-pub(super) fn told(time: Timestamp) -> String {
-    let millis = i64::try_from(time.0).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis).map(|time| time.to_string()).unwrap_or_default()
 }

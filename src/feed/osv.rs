@@ -177,8 +177,7 @@ fn found<'a>(edition: &'a Edition, question: &Question) -> Vec<Finding<'a>> {
 
 fn listed<'a>(found: &[Finding<'a>], from: usize) -> Listed<'a> {
     let page = found.iter().skip(from).take(PAGE_RECORDS);
-    let named =
-        |one: &Finding<'a>| Named { id: one.id, modified: super::known::told(one.modified) };
+    let named = |one: &Finding<'a>| Named { id: one.id, modified: one.modified.to_rfc3339() };
     let vulns: Vec<Named<'a>> = page.map(named).collect();
     let next = from.saturating_add(vulns.len());
     Listed { vulns, next_page_token: (next < found.len()).then(|| next.to_string()) }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ecosystem::naming::{Account, Part, Role, Shelf, Thing};
 use crate::keep::pins::record_key;
 use crate::keep::walk::{Aisle, Located};
-use crate::keep::{KeepError, Keeper, Parts, Sight, written};
+use crate::keep::{KeepError, Keeper, Parts, Sight};
 use crate::store::Entry;
 use crate::types::{Audience, CacheKey, Presence, Timestamp};
 
@@ -197,8 +197,8 @@ impl Parts {
             bytes: entry.map(|entry| entry.body.len()).or(part.size),
             kept: entry.is_some(),
             pinned: entry.is_some() && self.store.is_pinned(&part.key).unwrap_or(false),
-            first_kept: entry.map(|entry| written(entry.first_kept)),
-            validated: entry.map(|entry| written(entry.validated)),
+            first_kept: entry.map(|entry| entry.first_kept.to_rfc3339_millis()),
+            validated: entry.map(|entry| entry.validated.to_rfc3339_millis()),
             presence: entry.map(|entry| presence_name(entry.presence).to_owned()),
             origin: entry.and_then(|entry| entry.origin.as_deref()).map(str::to_owned),
         }
@@ -257,8 +257,8 @@ impl Parts {
             }
             visit(&part, entry);
         })?;
-        item.first_kept = first_kept.map(written);
-        item.validated = validated.map(written);
+        item.first_kept = first_kept.map(Timestamp::to_rfc3339_millis);
+        item.validated = validated.map(Timestamp::to_rfc3339_millis);
         item.presence = presence_name(presence).to_owned();
         failed.map_or(Ok(item), |error| Err(error.into()))
     }
@@ -267,7 +267,7 @@ impl Parts {
 fn upstream(account: Account, presence: &str) -> Upstream {
     let Account { licence, identity, state, since, reason } = account;
     let state = state.unwrap_or(presence).to_owned();
-    Upstream { licence, identity, state, since: since.map(written), reason }
+    Upstream { licence, identity, state, since: since.map(Timestamp::to_rfc3339_millis), reason }
 }
 
 /// Whether any name of a thing begins with a prefix, with or without its scheme.

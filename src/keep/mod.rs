@@ -16,7 +16,6 @@ use crate::cache::witness::Witness;
 use crate::clock::Clock;
 use crate::ecosystem::naming::{Misnamed, Naming, Thing, Unreadable};
 use crate::store::{Freed, Store, StoreError, Tidied, Tidy};
-use crate::types::Timestamp;
 use crate::types::event::Kind;
 
 pub mod contents;
@@ -140,11 +139,4 @@ fn id_of(thing: &Thing) -> &str {
         true => thing.versions.first().map_or("", String::as_str),
         false => &thing.identity,
     }
-}
-
-/// An instant as people and programs read it (RFC 3339).
-fn written(time: Timestamp) -> String {
-    let millis = i64::try_from(time.0).unwrap_or(i64::MAX);
-    let read = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
-    format!("{read:.3}")
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ecosystem::naming::{Contents, Thing};
 use crate::keep::listing::Item;
 use crate::keep::walk::{Aisle, Located};
-use crate::keep::{KeepError, Keeper, Parts, Sight, id_of, written};
+use crate::keep::{KeepError, Keeper, Parts, Sight, id_of};
 use crate::store::{Change, Entry, Stored};
 use crate::types::event::Kind;
 use crate::types::{Audience, CacheKey, Timestamp};
@@ -157,7 +157,7 @@ impl Parts {
                 name: thing.name.to_string(),
                 identity: id_of(thing).to_owned(),
                 by: by.map(str::to_owned),
-                since: written(now),
+                since: now.to_rfc3339_millis(),
                 place: aisle.place(&thing.group).as_str().to_owned(),
             };
             names.push(pin.name.clone());

@@ -12,7 +12,7 @@ use crate::ecosystem::naming::{Name, Onward, Part, Role, Shelf, Wanted, page_of}
 use crate::store::lost::Loss;
 use crate::store::memory::{Fault, MemoryStore};
 use crate::store::{Change, Entry, Stored, conformance};
-use crate::types::{Audience, CacheKey, What};
+use crate::types::{Audience, CacheKey, Timestamp, What};
 use crate::upstream::scripted::Scripted;
 
 const SPACE: &str = "books";

@@ -18,7 +18,7 @@ use crate::keep::{Keeper, Sight};
 use crate::passport::{Passport, Usage, UsedBy};
 use crate::store::StoreError;
 use crate::trace::pulls::{Pulls, Row, Wanted as WantedRows};
-use crate::trace::record::{instant, written};
+use crate::trace::record::instant;
 use crate::types::Timestamp;
 
 /// Rows that a bill is made of; one of more is refused, not cut.
@@ -60,9 +60,9 @@ impl Recorded {
         describe(&mut things, gather).await;
         self.look(&mut things).await;
         let range = Range {
-            since: written(asked.since.unwrap_or(recorded_since).max(recorded_since)),
-            until: written(asked.until.unwrap_or(now)),
-            recorded_since: written(recorded_since),
+            since: asked.since.unwrap_or(recorded_since).max(recorded_since).to_rfc3339_millis(),
+            until: asked.until.unwrap_or(now).to_rfc3339_millis(),
+            recorded_since: recorded_since.to_rfc3339_millis(),
         };
         Ok(bom::of_pulls(&things, &range, now))
     }
@@ -144,7 +144,8 @@ impl Asked {
             return Err(Problem::bad("`since` is before `until`, and these are not"));
         }
         if let Some(since) = since.filter(|since| *since > now) {
-            let detail = format!("`since` is {}, which is still to come", written(since));
+            let detail =
+                format!("`since` is {}, which is still to come", since.to_rfc3339_millis());
             return Err(Problem::bad(detail));
         }
         Ok(Self { since, until, client: call.query.get("client").cloned() })
@@ -166,8 +167,8 @@ impl Asked {
             None => Ok(()),
             Some(until) => Err(Problem::absent(format!(
                 "nothing is recorded of pulls before {}, and this ends at {}: older rows are dropped as `trace.pulls` and `trace.pulls_for` say",
-                written(recorded_since),
-                written(until)
+                recorded_since.to_rfc3339_millis(),
+                until.to_rfc3339_millis()
             ))),
         }
     }
@@ -215,7 +216,7 @@ fn named(passport: &Passport) -> String {
 }
 
 fn usage(rows: &[Row], since: Timestamp, right: Right) -> Usage {
-    let mut usage = Usage { recorded_since: written(since), ..Usage::default() };
+    let mut usage = Usage { recorded_since: since.to_rfc3339_millis(), ..Usage::default() };
     let mut clients: BTreeMap<&str, UsedBy> = BTreeMap::new();
     for row in rows {
         usage.pulls = usage.pulls.saturating_add(row.pulls);

@@ -23,8 +23,8 @@ const MOST_MET: u64 = 200_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub id: String,
-    /// Milliseconds since the epoch: when it was first decided so.
-    pub at: u64,
+    /// When it was first decided so.
+    pub at: Timestamp,
     pub on: Ecosystem,
     pub point: Point,
     /// The subject, as the command line names it.
@@ -74,7 +74,7 @@ impl Record {
         });
         Self {
             id,
-            at: at.0,
+            at: *at,
             on: facts.ecosystem,
             point: *point,
             subject: judged.subject(),
@@ -151,13 +151,6 @@ impl fmt::Debug for Recent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recent").finish_non_exhaustive()
     }
-}
-
-/// An instant of a record.
-pub fn told(at: u64) -> String {
-    let millis = i64::try_from(at).unwrap_or(i64::MAX);
-    let instant = jiff::Timestamp::from_millisecond(millis);
-    instant.map_or_else(|_| Timestamp(at).secs().to_string(), |instant| instant.to_string())
 }
 
 #[cfg(test)]

@@ -42,9 +42,9 @@ pub fn replay(records: impl Iterator<Item = Record>, draft: &Ruleset, since: Tim
     let mut missing: Vec<u64> = vec![0; Fact::ALL.len()];
     // What was refused for what is in it was recorded once more before that, as rules had it.
     let by_inspection = |record: &Record| record.fired.iter().any(|one| one.rule == INSPECTION);
-    let records = records.filter(|record| record.at >= since.0 && !by_inspection(record));
+    let records = records.filter(|record| record.at >= since && !by_inspection(record));
     for record in records {
-        let (at, point, was) = (Timestamp(record.at), record.point, by_rules(&record));
+        let (at, point, was) = (record.at, record.point, by_rules(&record));
         let subject = record.subject.clone();
         let facts = record.into_facts();
         let decision = draft.judge(&facts, point, at);

@@ -37,7 +37,7 @@ impl Record {
         let bounded = |text: &String| bounded(text).to_owned();
         Self {
             after: after.as_ref().map(bounded),
-            at: written(*at),
+            at: at.to_rfc3339_millis(),
             before: before.as_ref().map(bounded),
             detail: detail.as_ref().map(bounded),
             index,
@@ -56,13 +56,6 @@ impl Record {
     pub fn happened(&self) -> Timestamp {
         self.at.parse::<jiff::Timestamp>().map_or(Timestamp(0), of_jiff)
     }
-}
-
-/// An instant as records write it: `2026-03-01T12:00:00.000Z`.
-pub fn written(at: Timestamp) -> String {
-    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
-    let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
-    format!("{at:.3}")
 }
 
 /// An instant as people write it: a date (its beginning in UTC), an instant of RFC 3339, or a time before `now`: `2h`, `7 days`.
@@ -125,7 +118,7 @@ mod tests {
         let record = Record::new(0, &what.at(Timestamp(0), "hub"));
         assert_eq!(record.subject, "é".repeat(2048));
         assert_eq!(record.at, "1970-01-01T00:00:00.000Z");
-        assert!(!written(Timestamp::NEVER).is_empty());
+        assert!(!Timestamp::NEVER.to_rfc3339_millis().is_empty());
     }
 
     #[test]

@@ -65,8 +65,18 @@ impl Timestamp {
 
     /// `2026-03-01T12:00:00Z`, with milliseconds where there are any.
     pub fn to_rfc3339(self) -> String {
-        let millis = i64::try_from(self.0.min(last())).unwrap_or(i64::MAX);
-        jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
+        self.to_jiff().to_string()
+    }
+
+    /// `2026-03-01T12:00:00.000Z`: all of one length, so that texts are in the order of instants.
+    pub fn to_rfc3339_millis(self) -> String {
+        format!("{:.3}", self.to_jiff())
+    }
+
+    /// What is past the last date is that.
+    fn to_jiff(self) -> jiff::Timestamp {
+        let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX)
     }
 
     /// Parses the three date forms of RFC 9110 section 5.6.7.

@@ -13,7 +13,7 @@ use super::super::page::{self, escape};
 use super::{Call, Operation, Problem, Resource, Right, json};
 use crate::policy::fact::Kind;
 use crate::policy::{self, Fact, Ruleset};
-use crate::rulings::{Record, Rulings, record, replay};
+use crate::rulings::{Record, Rulings, replay};
 use crate::server::Body;
 use crate::types::Timestamp;
 
@@ -109,7 +109,7 @@ async fn why(rulings: &Rulings, call: &Call) -> Result<Response<Body>, Problem> 
         true => Ok(page_of(&record, rulings.clock().now())),
         false => Ok(json(&Explained {
             record: &record,
-            decided: record::told(record.at),
+            decided: record.at.to_rfc3339(),
             waiver: waiver(&record),
             newest_advisory: newest_advisory(rulings, &record),
         })),
@@ -147,7 +147,7 @@ fn newest_advisory(rulings: &Rulings, record: &Record) -> Option<String> {
     let facts = [Fact::Malicious, Fact::Vulnerability, Fact::Cvss, Fact::FixAvailable];
     let rests = facts.iter().any(|fact| record.facts.contains_key(fact.name()));
     let newest = rulings.current().advisories().newest().filter(|_| rests)?;
-    Some(record::told(newest.0))
+    Some(newest.to_rfc3339())
 }
 
 /// The entry for the file of waivers that would except this from the rule that decided, to be filled in.
@@ -182,7 +182,7 @@ fn page_of(record: &Record, now: Timestamp) -> Response<Body> {
         html,
         "<p>Decision <code>{}</code> of {}: <strong>{verdict}</strong>, when it was asked for as {}.</p>",
         escape(&record.id),
-        record::told(record.at),
+        record.at.to_rfc3339(),
         record.point.name(),
     );
     html.push_str("<h3>Who said so</h3>\n<table>\n<tr><th>rule<th>verdict<th>effect<th>reason\n");

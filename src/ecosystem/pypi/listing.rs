@@ -266,11 +266,7 @@ fn mark(state: State) -> Option<String> {
 }
 
 fn deleted(since: Timestamp) -> String {
-    let millis = i64::try_from(since.0 / 1000 * 1000).unwrap_or(i64::MAX);
-    match jiff::Timestamp::from_millisecond(millis) {
-        Ok(time) => format!("deleted-upstream {time}"),
-        Err(_) => "deleted-upstream".to_owned(),
-    }
+    format!("deleted-upstream {}", Timestamp::from_secs(since.secs()).to_rfc3339())
 }
 
 /// The versions upstream names, without those of which all files are hidden, and those of files that upstream no longer lists.

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::Counted;
 use crate::store::{Change, Entry, Store, StoreError, Stored};
-use crate::trace::record::written;
 use crate::types::{Audience, CacheKey, Timestamp};
 
 /// The space of the keys of rows.
@@ -118,7 +117,7 @@ impl Rows {
                 name: tally.name.clone(),
                 digest: tally.digest.clone(),
                 client: tally.client.clone(),
-                first: written(now),
+                first: now.to_rfc3339_millis(),
                 last: String::new(),
                 pulls: 0,
                 bytes: 0,
@@ -126,7 +125,7 @@ impl Rows {
                 is_manifest: tally.is_manifest,
             });
             row.licence = tally.licence.clone().or(row.licence);
-            row.last = written(now);
+            row.last = now.to_rfc3339_millis();
             row.pulls += one.pulls;
             row.bytes += one.bytes;
             let change = Change::Put { key, entry: Arc::new(entry(&row, first, now)) };
