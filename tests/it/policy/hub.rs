@@ -242,6 +242,8 @@ async fn a_taken_name_decides_at_every_point() {
     hub.model(ID, files([(WEIGHTS, File::plain("ours"))]));
     let mut stand = Stand::start(&over_hub(&hub, ""), "").await;
     stand.keep(&resolve(WEIGHTS)).await;
+    // The lists, too, must be kept before the name is another's.
+    names(&stand).await;
     hub.delete(Kind::Model, ID);
     hub.model(ID, files([(WEIGHTS, File::plain("theirs"))]));
     hub.edit(Kind::Model, ID, |repository| repository.identity = "f".repeat(24));
