@@ -119,6 +119,17 @@ pub(crate) fn root(config: &Config, addresses: &[SocketAddr]) -> String {
     }
 }
 
+/// How this machine itself reaches the root, without a slash at the end, whatever stands before it: over loopback where a listener allows that. `None`: no
+/// port is known, since the system is to choose.
+pub(crate) fn listener(config: &Config) -> Option<String> {
+    let known = || config.listen.iter().filter(|address| address.port() != 0);
+    let mut near = known().filter(|address| {
+        let ip = address.ip();
+        ip.is_loopback() || ip.is_unspecified()
+    });
+    near.next().or_else(|| known().next()).map(|address| root_at(config, *address))
+}
+
 /// The root at an address that can be typed on this machine: a listener on all interfaces is reached over loopback.
 fn root_at(config: &Config, address: SocketAddr) -> String {
     let scheme = if config.tls.certificate.is_some() { "https" } else { "http" };
@@ -172,6 +183,20 @@ mod tests {
             "  any     http://127.0.0.1:8484/generic/files/ stands for the address of its upstream",
         ];
         assert_eq!(shown.lines().skip(1).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn this_machine_reaches_the_listener_and_not_what_stands_before_it() {
+        let check = |listen: &[&str], expected: Option<&str>| {
+            let public_url = Some("https://larder.example".to_owned());
+            let config = Config { listen: addresses(listen), public_url, ..Config::default() };
+            assert_eq!(listener(&config).as_deref(), expected, "{listen:?}");
+        };
+        check(&["127.0.0.1:8484"], Some("http://127.0.0.1:8484"));
+        check(&["10.0.0.1:80", "[::1]:8485"], Some("http://[::1]:8485"));
+        check(&["10.0.0.1:80", "0.0.0.0:81"], Some("http://127.0.0.1:81"));
+        check(&["10.0.0.1:80"], Some("http://10.0.0.1:80"));
+        check(&["127.0.0.1:0"], None);
     }
 
     #[test]

@@ -54,8 +54,10 @@ const LIMIT_BYTES: usize = 256 << 20;
 
 /// Somebody who answers as Larder does.
 pub struct Reach {
-    /// The address of the root, with a slash at its end.
+    /// The address of the root as clients know it and links begin with it, with a slash at its end.
     base: Url,
+    /// The same where requests go: to the listener itself. A proxy before it would take from them the rights of this machine's own user.
+    listener: Url,
     larder: Larder,
 }
 
@@ -67,7 +69,7 @@ enum Larder {
 /// Why nothing was answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
-    #[error("{0:?} is no address of a running Larder: set `public_url`, or a port to listen on")]
+    #[error("{0:?} is no address of a running Larder: set a port to listen on, or `public_url`")]
     Address(String),
     #[error("no connection can be made")]
     Client(#[from] ConfigError),
@@ -90,28 +92,29 @@ pub enum ReachError {
 impl Reach {
     /// The Larder that runs by this configuration, or one of our own where none does.
     pub async fn find(config: Config) -> Result<Self, ReachError> {
-        let root = banner::root(&config, &config.listen);
-        let wrong = || ReachError::Address(root.clone());
-        let base = Url::parse(&format!("{root}/")).map_err(|_| wrong())?;
-        let (host, port) = base.host_str().zip(base.port_or_known_default()).ok_or_else(wrong)?;
+        let seen = banner::root(&config, &config.listen);
+        let root = banner::listener(&config).unwrap_or_else(|| seen.clone());
+        let (base, listener) = (address(&seen)?, address(&root)?);
+        let at = listener.host_str().zip(listener.port_or_known_default());
+        let (host, port) = at.ok_or_else(|| ReachError::Address(root.clone()))?;
         let host = host.trim_matches(['[', ']']);
         match tokio::net::TcpStream::connect((host, port)).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 let inside = Inside::open(config, Clock::system()).map_err(|source| {
                     ReachError::Closed { address: root.clone(), source: Box::new(source) }
                 })?;
-                Ok(Self { base, larder: Larder::Own(Box::new(inside)) })
+                Ok(Self { base, listener, larder: Larder::Own(Box::new(inside)) })
             }
             // Whatever else is wrong with it, the first request tells.
-            _ => Self::running(&config, base),
+            _ => Self::running(&config, base, listener),
         }
     }
 
-    fn running(config: &Config, base: Url) -> Result<Self, ReachError> {
+    fn running(config: &Config, base: Url, listener: Url) -> Result<Self, ReachError> {
         let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
         let origin = Origin {
             id: "larder".into(),
-            base: base.clone(),
+            base: listener.clone(),
             hosts: Vec::new(),
             credentials: token.map(|token| Credentials::Bearer(Secret::new(token))),
             allow_private: true,
@@ -127,7 +130,8 @@ impl Reach {
         let own = config.tls.certificate.as_ref();
         let own = own.and_then(|path| CertificateDer::from_pem_file(path).ok());
         let client = Client::knowing(patient, own)?;
-        Ok(Self { base, larder: Larder::Running { client, origin: Arc::new(origin) } })
+        let origin = Arc::new(origin);
+        Ok(Self { base, listener, larder: Larder::Running { client, origin } })
     }
 
     /// Whether a Larder runs elsewhere, so that what it does goes on without us.
@@ -143,7 +147,7 @@ impl Reach {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Body>, ReachError> {
-        let url = self.base.join(address).map_err(|_| ReachError::Address(address.to_owned()))?;
+        let url = self.below(address)?;
         let body = if body.is_empty() { OutgoingBody::Empty } else { OutgoingBody::Bytes(body) };
         self.carry(method, url, headers, body).await
     }
@@ -155,8 +159,12 @@ impl Reach {
         address: &str,
         body: UploadStream,
     ) -> Result<Response<Body>, ReachError> {
-        let url = self.base.join(address).map_err(|_| ReachError::Address(address.to_owned()))?;
+        let url = self.below(address)?;
         self.carry(method, url, HeaderMap::new(), OutgoingBody::stream(body)).await
+    }
+
+    fn below(&self, address: &str) -> Result<Url, ReachError> {
+        self.listener.join(address).map_err(|_| ReachError::Address(address.to_owned()))
     }
 
     async fn carry(
@@ -188,7 +196,7 @@ impl Reach {
                 request.retries = Retries::Never;
                 request.body = body;
                 let unreachable =
-                    |source| ReachError::Unreachable { address: self.base.to_string(), source };
+                    |source| ReachError::Unreachable { address: self.listener.to_string(), source };
                 let answer = client.send(request).await.map_err(unreachable)?;
                 let frames = answer.body.map_ok(http_body::Frame::data).map_err(Into::into);
                 let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
@@ -300,6 +308,11 @@ impl Door for Reach {
         }
         .boxed()
     }
+}
+
+/// A root with a slash at its end.
+fn address(root: &str) -> Result<Url, ReachError> {
+    Url::parse(&format!("{root}/")).map_err(|_| ReachError::Address(root.to_owned()))
 }
 
 /// An error and what caused it, one line.

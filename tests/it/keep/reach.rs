@@ -66,6 +66,22 @@ async fn commands_know_their_own_servers_certificate() {
     assert!(told.err.contains("certificate"), "{told:?}");
 }
 
+/// Commands went to `public_url`: where a reverse proxy answers there they came from elsewhere, and were no administrator's any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_go_to_the_listener_and_not_to_what_stands_before_it() {
+    let world = World::new().await;
+    let larder = larder(&world, &format!("public_url = \"{NOBODY}/below\"")).await;
+    let told = world.run(&larder.base, &["log", "--json"]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    // Links begin with that address all the same, and are followed.
+    let told = world.run(&larder.base, &["pull", "pypi:six==1.0", "--no-deps"]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    drop(larder);
+    // Nobody listens any more: the command looks into the data itself.
+    let told = world.run("http://127.0.0.1:1", &["ls"]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+}
+
 /// `larder ls | head` ended with a panic and its backtrace once `head` had enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_has_enough_ends_a_command_quietly() {
