@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::AppError;
 use crate::config::Config;
 use crate::ecosystem::{Ecosystem, generic, huggingface, oci, pypi};
-use crate::proxy::routes::{Route, Routes};
+use crate::proxy::routes::{Family, Route, Routes};
 use crate::signature::{Authority, PublicKey, Roots, Trust};
 use crate::types::{Secret, Signer};
 
@@ -34,8 +34,15 @@ pub(super) fn routes(config: &Config, signer: &Signer) -> Result<Routes, AppErro
     if !faults.is_empty() {
         return Err(AppError::Settings(faults));
     }
-    Routes::new(routes).map_err(|conflict| AppError::settings(vec![conflict]))
+    let routes = Routes::new(routes).map_err(|conflict| AppError::settings(vec![conflict]))?;
+    Ok(routes.with_families(&FAMILIES))
 }
+
+/// Places for mounts of one kind, each by its name.
+const FAMILIES: [Family; 2] = [
+    Family { kind: "Python index", prefix: "/pypi/", claims: pypi::routes::is_below_index },
+    Family { kind: "generic mount", prefix: "/generic/", claims: |_| true },
+];
 
 /// Whom signatures must lead back to.
 fn trust(config: &Config) -> Result<Trust, AppError> {

@@ -246,7 +246,7 @@ impl Pipeline {
         let address = Address::of(admitted.path, identity::host(&request));
         let found = self.routes.find(address.host, address.path);
         let is_mounts =
-            found.as_ref().is_some_and(|found| found.route.prefix.starts_with(OWN_PREFIX));
+            found.as_ref().is_ok_and(|found| found.route.prefix.starts_with(OWN_PREFIX));
         let now = self.clock.now();
         let arrival = Arrival { peer: &peer, admitted: &admitted, address: &address, now };
         if !is_mounts && (self.own.claims)(address.path) {
@@ -256,9 +256,9 @@ impl Pipeline {
             let visit = Visit::new(self, &request, upload, &arrival);
             return (self.own.answer)(visit).await.map(Content::Made);
         }
-        let Some(found) = found else {
-            let detail = "Nothing is served at this address; /-/ says what is.";
-            return refusal(StatusCode::NOT_FOUND, detail);
+        let found = match found {
+            Ok(found) => found,
+            Err(vacant) => return refusal(StatusCode::NOT_FOUND, &vacant.to_string()),
         };
         let mount = Arc::clone(&found.route.mount);
         let mut ask = self.identity.ask(&request, &arrival, &found, self.rulings.current());

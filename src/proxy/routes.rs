@@ -27,10 +27,22 @@ pub enum HostMatch {
     Any,
 }
 
+/// A place where every mount of one kind is, each below its own name: an address there that names none is nobody else's, whatever shorter route fits.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// What one of its mounts is called: `Python index`.
+    pub kind: &'static str,
+    /// With slashes at both ends.
+    pub prefix: &'static str,
+    /// Whether a path below a name that no mount has is meant for one of this kind.
+    pub claims: fn(&str) -> bool,
+}
+
 /// All routes, the most specific first.
 #[derive(Debug, Default)]
 pub struct Routes {
     routes: Vec<Route>,
+    families: Vec<Family>,
 }
 
 /// A route that fits, and the path below its mount.
@@ -38,6 +50,15 @@ pub struct Routes {
 pub struct Match<'a> {
     pub route: &'a Route,
     pub path: String,
+}
+
+/// Why no mount answers, in words for who asked.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Vacant {
+    #[error("Nothing is served at this address; /-/ says what is.")]
+    Nothing,
+    #[error("There is no {kind} {name:?} here; {}.", known(.others))]
+    Unknown { kind: &'static str, name: String, others: Vec<String> },
 }
 
 /// Two routes that cannot be told apart.
@@ -128,13 +149,19 @@ impl Routes {
                 });
             }
         }
-        Ok(Self { routes })
+        Ok(Self { routes, families: Vec::new() })
+    }
+
+    /// The same where these places are for mounts of their kinds alone.
+    #[must_use]
+    pub fn with_families(self, families: &[Family]) -> Self {
+        Self { families: families.to_vec(), ..self }
     }
 
     /// Finds the mount of a request. `host` is without port; a prefix also fits without its last slash.
-    pub fn find(&self, host: Option<&str>, path: &str) -> Option<Match<'_>> {
+    pub fn find(&self, host: Option<&str>, path: &str) -> Result<Match<'_>, Vacant> {
         let host = host.map(str::to_ascii_lowercase);
-        self.routes.iter().find_map(|route| {
+        let found = self.routes.iter().find_map(|route| {
             if !route.host.fits(host.as_deref()) {
                 return None;
             }
@@ -147,7 +174,51 @@ impl Routes {
                 None => return None,
             };
             Some(Match { route, path: format!("{}{rest}", route.relative) })
+        });
+        let unknown = match &found {
+            Some(Match { route, .. }) if route.host != HostMatch::Any => None,
+            Some(Match { route, .. }) => self.unknown(path, route.prefix.len()),
+            None => self.unknown(path, 0),
+        };
+        match unknown {
+            Some(unknown) => Err(unknown),
+            None => found.ok_or(Vacant::Nothing),
+        }
+    }
+
+    /// What to say of a path that names a mount which there is not. `found` is the length of the prefix that fits it.
+    fn unknown(&self, path: &str, found: usize) -> Option<Vacant> {
+        self.families.iter().filter(|family| found <= family.prefix.len()).find_map(|family| {
+            let below = path.strip_prefix(family.prefix)?;
+            let (name, rest) = below.split_once('/').unwrap_or((below, ""));
+            let is_meant = !name.is_empty() && (family.claims)(rest);
+            is_meant.then(|| Vacant::Unknown {
+                kind: family.kind,
+                name: name.to_owned(),
+                others: self.names(family),
+            })
         })
+    }
+
+    /// The names of a family's mounts.
+    fn names(&self, family: &Family) -> Vec<String> {
+        let everywhere = self.routes.iter().filter(|route| route.host == HostMatch::Any);
+        let names = everywhere.filter_map(|route| route.prefix.strip_prefix(family.prefix));
+        let names = names.map(|name| name.trim_end_matches('/')).filter(|name| !name.is_empty());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+fn known(names: &[String]) -> String {
+    match names {
+        [] => "there is none at all".to_owned(),
+        [one] => format!("there is {one:?}"),
+        several => {
+            let quoted: Vec<String> = several.iter().map(|name| format!("{name:?}")).collect();
+            format!("there are {}", quoted.join(", "))
+        }
     }
 }
 
@@ -208,6 +279,37 @@ mod tests {
         check(Some("other"), "/a/b/", ("b", ""));
         check(Some("h.other"), "/a/b", ("label", "y/a/b"));
         check(Some("hh.other"), "/a/b", ("b", ""));
+    }
+
+    /// A mistyped name was taken for something of the mount at the root, which was asked for it.
+    #[test]
+    fn a_name_that_no_mount_has_is_told_with_those_there_are() {
+        let family = |kind, prefix, claims| Family { kind, prefix, claims };
+        let routes = Routes::new(vec![
+            route(None, "/", "", "root"),
+            route(Some("h.test"), "/", "", "host"),
+            route(None, "/a/", "a/", "one"),
+            route(None, "/a/one/", "", "one"),
+            route(None, "/a/two/", "", "two"),
+        ])
+        .expect("no conflict")
+        .with_families(&[
+            family("index", "/a/", |rest| rest.starts_with("simple/")),
+            family("origin", "/b/", |_| true),
+        ]);
+        let check = |host, path, expected: Result<(&str, &str), &str>| {
+            let found = routes.find(host, path);
+            let found = found.as_ref().map(|found| (found.route.mount.id(), found.path.as_str()));
+            let found = found.map_err(ToString::to_string);
+            assert_eq!(found, expected.map_err(str::to_owned), "{host:?} {path}");
+        };
+        let unknown = "There is no index \"three\" here; there are \"one\", \"two\".";
+        check(None, "/a/three/simple/six/", Err(unknown));
+        check(None, "/a/two/simple/six/", Ok(("two", "simple/six/")));
+        check(None, "/a/three/json", Ok(("one", "a/three/json")));
+        check(None, "/b/c", Err("There is no origin \"c\" here; there is none at all."));
+        check(Some("h.test"), "/b/c", Ok(("host", "b/c")));
+        check(None, "/b/", Ok(("root", "b/")));
     }
 
     #[test]

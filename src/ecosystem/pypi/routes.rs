@@ -59,6 +59,11 @@ pub fn route(path: &str) -> Route<'_> {
     }
 }
 
+/// Whether a path below a name is one of an index, be there an index of that name or not: `/pypi/NAME/json` is none.
+pub fn is_below_index(path: &str) -> bool {
+    path.is_empty() || route(path) != Route::Unknown
+}
+
 /// One way into an index from the server's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entrance {

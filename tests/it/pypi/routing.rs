@@ -155,3 +155,25 @@ async fn a_redirect_takes_no_credentials_along() {
     assert!(!index.files.asked("/elsewhere/").is_empty(), "the redirect was followed");
     assert!(index.files.log().iter().all(|logged| logged.header("authorization").is_none()));
 }
+
+/// A mistyped name of an index was told as a page that does not exist; one of a generic mount was a question to the hub.
+#[tokio::test]
+async fn an_index_that_there_is_not_is_told_with_those_there_are() {
+    let index = FakeIndex::start(Style::Full).await;
+    index.publish("six", [Upload::wheel("six", "1.0")]);
+    let larder = Larder::over(&index).await;
+    for (path, told) in [
+        (
+            "/pypi/crp/simple/six/",
+            r#"There is no Python index \"crp\" here; there is \"default\"."#,
+        ),
+        ("/generic/nope/file", r#"There is no generic mount \"nope\" here; there is none at all."#),
+    ] {
+        let reply = larder.client.get(larder.url(path)).send().await;
+        assert_eq!(reply.status, 404, "{path}: {reply:?}");
+        assert!(reply.text().contains(told), "{path}: {reply:?}");
+    }
+    assert!(index.pages.log().is_empty());
+    let reply = larder.client.get(larder.url("/pypi/six/json")).send().await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
