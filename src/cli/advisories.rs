@@ -7,6 +7,7 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::lines::count;
 use super::reach::Reach;
 use super::{Outcome, Overrides};
 
@@ -119,8 +120,8 @@ fn told_state(state: &Value) -> String {
         return "there are no advisories: `advisories.folder` is not set\n".to_owned();
     }
     let mut text = format!(
-        "{} records, {} of them of malicious packages\nnewest of {}, read {}\n",
-        state["records"],
+        "{}, {} of them of malicious packages\nnewest of {}, read {}\n",
+        count(state["records"].as_u64().unwrap_or_default(), "record"),
         state["malicious"],
         state["newest"].as_str().unwrap_or("-"),
         state["read"].as_str().unwrap_or("-"),

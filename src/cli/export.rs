@@ -41,6 +41,9 @@ pub(super) struct Export {
     /// Print the key that vouches for the bundles of this Larder, and nothing else
     #[arg(long)]
     key: bool,
+    /// Tell what was written, or the key, as JSON; beside a bundle on standard output it goes to standard error
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     pub(super) overrides: Overrides,
 }
@@ -67,7 +70,10 @@ impl Export {
         async move |reach: &Reach| {
             if self.key {
                 let signer: Signer = reach.get("bundle/key").await?;
-                say!("{}", signer.key);
+                match self.json {
+                    true => say!("{}", serde_json::json!({ "key": signer.key })),
+                    false => say!("{}", signer.key),
+                }
                 return Ok(ExitCode::SUCCESS);
             }
             let mut wanted = self.wanted.clone();
@@ -89,13 +95,23 @@ impl Export {
             let order =
                 Order { wants, service: self.audience == Audience::Service, partial: self.partial };
             let bytes = self.write(reach, &order).await?;
-            eprintln!("{} written", lines::size(bytes));
+            let told =
+                serde_json::json!({ "output": self.output.display().to_string(), "bytes": bytes });
+            match (self.json, self.is_piped()) {
+                (true, false) => say!("{told}"),
+                (true, true) => eprintln!("{told}"),
+                (false, _) => eprintln!("{} written", lines::size(bytes)),
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
 
+    fn is_piped(&self) -> bool {
+        self.output == Path::new("-")
+    }
+
     async fn write(&self, reach: &Reach, order: &Order) -> Result<u64, Box<dyn std::error::Error>> {
-        let is_piped = self.output == Path::new("-");
+        let is_piped = self.is_piped();
         if is_piped && io::stdout().is_terminal() {
             return Err(
                 "a bundle is nothing for a terminal: name a file with --output, or pipe it on"

@@ -78,6 +78,9 @@ pub(super) struct HfCache {
     /// Everything in it is open to all: do not ask the hub. Only for what anybody may read
     #[arg(long)]
     public: bool,
+    /// Tell what came of it as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     pub(super) overrides: Overrides,
 }
@@ -99,7 +102,10 @@ impl HfCache {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let imported = app::import(config, Clock::system(), &self.folder, openness);
         let report = runtime.block_on(imported)?;
-        say!("{report}");
+        match self.json {
+            true => say!("{}", serde_json::to_string_pretty(&report)?),
+            false => say!("{report}"),
+        }
         Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

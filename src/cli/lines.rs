@@ -34,6 +34,14 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// `1 record`, `2 records`.
+pub fn count(number: impl TryInto<u64>, one: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        several => format!("{several} {one}s"),
+    }
+}
+
 /// A text of somebody else's as it may go to a terminal.
 pub fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
@@ -81,6 +89,8 @@ mod tests {
         check(u64::MAX, "16384.0 PiB");
         assert_eq!((part(3, 3), part(2, 3)), ("3".to_owned(), "2 of 3".to_owned()));
         assert_eq!(day(Some("2026-03-01T00:00:00.000Z")), "2026-03-01");
+        let counts = (count(0_u64, "rule"), count(1_usize, "rule"), count(2_u64, "rule"));
+        assert_eq!(counts, ("0 rules".to_owned(), "1 rule".to_owned(), "2 rules".to_owned()));
         assert_eq!((day(None), span(61_000)), ("-".to_owned(), "1 min".to_owned()));
     }
 }

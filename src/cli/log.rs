@@ -17,7 +17,7 @@ use futures_util::TryStreamExt;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
-use super::lines::plain;
+use super::lines::{count, plain};
 use super::reach::Reach;
 use super::{Outcome, Overrides, asking};
 use crate::admin::api;
@@ -396,8 +396,8 @@ impl Verdict {
             let _ = writeln!(text, "{fault}");
         }
         let Self { records, root, checkpoints, .. } = self;
-        let _ =
-            writeln!(text, "{records} records, root {root}, {checkpoints} checkpoints compared");
+        let (records, checkpoints) = (count(*records, "record"), count(*checkpoints, "checkpoint"));
+        let _ = writeln!(text, "{records}, root {root}, {checkpoints} compared");
         text.push_str(match self.faults.is_empty() {
             true => "all of it is right\n",
             false => "this is not the ledger that was signed\n",
@@ -424,8 +424,9 @@ impl CheckProof {
                 );
             }
             false => say!(
-                "record {} is in {origin}, as it was with {size} records:\n{}",
+                "record {} is in {origin}, as it was with {}:\n{}",
                 proof.index,
+                count(size, "record"),
                 plain(&proof.record)
             ),
         }

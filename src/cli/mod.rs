@@ -39,6 +39,7 @@ pub mod reach;
 mod rewrite_lock;
 mod rm;
 mod serve;
+mod settings;
 mod show;
 mod snapshot;
 mod verify;
@@ -63,9 +64,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
-    /// Print the effective configuration, and where each value came from.
-    #[command(after_help = CONFIG_EXAMPLES)]
-    Config(Overrides),
+    Config(settings::Settings),
     Pull(pull::Pull),
     Check(check::Check),
     Lock(lock::LockFiles),
@@ -95,12 +94,6 @@ enum Command {
     Version,
 }
 
-const CONFIG_EXAMPLES: &str = "Examples:
-  larder config
-  larder config --config larder.toml      checks the file; every fault is told at once
-
-A value is taken from, in rising order: the built-in defaults, the file, the environment (LARDER_SECTION__KEY), flags.";
-
 const EXIT_CODES: &str =
     "Exit codes: 0 ended as told, 1 failed while running, 2 wrong arguments or configuration.";
 
@@ -111,10 +104,9 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(serve) => on_loaded(serve.overrides, |loaded| serve::run(loaded.config)),
-        Command::Config(overrides) => on_loaded(overrides, |loaded| {
-            put!("{}", loaded.to_toml());
-            Ok(ExitCode::SUCCESS)
-        }),
+        Command::Config(settings) => {
+            on_loaded(settings.overrides.clone(), |loaded| settings.run(&loaded))
+        }
         Command::Check(check) => asking(check.overrides.clone(), check.run()),
         Command::Advisories(show) => asking(show.overrides.clone(), show.run()),
         Command::Bom(bom) => asking(bom.overrides.clone(), bom.run()),

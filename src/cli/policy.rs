@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use http::{HeaderMap, Method};
 
+use super::lines::count;
 use super::reach::Reach;
 use super::{Outcome, Overrides, asking, on_loaded};
 use crate::admin::api;
@@ -171,8 +172,8 @@ impl Check {
         if self.json {
             say!("{}", serde_json::to_string_pretty(&found)?);
         } else if found.is_empty() {
-            let count = read.map_or(0, |read| read.rules.len());
-            say!("{count} rules, nothing to mend");
+            let rules = read.map_or(0, |read| read.rules.len());
+            say!("{}, nothing to mend", count(rules, "rule"));
         } else {
             found.iter().for_each(|one| say!("{one}"));
         }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::lines::count;
 use super::reach::Reach;
 use super::{Outcome, Overrides, asking, on_loaded, why};
 use crate::clock::Clock;
@@ -70,6 +71,9 @@ struct List {
 struct Check {
     /// The waivers [default: `policy.waivers` of the configuration]
     file: Option<PathBuf>,
+    /// What is to be mended, as a JSON list
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -172,7 +176,10 @@ impl List {
 impl Check {
     fn run(self, settings: &Config) -> Outcome {
         let Some(waivers) = waivers(self.file, settings)? else {
-            say!("nothing to check: {NO_FILE}");
+            match self.json {
+                true => say!("[]"),
+                false => say!("nothing to check: {NO_FILE}"),
+            }
             return Ok(ExitCode::SUCCESS);
         };
         let policy = match &settings.file {
@@ -183,9 +190,13 @@ impl Check {
             None => None,
         };
         let found = check::waivers(&waivers, policy.as_ref(), Clock::system().now());
-        match found.is_empty() {
-            true => say!("{} waivers, nothing to mend", waivers.len()),
-            false => say!("{}", lines(&found)),
+        if self.json {
+            let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+            say!("{}", serde_json::to_string_pretty(&told)?);
+        } else if found.is_empty() {
+            say!("{}, nothing to mend", count(waivers.len(), "waiver"));
+        } else {
+            say!("{}", lines(&found));
         }
         Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

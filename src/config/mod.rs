@@ -238,6 +238,11 @@ impl Loaded {
     pub fn to_toml(&self) -> String {
         show::show(&self.config, &self.settings)
     }
+
+    /// The same in JSON: `settings`, and `sources` by the path of each. What is not set is null, and has no source.
+    pub fn to_json(&self) -> serde_json::Value {
+        show::json(&self.config, &self.settings)
+    }
 }
 
 fn read_file(path: &Path) -> Result<Layer, Fault> {

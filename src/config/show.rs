@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use serde_json::{Map, Value};
 use toml::de::DeTable;
 
 use super::Config;
+use super::fault::key_of;
 use super::layers::{DEFAULT, Settings, lines};
 
 /// Column at which the places stand, unless a line is longer.
@@ -43,4 +45,35 @@ pub(super) fn show(config: &Config, settings: &Settings) -> String {
         };
     }
     shown
+}
+
+/// `config` as JSON, and where each of its values was written.
+pub(super) fn json(config: &Config, settings: &Settings) -> Value {
+    let shown = serde_json::to_value(config).expect("every setting has a form in JSON");
+    let mut sources = Map::new();
+    places(&shown, &mut Vec::new(), settings, &mut sources);
+    serde_json::json!({ "settings": shown, "sources": sources })
+}
+
+/// Adds where the values in `value`, which stands at `path`, were written.
+fn places(
+    value: &Value,
+    path: &mut Vec<String>,
+    settings: &Settings,
+    found: &mut Map<String, Value>,
+) {
+    match value {
+        Value::Null => {}
+        Value::Object(table) if !table.is_empty() => {
+            for (key, value) in table {
+                path.push(key.clone());
+                places(value, path, settings, found);
+                path.pop();
+            }
+        }
+        _ => {
+            let place = settings.written(path).unwrap_or_else(|| DEFAULT.to_owned());
+            found.insert(key_of(path), Value::from(place));
+        }
+    }
 }

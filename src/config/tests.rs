@@ -387,6 +387,16 @@ fn the_effective_configuration_says_where_each_value_came_from() {
     assert_eq!(again, loaded.config);
 }
 
+#[test]
+fn the_effective_configuration_is_told_to_programs_too() {
+    let told = file("[cache]\nfills = 3\n").read().expect("no faults").to_json();
+    assert_eq!(told["settings"]["cache"]["fills"], 3);
+    let source = told["sources"]["cache.fills"].as_str().expect("a source");
+    assert!(source.ends_with("/larder.toml:2"), "{source}");
+    assert_eq!(told["sources"]["cache.lanes"], "default");
+    assert!(told["settings"]["public_url"].is_null() && told["sources"]["public_url"].is_null());
+}
+
 /// What the text ships and what the code falls back to are the same, so that neither can drift from the other. Only the text names a public
 /// service.
 #[test]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::artifact::Want;
@@ -43,7 +44,7 @@ pub struct Import {
 }
 
 /// What came of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub blobs: u64,
     pub bytes: u64,

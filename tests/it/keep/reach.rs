@@ -82,6 +82,24 @@ async fn commands_go_to_the_listener_and_not_to_what_stands_before_it() {
     assert_eq!(told.code, Some(0), "{told:?}");
 }
 
+/// Four commands had no `--json` although their answer is data.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_data_is_told_to_programs_too() {
+    let world = World::new().await;
+    let larder = larder(&world, "").await;
+    let output = world.folder.path().join("site.tar");
+    let output = output.to_str().expect("a path in UTF-8");
+    let check = async |arguments: &[&str], pointer: &str| {
+        let told = world.run(&larder.base, arguments).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+        assert!(told.json().pointer(pointer).is_some(), "{pointer}: {told:?}");
+    };
+    check(&["config", "--json"], "/sources/cache.fills").await;
+    check(&["waive", "check", "--json"], "").await;
+    check(&["export", "--key", "--json"], "/key").await;
+    check(&["export", "--all", "-o", output, "--json"], "/bytes").await;
+}
+
 /// `larder ls | head` ended with a panic and its backtrace once `head` had enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_has_enough_ends_a_command_quietly() {
