@@ -202,7 +202,7 @@ pub struct Subject {
     pub reason: Option<String>,
     /// All that was looked at, for the record.
     pub judged: Option<Box<Judged>>,
-    /// What it is, where it was judged before: if it is refused for what is in it, that is told of this.
+    /// What it is, where it was judged before: that is what a pull of it is recorded as, and what a refusal for what is in it is told of.
     pub about: Option<Box<Facts<'static>>>,
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use crate::cache::failure::Failure;
 use crate::cache::lookup::Artifact;
 use crate::ecosystem::{Ask, Ecosystem, Serve, Subject};
-use crate::policy::{Fact, Facts, Judged, Point};
+use crate::policy::{Fact, Facts, Point};
 use crate::proxy::access::Refused;
 use crate::proxy::deliver::Content;
 use crate::server::{AccessNote, Ended};
@@ -27,16 +27,21 @@ pub(crate) struct Bytes {
     key: CacheKey,
     /// The digest that clients know it by.
     digest: Option<Digest>,
+    /// What is shown of it begins where it does.
+    is_first_part: bool,
 }
 
 impl Bytes {
     /// `None`: something else is served.
     pub(crate) fn of(serve: &Serve) -> Option<Self> {
-        let Serve::Artifact { artifact: Artifact { lookup, digests, .. }, .. } = serve else {
-            return None;
-        };
+        let Serve::Artifact { artifact, chunking, .. } = serve else { return None };
+        let Artifact { lookup, digests, .. } = artifact;
         let best = digests.iter().find(|digest| digest.algorithm() == Algorithm::Sha256);
-        Some(Self { key: lookup.key.clone(), digest: best.or_else(|| digests.first()).copied() })
+        Some(Self {
+            key: lookup.key.clone(),
+            digest: best.or_else(|| digests.first()).copied(),
+            is_first_part: chunking.as_ref().is_none_or(|chunking| chunking.window.start == 0),
+        })
     }
 }
 
@@ -62,6 +67,8 @@ pub(crate) fn pull(
         }
         _ => return,
     };
+    // Who fetches a large file in parts pulls one file.
+    let is_start = is_start && bytes.as_ref().is_none_or(|bytes| bytes.is_first_part);
     let thing = thing((mount, client), subject, bytes);
     let Some(tally) = thing.and_then(|thing| pulls.tally(&thing)) else { return };
     if let Some(note) = response.extensions_mut().get_mut::<AccessNote>() {
@@ -87,24 +94,26 @@ fn thing<'a>(
         is_manifest: false,
     };
     let promised = bytes.as_ref().and_then(|bytes| bytes.digest.as_ref()).map(Digest::to_string);
-    let Some(judged) = &subject.judged else {
+    let Some(facts) = subject.facts() else {
         let name = mount.naming()?.name_of(&bytes?.key)?;
         return Some(of(name.to_string(), promised));
     };
-    let digest = judged.facts.digest.as_deref().map(str::to_owned).or(promised);
-    is_pull(judged, digest.is_some()).then(|| Thing {
-        licence: judged.facts.text(Fact::Licence).map(str::to_owned),
-        is_manifest: judged.point == Point::Metadata,
-        ..of(named(&judged.facts), digest)
+    let digest = facts.digest.as_deref().map(str::to_owned).or(promised);
+    // What was judged before its address was given out is the bytes.
+    let point = subject.judged.as_ref().map_or(Point::Content, |judged| judged.point);
+    is_pull(facts, point, digest.is_some()).then(|| Thing {
+        licence: facts.text(Fact::Licence).map(str::to_owned),
+        is_manifest: point == Point::Metadata,
+        ..of(named(facts), digest)
     })
 }
 
 /// Bytes that people come for; or what stands for all of them, and has a digest: the manifest of an image.
-fn is_pull(judged: &Judged, has_digest: bool) -> bool {
-    let is_one_file = judged.facts.text(Fact::File).is_some();
-    match judged.point {
+fn is_pull(facts: &Facts<'_>, point: Point, has_digest: bool) -> bool {
+    let is_one_file = facts.text(Fact::File).is_some();
+    match point {
         Point::Content => true,
-        Point::Metadata => has_digest && !is_one_file && !judged.facts.is_whole,
+        Point::Metadata => has_digest && !is_one_file && !facts.is_whole,
         Point::Listing => false,
     }
 }
@@ -124,10 +133,7 @@ pub(crate) fn refused(pulls: &Pulls, mount: &dyn Ecosystem, client: &str, subjec
         Some(judged) => format!("{}; decision {}", judged.voices().join(", "), judged.id()),
         None => subject.reason.clone().unwrap_or_default(),
     };
-    let subject = subject
-        .judged
-        .as_ref()
-        .map_or_else(|| mount.id().to_owned(), |judged| named(&judged.facts));
+    let subject = subject.facts().map_or_else(|| mount.id().to_owned(), named);
     let (mount, client) = (mount.id().to_owned(), client.to_owned());
     pulls.refused(Refusal { mount, subject, client, reason });
 }
@@ -148,10 +154,7 @@ pub(crate) fn failed(
 
 /// Records that a client lacks a grant.
 pub(crate) fn not_granted(pulls: &Pulls, mount: &dyn Ecosystem, client: &str, subject: &Subject) {
-    let subject = subject
-        .judged
-        .as_ref()
-        .map_or_else(|| mount.id().to_owned(), |judged| named(&judged.facts));
+    let subject = subject.facts().map_or_else(|| mount.id().to_owned(), named);
     let (mount, client) = (mount.id().to_owned(), client.to_owned());
     pulls.refused(Refusal { mount, subject, client, reason: "it lacks a grant".to_owned() });
 }

@@ -9,6 +9,7 @@ mod inspected_clients;
 mod matrix;
 mod passports;
 mod process;
+mod recorded;
 mod replays_crowd;
 mod replays_faults;
 mod replays_kinds;

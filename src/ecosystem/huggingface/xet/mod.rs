@@ -225,7 +225,6 @@ fn unshared() -> HeaderMap {
     headers
 }
 
-/// What was settled before needs no further word.
 /// Serves what a ticket names.
 fn serve(subject: Subject, serve: Serve) -> Step {
     let plan = Plan { access: Access::Public, subject, serve };
