@@ -98,6 +98,16 @@ pub struct Ask {
     pub as_of: Option<Timestamp>,
 }
 
+/// What stands before an access token in a path.
+pub const TOKEN_PREFIX: &str = "/-/t/";
+
+impl Ask {
+    /// Whether requests to addresses below `base` are let in as this one was without showing anything: there is nothing to show, or it is in the address.
+    pub fn is_admitted_by_address(&self) -> bool {
+        self.client.is_none() || self.base.contains(TOKEN_PREFIX)
+    }
+}
+
 /// An `Authorization` value meant for upstream.
 #[derive(Debug, Clone)]
 pub struct ClientCredential {

@@ -21,7 +21,7 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use crate::ecosystem::Reply;
+use crate::ecosystem::{Reply, TOKEN_PREFIX};
 use crate::proxy::forwarded::is_forwarded;
 use crate::server::Body;
 use crate::types::Network;
@@ -30,9 +30,6 @@ mod settings;
 
 use settings::read_token;
 pub use settings::{AccessError, Config, TokenConfig};
-
-/// What stands before a token in a path.
-const PATH_PREFIX: &str = "/-/t/";
 
 /// What the name of a client begins with that proved by a certificate who it is: `cert:ci.example`.
 pub const CERTIFICATE: &str = "cert:";
@@ -371,9 +368,9 @@ fn authorization(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// Prefix, token and the path that follows, where there is a token.
 fn split_token(path: &str) -> Option<(&str, &str, &str)> {
-    let after = path.strip_prefix(PATH_PREFIX)?;
+    let after = path.strip_prefix(TOKEN_PREFIX)?;
     let end = after.find('/').unwrap_or(after.len());
-    let (prefix, rest) = path.split_at(PATH_PREFIX.len() + end);
+    let (prefix, rest) = path.split_at(TOKEN_PREFIX.len() + end);
     Some((prefix, &after[..end], if rest.is_empty() { "/" } else { rest }))
 }
 

@@ -74,7 +74,7 @@ fn serve(subject: Subject, artifact: crate::cache::lookup::Artifact, headers: He
     }))
 }
 
-/// What a resolved file's head says.
+/// What a resolved file's head says. Xet is not offered to whom it would fail: its library shows no access token of Larder's, and no certificate.
 pub(super) fn resolved(ask: &Ask, at: &Settled, facts: &FileFacts) -> HeaderMap {
     let mut headers = described(at, facts);
     let tag = quoted(&facts.content.tag());
@@ -85,7 +85,7 @@ pub(super) fn resolved(ask: &Ask, at: &Settled, facts: &FileFacts) -> HeaderMap 
             headers.insert(LINKED_SIZE, HeaderValue::from(size));
         }
     }
-    if let Some(hash) = &facts.xet_hash {
+    if let Some(hash) = facts.xet_hash.as_ref().filter(|_| ask.is_admitted_by_address()) {
         let (base, repository, commit) = (&ask.base, &at.repository, &at.commit);
         let link = format!(
             "<{base}/{}/xet-read-token/{commit}>; rel=\"xet-auth\", \

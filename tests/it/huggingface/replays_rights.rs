@@ -174,6 +174,11 @@ async fn larders_own_token_opens_to_the_named_alone() {
         let got = session.run(sequence, &secret).await;
         assert_eq!(fault(sequence, &before(), got), None, "{sequence:?}");
     }
+    // Xet's library shows no token, so who shows it in a field is not led there.
+    let address = "/org/secret/resolve/main/w.bin";
+    assert!(!ask("ci", address).await.header("x-xet-hash").is_empty());
+    let plain = get(&larder, address, "token-of-ci-0123456789").await;
+    assert_eq!((plain.status.as_u16(), plain.header("x-xet-hash")), (200, ""), "{plain:?}");
     for host in [&hub.cdn, &hub.viewer, &hub.library] {
         assert!(host.log().iter().all(|logged| logged.header("authorization").is_none()));
     }
