@@ -1,7 +1,8 @@
 //! `/v2/`: repositories of models as a container registry shows them, for Ollama and older llama.cpp; and Ollama's own library beside them.
 //!
 //! A tag is chosen and its manifest written by the hub, so manifests are kept as they came. The model itself is the very file that the repository has, under
-//! the same key. A blob is served only where upstream has given it under this repository's name to this audience, which is a small fact of its own.
+//! the same key. A blob is served only where upstream has given it under this repository's name to this audience, which is a small fact of its own, and judged as
+//! the file that it is.
 //!
 //! Ollama fetches a blob's ranges without credentials from wherever the first answer's `Location` leads, so every 200 has one: a ticket's address.
 
@@ -18,14 +19,16 @@ use crate::cache::lookup::{
 use crate::ecosystem::huggingface::manifest::{self, KeepManifest, Manifest};
 use crate::ecosystem::huggingface::reach::{self, Reach, Reading};
 use crate::ecosystem::huggingface::repository::{
-    Commit, MAIN, Repository, RepositoryType, Revision, encoded,
+    MAIN, Repository, RepositoryType, Revision, encoded,
 };
 use crate::ecosystem::huggingface::route::RegistryRoute;
 use crate::ecosystem::huggingface::settle::{Purpose, Settled, need, settle};
 use crate::ecosystem::huggingface::ticket::{Bearer, Source, Ticket, library_request};
+use crate::ecosystem::huggingface::tree::{self, Tree};
 use crate::ecosystem::huggingface::word::ERROR_MESSAGE;
-use crate::ecosystem::huggingface::{Hub, explain, reword, xet};
+use crate::ecosystem::huggingface::{Hub, explain, judge, reword, xet};
 use crate::ecosystem::{Access, Ask, Plan, Render, Rendered, Reply, Serve, Step, Subject, View};
+use crate::policy::{self, Point};
 use crate::types::Digest;
 use crate::upstream::request::OriginRequest;
 
@@ -89,7 +92,7 @@ struct Model {
 #[derive(Debug, Clone)]
 enum Place {
     /// At the commit that its tags are of.
-    Hub(Reach, Commit),
+    Hub(Box<Settled>),
     Library(Reach),
 }
 
@@ -114,23 +117,23 @@ fn shelved(hub: &Hub, ask: &Ask, name: &str, wanted: Wanted) -> Step {
 impl Model {
     fn of(settled: Settled) -> Self {
         let name = settled.repository.id().to_owned();
-        Self { name, place: Place::Hub(settled.files, settled.commit) }
+        Self { name, place: Place::Hub(Box::new(settled)) }
     }
 
     fn plan(self, hub: &Hub, ask: &Ask, wanted: Wanted) -> Step {
         match wanted {
             Wanted::Manifest(reference) => self.manifest(ask, &reference),
-            Wanted::Blob(digest) => self.blob(hub, ask, digest),
+            Wanted::Blob(digest) => self.judged_blob(hub, ask, digest),
         }
     }
 
     /// A manifest of the commit that the repository is at is not asked for again; one of another commit is.
     fn manifest(self, ask: &Ask, reference: &str) -> Step {
         let kept = self.manifest_document(ask, reference, Demand::AnyAge);
-        let Place::Hub(_, commit) = &self.place else {
+        let Place::Hub(at) = &self.place else {
             return self.serve_manifest(self.manifest_document(ask, reference, reach::demand(ask)));
         };
-        let (ask, reference, commit) = (ask.clone(), reference.to_owned(), commit.clone());
+        let (ask, reference, commit) = (ask.clone(), reference.to_owned(), at.commit.clone());
         need(kept.clone(), move |held| {
             let held = match held {
                 Ok(held) => held,
@@ -164,7 +167,7 @@ impl Model {
             None => self.reach().settings.ref_ttl,
         };
         let commit = match &self.place {
-            Place::Hub(_, commit) => Some(commit.clone()),
+            Place::Hub(at) => Some(at.commit.clone()),
             Place::Library(_) => None,
         };
         let how = Reading {
@@ -179,10 +182,40 @@ impl Model {
 
     fn serve_manifest(&self, document: Document) -> Step {
         let shareability = self.reach().shareability();
-        serve(Serve::Document { document, render: Arc::new(RenderManifest { shareability }) })
+        let serve = Serve::Document { document, render: Arc::new(RenderManifest { shareability }) };
+        self::serve(Subject::default(), serve)
     }
 
-    fn blob(self, hub: &Hub, ask: &Ask, digest: Digest) -> Step {
+    /// Goes on with what rules say of the file that a blob is. What the hub made for a manifest (parameters, a template) is no file: it goes with the repository,
+    /// which is judged already, as all do in Ollama's library. Nobody is asked which files there are but where rules look at that.
+    fn judged_blob(self, hub: &Hub, ask: &Ask, digest: Digest) -> Step {
+        let Place::Hub(at) = &self.place else { return self.blob(hub, ask, digest, None) };
+        let is_ruled = ask.rules.has_rules(policy::Ecosystem::Hf, Point::Content);
+        let document = match is_ruled {
+            true => tree::document(&at.reach, &at.repository, &at.commit),
+            false => tree::kept_document(&at.reach, &at.repository, &at.commit),
+        };
+        let (at, hub, ask) = (Settled::clone(at), hub.clone(), ask.clone());
+        need(document, move |held| {
+            let held = match held {
+                Err(why) if is_ruled => return Step::Reply(failure(&ask, &why)),
+                held => held.ok(),
+            };
+            let tree = held.as_ref().and_then(|held| held.parsed.get::<Tree>());
+            let tree = tree.filter(|tree| at.covers(tree.kept()));
+            let Some(file) = tree.and_then(|tree| tree.files_of_sha256(&[digest]).pop()?) else {
+                return self.blob(&hub, &ask, digest, None);
+            };
+            let asked = ask.clone();
+            judge::judged(at, &asked, file, move |at, file, subject| {
+                let known = Ticket::of_file(&at, &file).map(|ticket| (ticket, subject));
+                self.blob(&hub, &ask, digest, known)
+            })
+        })
+    }
+
+    /// Serves a blob that upstream has under this name; `known`: as the file that it is, and what rules say of it.
+    fn blob(self, hub: &Hub, ask: &Ask, digest: Digest, known: Option<(Ticket, Subject)>) -> Step {
         let path = format!("v2/{}/blobs/{digest}", self.name);
         let mut request = self.request(&path);
         if let Some(request) = &mut request {
@@ -200,39 +233,33 @@ impl Model {
         need(document, move |held| match held {
             Ok(held) => {
                 let size = held.parsed.get::<Size>().and_then(|size| size.0);
-                self.serve_blob(&hub, &ask, Shelved { path, digest, size })
+                let known =
+                    known.unwrap_or_else(|| (self.ticket(path, digest, size), Subject::default()));
+                serve_blob(&hub, &ask, known)
             }
             Err(why) => Step::Reply(failure(&ask, &why)),
         })
     }
 
-    fn serve_blob(&self, hub: &Hub, ask: &Ask, blob: Shelved) -> Step {
-        let Shelved { path, digest, size } = blob;
+    /// A blob of which nothing is known but where it is.
+    fn ticket(&self, path: String, digest: Digest, size: Option<u64>) -> Ticket {
         let source = match self.place {
-            Place::Hub(..) => Source::Hub(path),
+            Place::Hub(_) => Source::Hub(path),
             Place::Library(_) => Source::Library(path),
         };
-        let ticket = Ticket { digest, size, source, bearer: Bearer::of(self.reach()) };
-        let mut headers = HeaderMap::new();
-        let text = |text: String| HeaderValue::try_from(text).expect("an address or a digest");
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(header::ETAG, text(format!("\"{digest}\"")));
-        headers.insert(CONTENT_DIGEST, text(digest.to_string()));
-        headers.insert(header::LOCATION, text(xet::blob_address(hub, ask, &ticket)));
-        let artifact = ticket.artifact(&hub.settings);
-        serve(Serve::Artifact { artifact, headers, chunking: None })
+        Ticket { digest, size, source, bearer: Bearer::of(self.reach()) }
     }
 
     const fn reach(&self) -> &Reach {
         match &self.place {
-            Place::Hub(reach, _) | Place::Library(reach) => reach,
+            Place::Hub(at) => &at.files,
+            Place::Library(reach) => reach,
         }
     }
 
     fn request(&self, path: &str) -> Option<OriginRequest> {
         match &self.place {
-            Place::Hub(reach, _) => reach.get(path),
+            Place::Hub(at) => at.files.get(path),
             Place::Library(reach) => library_request(&reach.settings, path),
         }
     }
@@ -252,13 +279,6 @@ impl Model {
         }
         document
     }
-}
-
-/// A blob that upstream has under a model's name.
-struct Shelved {
-    path: String,
-    digest: Digest,
-    size: Option<u64>,
 }
 
 /// Which form of a manifest the client gets: llama.cpp is told the file as well.
@@ -398,8 +418,20 @@ pub(super) fn worded(reply: Reply) -> Reply {
     told
 }
 
+fn serve_blob(hub: &Hub, ask: &Ask, (ticket, subject): (Ticket, Subject)) -> Step {
+    let digest = ticket.digest;
+    let mut headers = HeaderMap::new();
+    let text = |text: String| HeaderValue::try_from(text).expect("an address or a digest");
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::ETAG, text(format!("\"{digest}\"")));
+    headers.insert(CONTENT_DIGEST, text(digest.to_string()));
+    headers.insert(header::LOCATION, text(xet::blob_address(hub, ask, &ticket)));
+    let artifact = ticket.artifact(&hub.settings);
+    serve(subject, Serve::Artifact { artifact, headers, chunking: None })
+}
+
 /// Who may have it was settled before.
-fn serve(serve: Serve) -> Step {
-    let plan = Plan { access: Access::Public, subject: Subject::default(), serve };
-    Step::Serve(Box::new(plan))
+fn serve(subject: Subject, serve: Serve) -> Step {
+    Step::Serve(Box::new(Plan { access: Access::Public, subject, serve }))
 }

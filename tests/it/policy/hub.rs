@@ -6,8 +6,9 @@ use serde_json::json;
 use super::stand::{Case, Stand, rule, said, warns_and_runs_dry};
 use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Kind, files};
-use crate::support::larder::over_hub;
+use crate::support::larder::{HUB_NAME, over_hub};
 use crate::support::team::Team;
+use crate::support::wait::eventually;
 
 const ID: &str = "org/model";
 const WEIGHTS: &str = "pytorch_model.bin";
@@ -233,6 +234,42 @@ async fn a_repository_is_refused_on_every_way_to_its_bytes() {
     let stand = stand.with(&rule("deny", "license_in = \"*NC*\"")).await;
     let token = stand.larder.get(&format!("/api/models/{ID}/xet-read-token/main")).await;
     refused(&token, "a pass to a repository that is refused");
+}
+
+/// A model's file as a blob of a registry is that file to rules, cold and kept, with the hub gone, too.
+#[tokio::test]
+async fn rules_on_files_hold_for_ollama() {
+    let hub = FakeHub::start().await;
+    let file = File::xet("weights that some rules do not like");
+    hub.model(ID, files([("model-q4_k_m.gguf", file.clone())]));
+    let at = |rest: &str| format!("/v2/{ID}/{rest}");
+    let (manifest, blob) = (at("manifests/latest"), at(&format!("blobs/sha256:{}", file.sha256)));
+    let get = async |stand: &Stand, address: &str| {
+        stand.larder.client.get(stand.larder.url(address)).with("host", HUB_NAME).send().await
+    };
+    let refuses = async |stand: &Stand, how: &str| {
+        let seen = get(stand, &manifest).await;
+        assert_eq!(seen.status, 200, "{how}: the repository may be seen: {seen:?}");
+        let reply = get(stand, &blob).await;
+        assert_eq!(reply.status, 403, "{how}: {reply:?}");
+        let told = reply.text();
+        assert!(told.contains("DENIED") && told.contains("by rule it"), "{how}: {told}");
+    };
+    let (met, unmet) = ("file_in = \"*q4_k_m*\"", "file_in = \"*q8*\"");
+    refuses(&Stand::start(&over_hub(&hub, ""), &rule("deny", met)).await, "cold").await;
+    let stand = Stand::start(&over_hub(&hub, ""), &rule("deny", unmet)).await;
+    for address in [&manifest, &blob] {
+        eventually(&format!("{address} is kept"), async || {
+            let reply = get(&stand, address).await;
+            assert_eq!(reply.status, 200, "{reply:?}");
+            reply.header("cache-status").contains("hit")
+        })
+        .await;
+    }
+    let stand = stand.with(&rule("deny", met)).await;
+    refuses(&stand, "kept").await;
+    hub.refuse().await;
+    refuses(&stand, "kept, and the hub is gone").await;
 }
 
 /// A name that somebody else has taken decides at every point, while what was known of it is served on, and with the hub gone.
