@@ -303,13 +303,15 @@ pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// What stands in place of the status's own phrase, which HTTP/1 alone has: some clients show nothing else of an answer.
+    pub phrase: Option<Box<str>>,
 }
 
 impl Reply {
     pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { status, headers, body: body.into() }
+        Self { status, headers, body: body.into(), phrase: None }
     }
 
     /// RFC 9457 problem details: uv prints `title` and `detail` when the type is exactly this one.

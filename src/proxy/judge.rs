@@ -1,8 +1,6 @@
 //! Two questions before anything is got: may this client have it, and may anybody.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use hyper::ext::ReasonPhrase;
 
 use crate::cache::failure::Failure;
 use crate::cache::lookup::Artifact;
@@ -10,13 +8,10 @@ use crate::ecosystem::{Access, Ask, Ecosystem, Reply, Serve, Subject};
 use crate::policy::judged::WHY;
 use crate::policy::{Decision, INSPECTION, Judged, Point, Verdict};
 use crate::proxy::deliver::Content;
-use crate::proxy::words;
+use crate::proxy::words::{self, plain};
 
 /// When a client is to ask again where a fact could not be found out, in seconds.
 const RETRY_AFTER_SECS: u64 = 10;
-
-/// The longest reason that is put into a head.
-const MOST_CHARACTERS: usize = 600;
 
 /// Whether the client holds the grant that the plan asks for. Fails closed.
 pub(crate) fn granted(access: &Access, ask: &Ask) -> Result<(), Reply> {
@@ -73,13 +68,11 @@ pub(crate) fn refused(mount: &dyn Ecosystem, ask: &Ask, subject: &Subject) -> Re
     let reason = subject.reason.as_deref().unwrap_or("A rule of this server refuses it.");
     let waits = subject.judged.as_ref().is_some_and(|judged| judged.decision.is_pending());
     let status = if waits { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
-    let reply = mount.refuse(ask, status, reason);
+    let mut reply = mount.refuse(ask, status, reason);
+    reply.phrase = Some(reason.into());
     let mut response = words::replied(reply, &ask.method, mount.id());
     if waits {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECS.into());
-    }
-    if let Ok(phrase) = ReasonPhrase::try_from(Bytes::from(plain(reason))) {
-        response.extensions_mut().insert(phrase);
     }
     response
 }
@@ -100,11 +93,6 @@ pub(crate) fn warn(field: Option<HeaderName>, subject: &Subject, headers: &mut H
     {
         headers.append(field, value);
     }
-}
-
-/// A text as it can stand in a head.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii() && !c.is_control()).take(MOST_CHARACTERS).collect()
 }
 
 #[cfg(test)]

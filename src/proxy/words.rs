@@ -1,13 +1,18 @@
 //! Answers that are words: failures, refusals, and what an adapter says by itself.
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use hyper::ext::ReasonPhrase;
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::{Ask, Ecosystem, Reply};
 use crate::proxy::deliver::{self, Content};
 use crate::server::AccessNote;
 
-/// A failure in the words of the mount's clients, with its `Cache-Status`.
+/// The longest reason that is put into a head.
+const MOST_CHARACTERS: usize = 600;
+
+/// A failure in the words of the mount's clients, with its `Cache-Status`. A refusal for what is in a file is in the phrase of its status, too: Xet's clients show nothing else.
 pub(super) fn explained(mount: &dyn Ecosystem, ask: &Ask, failure: &Failure) -> Reply {
     let mut reply = mount.explain(ask, failure);
     let status = match failure {
@@ -23,12 +28,15 @@ pub(super) fn explained(mount: &dyn Ecosystem, ask: &Ask, failure: &Failure) -> 
         Failure::Store(_) => "larder; fwd=uri-miss; detail=store-failed",
     };
     reply.headers.insert("cache-status", HeaderValue::from_static(status));
+    if let Failure::Unsafe { reason } = failure {
+        reply.phrase = Some(format!("Refused for what is in it: {reason}").into());
+    }
     reply
 }
 
 /// A small answer as a response.
 pub(super) fn replied(reply: Reply, method: &Method, mount: &str) -> Response<Content> {
-    let Reply { status, headers, body } = reply;
+    let Reply { status, headers, body, phrase } = reply;
     let mut response = deliver::empty(status);
     *response.headers_mut() = headers;
     let cache = match response.headers().get("cache-status").map(HeaderValue::to_str) {
@@ -37,6 +45,10 @@ pub(super) fn replied(reply: Reply, method: &Method, mount: &str) -> Response<Co
     };
     if let Ok(value) = HeaderValue::from_str(&cache) {
         response.headers_mut().insert("cache-status", value);
+    }
+    let phrase = phrase.map(|phrase| ReasonPhrase::try_from(Bytes::from(plain(&phrase))));
+    if let Some(Ok(phrase)) = phrase {
+        response.extensions_mut().insert(phrase);
     }
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     if *method != Method::HEAD {
@@ -49,6 +61,11 @@ pub(super) fn replied(reply: Reply, method: &Method, mount: &str) -> Response<Co
         ended: None,
     });
     response
+}
+
+/// A text as it can stand in a head.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii() && !c.is_control()).take(MOST_CHARACTERS).collect()
 }
 
 /// A refusal before any mount was found.

@@ -60,7 +60,7 @@ pub fn plan(settings: &Arc<Settings>, ask: &Ask, entrance: Option<String>) -> St
                 let link = next_link(&path, part.most, last, namespace.as_deref());
                 headers.insert(http::header::LINK, link);
             }
-            Step::Reply(Reply { status: StatusCode::OK, headers, body })
+            Step::Reply(Reply { status: StatusCode::OK, headers, body, phrase: None })
         }),
     }
 }

@@ -41,7 +41,7 @@ pub fn answer(signer: &Signer, ask: &Ask) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("docker-distribution-api-version", version);
-    Reply { status: StatusCode::OK, headers, body: "{}".into() }
+    Reply { status: StatusCode::OK, headers, body: "{}".into(), phrase: None }
 }
 
 fn learns_here(headers: &HeaderMap) -> bool {

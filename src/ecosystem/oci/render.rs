@@ -114,7 +114,7 @@ impl ReferrersForm {
     /// The answer where there are none.
     pub fn nothing(&self) -> Reply {
         let body = Referrers::default().index(None, None);
-        Reply { status: StatusCode::OK, headers: self.headers(&body), body }
+        Reply { status: StatusCode::OK, headers: self.headers(&body), body, phrase: None }
     }
 
     fn headers(&self, body: &Bytes) -> HeaderMap {
@@ -223,11 +223,17 @@ fn namespace_headers(namespace: Option<&str>) -> HeaderMap {
 }
 
 fn rendered(headers: HeaderMap, body: Bytes) -> Rendered {
-    Rendered { reply: Reply { status: StatusCode::OK, headers, body }, valid_until: None }
+    Rendered {
+        reply: Reply { status: StatusCode::OK, headers, body, phrase: None },
+        valid_until: None,
+    }
 }
 
 /// A document that is none of ours was written under our key: never, but then an honest answer.
 fn nothing_kept() -> Rendered {
     let (status, headers) = (StatusCode::INTERNAL_SERVER_ERROR, HeaderMap::new());
-    Rendered { reply: Reply { status, headers, body: Bytes::new() }, valid_until: None }
+    Rendered {
+        reply: Reply { status, headers, body: Bytes::new(), phrase: None },
+        valid_until: None,
+    }
 }

@@ -158,6 +158,6 @@ impl PageRender {
         {
             headers.insert(merge::SERIAL, serial);
         }
-        Reply { status: StatusCode::OK, headers, body: body.into() }
+        Reply { status: StatusCode::OK, headers, body: body.into(), phrase: None }
     }
 }
