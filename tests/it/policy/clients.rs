@@ -12,7 +12,9 @@ use crate::support::hub::{FakeHub, File, files};
 use crate::support::index::{FakeIndex, Style, Upload};
 use crate::support::installer::Installer;
 use crate::support::larder::{over, over_hub};
+use crate::support::registry::cosign::Signer;
 use crate::support::registry::{FakeRegistry, Family, Image};
+use crate::support::team::Team;
 use crate::support::wait::soon;
 
 const INSTALLERS: [Installer; 3] = [Installer::Pip23, Installer::Pip26, Installer::Uv];
@@ -108,6 +110,36 @@ async fn the_hubs_library_shows_why_with_and_without_xet() {
     }
 }
 
+/// What somebody else than the one who is believed signed is refused by rule, cold, and the client shows why.
+#[tokio::test]
+#[ignore = "needs the clients that tests/run installs"]
+async fn the_hubs_library_shows_what_is_wrong_with_a_signature() {
+    let (hub, team) = (FakeHub::start().await, Team::new());
+    let mut model = files([
+        ("config.json", File::plain("{}")),
+        ("model.safetensors", File::xet("weights that somebody signed")),
+    ]);
+    model.insert("model.sig".to_owned(), File::plain(team.sign(&model, &["model.sig"])));
+    let signed = model.clone();
+    model.insert("model.safetensors".to_owned(), File::xet("weights that nobody signed"));
+    let rules = format!(
+        "{}message = \"{{attestation_fault}}\"\n",
+        rule("deny", "attestation_verified = false")
+    );
+    for xet in [true, false] {
+        let start = async || Stand::start(&over_hub(&hub, &team.settings()), &rules).await;
+        hub.model("org/model", model.clone());
+        let (succeeded, said) = download(&start().await, xet).await;
+        assert!(!succeeded, "xet {xet}: {said}");
+        for expected in ["key:team signed it with the digest", "rule it", "/-/why/"] {
+            assert!(said.contains(expected), "xet {xet}: {expected:?} in {said}");
+        }
+        hub.model("org/model", signed.clone());
+        let (succeeded, said) = download(&start().await, xet).await;
+        assert!(succeeded, "xet {xet}: {said}");
+    }
+}
+
 /// Copies an image into a folder.
 async fn skopeo(stand: &Stand) -> (bool, String) {
     let place = TempDir::new().expect("a temporary folder can be made");
@@ -138,4 +170,26 @@ async fn skopeo_shows_why() {
         let (succeeded, said) = skopeo(&stand).await;
         assert!(succeeded, "{condition}: {said}");
     }
+}
+
+#[tokio::test]
+#[ignore = "needs the clients that tests/run installs"]
+async fn skopeo_shows_what_is_wrong_with_a_signature() {
+    let (registry, team) = (FakeRegistry::start().await, Signer::new());
+    let image = Image::multi(Family::Oci, 1);
+    registry.publish(REPOSITORY, TAG, &image);
+    Signer::new().file(&registry, REPOSITORY, image.digest());
+    let settings = format!("{}{}", over_registry(&registry, ""), team.known_as("team"));
+    let rules = format!(
+        "{}message = \"{{attestation_fault}}\"\n",
+        rule("deny", "signed_by_not_in = \"key:team\"")
+    );
+    let (succeeded, said) = skopeo(&Stand::start(&settings, &rules).await).await;
+    assert!(!succeeded, "{said}");
+    for expected in ["signature", "rule it", "/-/why/"] {
+        assert!(said.contains(expected), "{expected:?} in {said}");
+    }
+    team.file(&registry, REPOSITORY, image.digest());
+    let (succeeded, said) = skopeo(&Stand::start(&settings, &rules).await).await;
+    assert!(succeeded, "{said}");
 }
