@@ -34,12 +34,12 @@
 //! | [`ecosystem`] | one folder per protocol: a request's head in, a plan out; pure | types, semantics, licence, advisory, signature, policy, `upstream::request`, `cache::lookup`, `cache::failure` |
 //! | [`trace`] | what became of things: the ledger, a log that shows if anybody changes it; who pulled what | types, clock, store, cache, `server::Ended` |
 //! | [`proxy`] | the pipeline | types, clock, semantics, policy, rulings, `upstream::request`, server, cache, ecosystem, `trace::pulls` |
-//! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, the hub's `record` |
+//! | [`passport`] | everything that is known of a model, as one value; what changed between two commits; pure | types, formats, licence, signature, the hub's `record` |
 //! | [`bom`] | bills of materials (CycloneDX); pure | types, licence, passport |
 //! | [`snapshots`] | names for instants of the past | types, store |
 //! | [`keep`] | keeping by hand: listing, removing, pinning, tidying up, in the words of each ecosystem | types, clock, store, cache, ecosystem |
 //! | [`admin`] | Larder's own pages and API under `/-/` | types, clock, cache, keep, store, policy, rulings, server, snapshots, trace |
-//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller; bills of what was pulled | types, clock, formats, the hub, passport, bom, keep, trace, admin, server, `store::StoreError` |
+//! | [`models`] | passports over the API, gathered by asking the hub's mount as the caller; bills of what was pulled | types, clock, formats, signature, the hub, passport, bom, keep, trace, admin, server, `store::StoreError` |
 //! | [`identity`] | whose a hub's name is, over the API | types, cache, ecosystem, server, admin |
 //! | [`feed`] | advisories from a folder and from addresses, read again when they change; the OSV API | types, clock, advisory, upstream, admin, server |
 //! | [`collect`] | what is wanted, as people and lock files name it; pure | types, ecosystem |

@@ -45,7 +45,7 @@ const FAMILIES: [Family; 2] = [
 ];
 
 /// Whom signatures must lead back to.
-fn trust(config: &Config) -> Result<Trust, AppError> {
+pub(super) fn trust(config: &Config) -> Result<Trust, AppError> {
     let read = |path: &Path| {
         fs::read_to_string(path)
             .map_err(|error| format!("{} cannot be read: {error}", path.display()))

@@ -8,7 +8,7 @@ use url::Url;
 use super::AppError;
 use super::data::{BUNDLE_KEY_FILE, key_of};
 use super::inside::{forgetting, offline, unseen};
-use super::mounts::read_secret;
+use super::mounts::{read_secret, trust};
 use super::tasks::Tasks;
 use crate::admin::api::entries::Entries;
 use crate::admin::api::fills::Fills;
@@ -110,7 +110,7 @@ impl Pages<'_> {
         let recorded =
             Recorded { pulls: pulls.clone(), keeper: keeper.clone(), clock: clock.clone() };
         Ok(vec![
-            Arc::new(Models::new(known_hub(), recorded, clock.clone())),
+            Arc::new(Models::new(known_hub(), trust(config)?, recorded, clock.clone())),
             Arc::new(Entries(keeper.clone())),
             Arc::new(Fills(keeper.clone())),
             Arc::new(Damage(healer)),

@@ -158,6 +158,22 @@ impl Page<'_> {
         }
         let remote = trust.remote_code.map(|remote| if remote { "yes" } else { "no" }.to_owned());
         self.maybe("remote code", "trust.remote_code", remote);
+        let signed = trust.signed.as_ref().map(|signed| match &signed.until {
+            Some(until) => format!("{}, until {until}", signed.by),
+            None => signed.by.clone(),
+        });
+        self.maybe("signed by", "trust.signed", signed);
+        if let Some(signed) = &trust.signed {
+            for (what, files) in [
+                ("not what was signed", &signed.changed),
+                ("not signed", &signed.unsigned),
+                ("not looked at", &signed.unseen),
+            ] {
+                if !files.is_empty() {
+                    self.line("", &format!("{what}: {}", files.join(", ")));
+                }
+            }
+        }
         for (file, fault) in &trust.broken {
             self.line("broken", &format!("{file}: {fault}"));
         }
@@ -198,6 +214,7 @@ fn counted(types: &BTreeMap<String, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::passport::Signing;
 
     #[test]
     fn names_become_addresses() {
@@ -216,9 +233,15 @@ mod tests {
         let mut passport = Passport { name: "org/m@0123456".to_owned(), ..Passport::default() };
         passport.unknown.insert("licence.declared".to_owned(), "nobody said".to_owned());
         passport.parameters.total = Some(7);
+        let (by, changed) = ("key:team".to_owned(), vec!["a.bin".to_owned()]);
+        passport.trust.signed = Some(Signing { by, changed, ..Signing::default() });
         let text = text(&passport);
         assert!(text.starts_with("org/m@0123456\n"), "{text}");
-        for expected in ["licence         unknown: nobody said\n", "parameters      7\n"] {
+        for expected in [
+            "licence         unknown: nobody said\n",
+            "parameters      7\n",
+            "signed by       key:team\n                  not what was signed: a.bin\n",
+        ] {
             assert!(text.contains(expected), "{expected:?} in\n{text}");
         }
         assert!(!text.contains("gated"), "{text}");

@@ -22,6 +22,7 @@ use crate::ecosystem::huggingface::route::OWN;
 use crate::formats::Reading;
 use crate::passport::{Ancestor, Card, Kind, Sources, Text, Weights};
 use crate::server::Body;
+use crate::signature::Trust;
 
 /// The longest record, and the longest header of weights. Real ones have a few MiB.
 const MOST_RECORD_BYTES: usize = 64 << 20;
@@ -55,6 +56,8 @@ pub(super) struct Gather {
     pub(super) at: Option<String>,
     /// The hub that package URLs mean when they name none.
     pub(super) known_hub: Option<String>,
+    /// Whom signatures must lead back to.
+    pub(super) trust: Trust,
 }
 
 /// Why the mount gave nothing.
@@ -86,7 +89,8 @@ impl Gather {
         let card = record.description.as_ref().and_then(Card::of);
         let ancestors = self.ancestors(repository, card.as_ref()).await;
         let is_known_hub = self.known_hub.as_deref().is_some_and(|hub| is_same(hub, &record.hub));
-        Ok(Sources { is_known_hub, texts, weights, ancestors, record })
+        let trust = self.trust.clone();
+        Ok(Sources { is_known_hub, trust, texts, weights, ancestors, record })
     }
 
     fn problem(&self, refusal: &Refusal, repository: &Repository) -> Problem {
@@ -304,7 +308,7 @@ fn enqueue(
 /// Whether a passport is the better for a file's content.
 fn says_something(path: &str) -> bool {
     let name = path.to_ascii_lowercase();
-    matches!(name.as_str(), "config.json" | "readme.md")
+    matches!(name.as_str(), "config.json" | "readme.md" | "model.sig")
         || ["license", "licence", "copying"].iter().any(|word| name.starts_with(word))
 }
 

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::ecosystem::huggingface::repository::{MAIN, Repository, RepositoryType, Revision};
 use crate::passport::{Passport, change, compose};
 use crate::server::Body;
+use crate::signature::Trust;
 
 mod gather;
 mod pulled;
@@ -30,6 +31,7 @@ pub use pulled::Recorded;
 pub struct Models {
     /// The hub that package URLs mean when they name none.
     known_hub: Option<String>,
+    trust: Trust,
     recorded: Recorded,
     clock: Clock,
     /// Passports take memory while they are gathered.
@@ -40,9 +42,9 @@ pub struct Models {
 const AT_ONCE: usize = 4;
 
 impl Models {
-    /// `known_hub`: the hub that package URLs mean when they name none.
-    pub fn new(known_hub: Option<String>, recorded: Recorded, clock: Clock) -> Self {
-        Self { known_hub, recorded, clock, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    /// `known_hub`: the hub that package URLs mean when they name none; `trust`: whom signatures must lead back to.
+    pub fn new(known_hub: Option<String>, trust: Trust, recorded: Recorded, clock: Clock) -> Self {
+        Self { known_hub, trust, recorded, clock, turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
@@ -69,6 +71,7 @@ impl Resource for Models {
             may_fetch: matches!(call.query.get("fetch").map(String::as_str), Some("true" | "1")),
             at: call.query.get("at").cloned(),
             known_hub: self.known_hub.clone(),
+            trust: self.trust.clone(),
         };
         let turns = Arc::clone(&self.turns);
         let (now, recorded) = (self.clock.now(), self.recorded.clone());

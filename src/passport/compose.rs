@@ -9,11 +9,11 @@ use super::naming::{purl, version};
 use super::weights::{Weights, parameters};
 use super::{
     Card, Content, DetectedText, FORM, File, Format, Identity, Lifecycle, Lineage, Passport,
-    Precision, Quantization, Reference, Seen, Task, Training, Trust, lineage,
+    Precision, Quantization, Reference, Seen, Task, Training, Trust, lineage, signing,
 };
 use crate::ecosystem::huggingface::record::{Record, RecordFile};
-use crate::licence;
 use crate::types::Timestamp;
+use crate::{licence, signature};
 
 /// What a passport is composed from.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Sources {
     pub record: Record,
     /// Whether the hub is the one that package URLs mean when they name none.
     pub is_known_hub: bool,
+    /// Whom signatures must lead back to.
+    pub trust: signature::Trust,
     /// Small files that are kept, whole.
     pub texts: Vec<Text>,
     /// What the beginnings of kept weights said, or what is wrong with them, by path.
@@ -376,8 +378,13 @@ impl<'a> Maker<'a> {
             can_run_code,
             remote_code,
             signatures,
+            signed: None,
             broken,
         };
+        match self.signing() {
+            Ok(signing) => self.passport.trust.signed = Some(signing),
+            Err(reason) => self.unknown("trust.signed", reason),
+        }
         if self.passport.trust.scan.is_none() {
             self.unknown("trust.scan", "no result of the hub's scanners passed through");
         }
@@ -385,6 +392,20 @@ impl<'a> Maker<'a> {
             self.unknown("trust.remote_code", "no config.json is kept");
         }
         self.unknown("usage", "pulls are recorded apart from what passed through");
+    }
+
+    /// What the signature of all files says.
+    fn signing(&self) -> Result<signing::Signing, String> {
+        let files = &self.passport.content.files;
+        if self.record.files.is_none() || self.record.more_files > 0 {
+            return Err("the list of the commit's files is not here as a whole".to_owned());
+        }
+        if files.iter().all(|file| file.path != signing::PATH) {
+            return Err(format!("there is no {} among the files", signing::PATH));
+        }
+        let signature = self.sources.texts.iter().find(|text| text.path == signing::PATH);
+        let signature = signature.ok_or_else(|| format!("{} is not kept", signing::PATH))?;
+        signing::read(&self.sources.trust, &signature.bytes, files)
     }
 
     fn name(&mut self) {

@@ -16,12 +16,14 @@ mod compose;
 mod content;
 mod lineage;
 mod naming;
+mod signing;
 mod weights;
 
 pub use card::Card;
 pub use compose::{Ancestor, Sources, Text, compose};
 pub use content::{Format, format_of};
 pub use naming::{purl, short};
+pub use signing::Signing;
 pub use weights::{Kind, Weights};
 
 /// The form that passports have; raised when a field changes its meaning.
@@ -232,6 +234,8 @@ pub struct Trust {
     pub remote_code: Option<bool>,
     /// Files that are signatures, whether or not they are good.
     pub signatures: Vec<String>,
+    /// What that of all files says, where it is kept and somebody signed it who is believed.
+    pub signed: Option<Signing>,
     /// What is wrong with the beginnings of files, by file.
     pub broken: BTreeMap<String, String>,
 }

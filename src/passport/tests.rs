@@ -85,6 +85,7 @@ fn sources(description: Option<Value>, files: Vec<RecordFile>) -> Sources {
     Sources {
         record: record(description, Some(files)),
         is_known_hub: true,
+        trust: crate::signature::Trust::default(),
         texts: Vec::new(),
         weights: Vec::new(),
         ancestors: Vec::new(),

@@ -59,7 +59,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "trace::pulls",
         ],
     ),
-    ("passport", &["types", "formats", "licence", "ecosystem::huggingface::record"]),
+    ("passport", &["types", "formats", "licence", "signature", "ecosystem::huggingface::record"]),
     ("bom", &["types", "licence", "passport"]),
     (
         "models",
@@ -67,6 +67,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "types",
             "clock",
             "formats",
+            "signature",
             "ecosystem::huggingface",
             "passport",
             "bom",

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::client::Reply;
 use crate::support::hub::{FakeHub, File, Files, Kind, files};
 use crate::support::larder::{Larder, over_hub};
+use crate::support::team::Team;
 use crate::support::wait::eventually;
 
 const CONFIG: &str =
@@ -131,6 +132,35 @@ async fn changes_are_told_by_what_they_touch() {
     assert_eq!(missing.status, 400, "{missing:?}");
     let nowhere = get(&larder, "/-/api/v1/changes/org/nowhere@main?to=main").await;
     assert_eq!(nowhere.status, 404, "{nowhere:?}");
+}
+
+/// By whom all files are signed is told, with what is not as it was signed; and of a signature that is not believed, why.
+#[tokio::test]
+async fn a_passport_says_who_signed_the_model() {
+    let (hub, team) = (FakeHub::start().await, Team::new());
+    let mut signed = model("# One", CONFIG, 1);
+    let signature = team.sign(&signed, &["model.sig"]);
+    signed.insert("model.sig".to_owned(), File::plain(signature));
+    signed.insert("README.md".to_owned(), File::plain("# Two"));
+    signed.insert("extra.bin".to_owned(), File::lfs("more"));
+    hub.model("org/model", signed);
+    let passport = async |settings: &str, fetch: &str| {
+        let larder = Larder::start(&over_hub(&hub, settings)).await;
+        let tree = "/api/models/org/model/tree/main?recursive=true";
+        assert_eq!(get(&larder, tree).await.status, 200);
+        get(&larder, &format!("/-/api/v1/models/org/model@main?fetch={fetch}")).await.json()
+    };
+    let told = passport(&team.settings(), "true").await;
+    let expected = json!({
+        "by": "key:team", "until": null, "changed": ["README.md"], "unsigned": ["extra.bin"], "unseen": [],
+    });
+    assert_eq!(told["trust"]["signed"], expected, "{told:#}");
+    for (settings, fetch, reason) in [("", "true", "`signature.keys`"), ("", "false", "not kept")] {
+        let told = passport(settings, fetch).await;
+        assert_eq!(told["trust"]["signed"], Value::Null, "{told:#}");
+        let unknown = told["unknown"]["trust.signed"].as_str().unwrap_or_default();
+        assert!(unknown.contains(reason), "{unknown}");
+    }
 }
 
 /// The main branch has moved since; as of then it led elsewhere.
