@@ -41,6 +41,18 @@ impl Clock {
     }
 }
 
+/// Lets other tasks run until they have brought about what a test waits for; panics with `what` when a minute was not enough.
+///
+/// For tests whose timers stand still: the runtime moves them on as soon as it is idle, so such a test must not sleep.
+#[cfg(test)]
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,9 +10,7 @@ async fn answers_under_way_end_and_idle_connections_close() {
     read_one(&mut idle).await;
     let mut busy = server.connect().await;
     busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
-    while server.orders().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    server.until_ordered(2).await;
 
     server.stop.cancel();
     assert_eq!(read_all(&mut idle).await, "", "closed");
@@ -30,9 +28,7 @@ async fn what_does_not_end_in_time_is_cut() {
     let server = Running::default().await;
     let mut client = server.connect().await;
     client.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
-    while server.orders().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    server.until_ordered(1).await;
     server.stop.cancel();
     assert_eq!(read_all(&mut client).await, "");
     server.run.await.expect("it does not panic");

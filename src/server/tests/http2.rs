@@ -109,9 +109,7 @@ async fn streams_under_way_end_when_the_server_stops() {
     let waiting = sender.send_request(get);
     let ((), answer) = tokio::join!(
         async {
-            while server.orders().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            server.until_ordered(1).await;
             server.stop.cancel();
             server.kitchen.ready.notify_one();
         },

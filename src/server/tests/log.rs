@@ -1,11 +1,24 @@
 //! The line that every response leaves.
 
 use std::io;
+use std::sync::Once;
 
 use serde_json::Value;
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::Registry;
 
 use super::*;
+
+/// Must be called before anything is logged. What logs first decides for the whole process whether its lines are wanted; with but one collector, that of a
+/// thread, the threads of other tests would decide that nobody wants them. A collector for all of them, which wants everything and writes nothing, leaves
+/// the choice to each thread.
+pub fn heed_every_thread() {
+    static HEEDED: Once = Once::new();
+    HEEDED.call_once(|| {
+        tracing::subscriber::set_global_default(Registry::default())
+            .expect("no other test sets one");
+    });
+}
 
 /// Collects the lines that this thread logs.
 #[derive(Clone, Default)]
@@ -24,6 +37,7 @@ impl io::Write for Lines {
 
 impl Lines {
     fn collect() -> (Self, DefaultGuard) {
+        heed_every_thread();
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -83,13 +97,9 @@ async fn a_client_that_left_unanswered_leaves_a_line_too() {
     let server = Running::default().await;
     let mut client = server.connect().await;
     client.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the server reads");
-    while server.orders().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    server.until_ordered(1).await;
     drop(client);
-    while lines.read().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("its line is written", || !lines.read().is_empty()).await;
     let [line] = &lines.read()[..] else { panic!("{:?}", lines.read()) };
     assert_eq!((&line["http.status"], &line["aborted"]), (&499.into(), &true.into()));
 }

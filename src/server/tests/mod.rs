@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::until;
+
 use super::{AccessNote, Body, BodyError, Config, Handler, Peer, RequestBody, Server, TlsConfig};
 
 mod echoes;
@@ -51,6 +53,7 @@ impl Running {
     }
 
     async fn start(config: Config, tls: &TlsConfig) -> Self {
+        log::heed_every_thread();
         let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
         let server = Server::bind(config, tls, &[any, any]).expect("a port is free");
         let address = server.local_addrs()[1];
@@ -72,6 +75,10 @@ impl Running {
         let mut client = self.connect().await;
         client.write_all(bytes.as_ref()).await.expect("the server reads");
         read_all(&mut client).await
+    }
+
+    async fn until_ordered(&self, orders: usize) {
+        until("the handler has the requests", || self.orders().len() >= orders).await;
     }
 
     fn orders(&self) -> Vec<String> {

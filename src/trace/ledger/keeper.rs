@@ -186,6 +186,7 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::clock::until;
     use crate::store::disk::tests::simulated::{Disk, Failure};
     use crate::trace::ledger::{Ledger, View};
     use crate::trace::record::Record;
@@ -255,9 +256,8 @@ mod tests {
         bench.disk.fail(bench.disk.calls(), u64::MAX, Failure::Full);
         let stuck = bench.tasks.spawn(bench.scribe.witness(vec![event(1)]));
         // Until the writer has taken it and failed, the queue's two places are one.
-        while bench.scribe.batches.capacity() < 2 {
-            tokio::task::yield_now().await;
-        }
+        let has_failed = || bench.scribe.batches.capacity() == 2;
+        until("the writer has failed", has_failed).await;
         let waiting: Vec<_> =
             (2..9).map(|number| bench.scribe.witness(vec![event(number)])).collect();
         bench.disk.heal();

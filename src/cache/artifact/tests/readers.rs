@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::*;
+use crate::clock::until;
 use crate::semantics::range::Spec;
 use crate::upstream::scripted::{Gate, Reply};
 
@@ -153,9 +154,7 @@ async fn a_reader_ahead_waits_where_the_origin_has_no_ranges() {
     let found = bench.get(&promised(&bytes)).await.expect("started");
     let body = found.source.body(Some(19_000_000..19_000_010));
     let opening = async {
-        while bench.upstream.count(FILE) < 2 {
-            tokio::task::yield_now().await;
-        }
+        until("the origin is asked again", || bench.upstream.count(FILE) == 2).await;
         gate.open();
     };
     let (ahead, ()) = tokio::join!(whole(body), opening);
