@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::signature::Trust;
 use crate::signature::bundle::Bundle;
+use crate::signature::statement::{self, Statement};
 
 /// Media type of a payload.
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -32,9 +33,8 @@ const FILED: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 const PREDICATES: [&str; 2] =
     ["https://sigstore.dev/cosign/sign/v1", "https://slsa.dev/provenance/v1"];
 
-/// What in-toto statements call themselves.
-const STATEMENTS: [&str; 2] =
-    ["https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"];
+/// Of which kind statements may be.
+const STATEMENTS: [&str; 2] = [statement::V1, statement::V0_1];
 
 /// One signature, as the manifest that it is filed in describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,26 +143,6 @@ struct Kind {
     api_version: String,
 }
 
-#[derive(Deserialize)]
-struct Statement {
-    #[serde(rename = "_type")]
-    kind: String,
-    subject: Vec<Subject>,
-    #[serde(rename = "predicateType")]
-    predicate: String,
-}
-
-#[derive(Deserialize)]
-struct Subject {
-    digest: Digests,
-}
-
-#[derive(Deserialize)]
-struct Digests {
-    #[serde(default)]
-    sha256: String,
-}
-
 /// Whether what refers to an image by this type may vouch for it.
 pub fn is_voucher(artifact_type: &str) -> bool {
     artifact_type == FILED || artifact_type.starts_with(BUNDLE)
@@ -227,7 +207,8 @@ impl Voucher {
         match &self.form {
             Form::Payload(_) => Some(payload(body).ok()?.critical.image.digest),
             Form::Bundle => {
-                let statement = statement(&Bundle::read(body).ok()?).ok()?;
+                let bundle = Bundle::read(body).ok()?;
+                let statement = Statement::read(bundle.statement()).ok()?;
                 statement.subject.first().map(|one| format!("sha256:{}", one.digest.sha256))
             }
         }
@@ -260,13 +241,14 @@ impl Annotations {
 
 fn verify_bundle(trust: &Trust, body: &[u8], digest: &str) -> Result<String, Unbelieved> {
     let bundle = Bundle::read(body).map_err(Unbelieved::Unreadable)?;
-    let Statement { kind, subject, predicate } = statement(&bundle)?;
-    if !STATEMENTS.contains(&kind.as_str()) || !PREDICATES.contains(&predicate.as_str()) {
-        return Err(Unbelieved::Subject(format!("a statement of kind {:?}", clipped(&predicate))));
+    let Statement { kind, subject, predicate_type, .. } = Statement::read(bundle.statement())
+        .map_err(|error| Unbelieved::Unreadable(error.to_string()))?;
+    if !STATEMENTS.contains(&kind.as_str()) || !PREDICATES.contains(&predicate_type.as_str()) {
+        let kind = clipped(&predicate_type);
+        return Err(Unbelieved::Subject(format!("a statement of kind {kind:?}")));
     }
     let sha256 = digest.strip_prefix("sha256:").unwrap_or_default();
-    let is_named = |one: &Subject| one.digest.sha256.eq_ignore_ascii_case(sha256);
-    if sha256.is_empty() || !subject.iter().any(is_named) {
+    if !subject.iter().any(|one| one.has(sha256)) {
         let named = subject.first().map_or("", |one| &one.digest.sha256);
         return Err(Unbelieved::Subject(clipped(named)));
     }
@@ -283,11 +265,6 @@ fn verify_bundle(trust: &Trust, body: &[u8], digest: &str) -> Result<String, Unb
 
 fn payload(body: &[u8]) -> Result<Payload, Unbelieved> {
     serde_json::from_slice(body).map_err(|error| Unbelieved::Unreadable(error.to_string()))
-}
-
-fn statement(bundle: &Bundle) -> Result<Statement, Unbelieved> {
-    serde_json::from_slice(bundle.statement())
-        .map_err(|error| Unbelieved::Unreadable(error.to_string()))
 }
 
 fn nobody() -> Unbelieved {

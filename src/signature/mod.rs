@@ -22,6 +22,7 @@ mod key;
 pub mod model;
 mod publisher;
 mod sigstore;
+mod statement;
 mod trust;
 
 pub use authority::Authority;
@@ -29,6 +30,8 @@ pub use key::PublicKey;
 pub use publisher::{Claims, Publisher};
 pub use sigstore::Roots;
 pub use trust::{Signer, Trust};
+
+use statement::Statement;
 
 /// Settings of signatures, `[signature]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,9 +47,6 @@ pub struct Config {
 
 /// The kinds of statements that say something of a distribution; those of PyPI's own kind begin with the host of the index that defined them.
 const PREDICATES: [&str; 2] = ["/attestations/publish/v1", "https://slsa.dev/provenance/v1"];
-
-/// What in-toto statements call themselves.
-const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 
 /// What was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,27 +109,6 @@ struct Envelope {
 #[serde(try_from = "String")]
 struct Encoded(Vec<u8>);
 
-#[derive(Debug, Deserialize)]
-struct Statement {
-    #[serde(rename = "_type")]
-    kind: String,
-    subject: Vec<Subject>,
-    #[serde(rename = "predicateType")]
-    predicate: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Subject {
-    name: String,
-    digest: Digests,
-}
-
-#[derive(Debug, Deserialize)]
-struct Digests {
-    #[serde(default)]
-    sha256: String,
-}
-
 /// Verifies a provenance object for one file. All its attestations must hold: one that does not makes the others doubtful.
 pub fn verify(
     roots: &Roots,
@@ -157,14 +136,14 @@ pub fn verify(
 
 /// A statement counts for the file that it names, by name and digest both.
 fn check_subject(statement: &[u8], filename: &str, sha256: &str) -> Result<(), Unverified> {
-    let statement: Statement = serde_json::from_slice(statement)
-        .map_err(|error| Unverified::Unreadable(error.to_string()))?;
-    let is_known = PREDICATES.iter().any(|known| statement.predicate.ends_with(known));
-    if statement.kind != STATEMENT || !is_known {
-        return Err(Unverified::Subject(format!("a statement of kind {:?}", statement.predicate)));
+    let Statement { kind, subject, predicate_type, .. } =
+        Statement::read(statement).map_err(|error| Unverified::Unreadable(error.to_string()))?;
+    let is_known = PREDICATES.iter().any(|known| predicate_type.ends_with(known));
+    if kind != statement::V1 || !is_known {
+        return Err(Unverified::Subject(format!("a statement of kind {predicate_type:?}")));
     }
-    match statement.subject.as_slice() {
-        [one] if one.name == filename && one.digest.sha256.eq_ignore_ascii_case(sha256) => Ok(()),
+    match subject.as_slice() {
+        [one] if one.name == filename && one.has(sha256) => Ok(()),
         [one] if one.name == filename => Err(Unverified::Subject(format!(
             "one of this name with the digest {}",
             one.digest.sha256
@@ -284,8 +263,9 @@ mod tests {
         });
         assert!(matches!(outcome(&unlogged), Err(Unverified::Signature(_))));
         let statement = format!(
-            "{{\"_type\":\"{STATEMENT}\",\"subject\":[{{\"name\":\"{GITHUB_FILE}\",\"digest\":{{\"sha256\":\"{}\"}}}}],\
+            "{{\"_type\":\"{}\",\"subject\":[{{\"name\":\"{GITHUB_FILE}\",\"digest\":{{\"sha256\":\"{}\"}}}}],\
              \"predicateType\":\"https://slsa.dev/provenance/v1\",\"predicate\":null}}",
+            statement::V1,
             "0".repeat(64)
         );
         let text = changed(|all| {

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::bundle::Bundle;
-use super::{STATEMENT, Signer, Subject, Trust};
+use super::statement::{self, Statement};
+use super::{Signer, Trust};
 
 /// The one kind of statement that lists the files of a model.
 const PREDICATE: &str = "https://model_signing/signature/v1.0";
@@ -67,17 +68,6 @@ pub enum Fault {
 }
 
 #[derive(Deserialize)]
-struct Statement<'a> {
-    #[serde(rename = "_type")]
-    kind: String,
-    subject: Vec<Subject>,
-    #[serde(rename = "predicateType")]
-    predicate_type: String,
-    #[serde(borrow)]
-    predicate: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
 struct Predicate {
     resources: Vec<Resource>,
     serialization: Serialization,
@@ -114,15 +104,15 @@ impl Predicate {
     /// Reads a statement about a model, and checks that the one digest it is about is that of its list.
     fn read(statement: &[u8]) -> Result<Self, Fault> {
         let unreadable = |error: serde_json::Error| Fault::Unreadable(error.to_string());
-        let statement: Statement<'_> = serde_json::from_slice(statement).map_err(unreadable)?;
-        if statement.kind != STATEMENT || statement.predicate_type != PREDICATE {
+        let statement = Statement::read(statement).map_err(unreadable)?;
+        if statement.kind != statement::V1 || statement.predicate_type != PREDICATE {
             return Err(Fault::Kind(format!("a statement of kind {:?}", statement.predicate_type)));
         }
         let predicate = statement.predicate.map_or("null", RawValue::get);
         let predicate: Self = serde_json::from_str(predicate).map_err(unreadable)?;
         let root = predicate.root()?;
         match statement.subject.as_slice() {
-            [one] if one.digest.sha256.eq_ignore_ascii_case(&root) => Ok(predicate),
+            [one] if one.has(&root) => Ok(predicate),
             [_] => Err(Fault::Disorder("its list has another digest than it says".to_owned())),
             several => Err(Fault::Disorder(format!("it is about {} things", several.len()))),
         }
@@ -240,7 +230,7 @@ mod tests {
             .collect();
         let root = hex::encode(Sha256::digest(all));
         json!({
-            "_type": STATEMENT,
+            "_type": statement::V1,
             "subject": [{ "name": "model", "digest": { "sha256": root } }],
             "predicateType": PREDICATE,
             "predicate": {
