@@ -1,11 +1,12 @@
 //! Lists of texts with `*` for any run of characters. Case does not count: registries differ in it, and a rule must not be got around by it.
 
-use std::collections::HashSet;
+use std::cmp::Ordering;
 
 /// A list of patterns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patterns {
-    exact: HashSet<Box<str>>,
+    /// In lower case and in the order of [`compare`]. Most lists are short, and few texts are as long as one that is on them: their bytes are not even looked at.
+    exact: Vec<Box<str>>,
     globs: Vec<Glob>,
     /// As they were written.
     written: Vec<Box<str>>,
@@ -22,23 +23,18 @@ impl Patterns {
             let lower = text.to_ascii_lowercase();
             match lower.contains('*') {
                 true => patterns.globs.push(Glob(lower.split('*').map(Into::into).collect())),
-                false => {
-                    patterns.exact.insert(lower.into());
-                }
+                false => patterns.exact.push(lower.into()),
             }
             patterns.written.push(text.into());
         }
+        patterns.exact.sort_unstable_by(|one, other| compare(one, other));
+        patterns.exact.dedup();
         patterns
     }
 
     /// Whether one of them fits.
     pub fn fit(&self, text: &str) -> bool {
-        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        let is_exact = match is_lower {
-            _ if self.exact.is_empty() => false,
-            true => self.exact.contains(text),
-            false => self.exact.contains(text.to_ascii_lowercase().as_str()),
-        };
+        let is_exact = self.exact.binary_search_by(|known| compare(known, text)).is_ok();
         is_exact || self.globs.iter().any(|glob| glob.fits(text.as_bytes()))
     }
 
@@ -71,6 +67,12 @@ impl Glob {
     }
 }
 
+/// Orders by length, then by bytes. The case of `text` does not count; `lower` has none.
+fn compare(lower: &str, text: &str) -> Ordering {
+    let bytes = || lower.bytes().cmp(text.bytes().map(|byte| byte.to_ascii_lowercase()));
+    lower.len().cmp(&text.len()).then_with(bytes)
+}
+
 fn strip<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (head, rest) = text.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)
@@ -98,5 +100,17 @@ mod tests {
         check("a*b*c", "acb", false);
         check("aa*aa", "aaa", false);
         check("**x**", "x", true);
+    }
+
+    #[test]
+    fn a_list_is_searched_whatever_its_order_and_case() {
+        let written = ["torch", "SIX", "a", "bb", "Bc", "numpy", "six", "ccc", "a-*", "é"];
+        let list = Patterns::of(written);
+        for text in written {
+            assert!(list.fit(text) && list.fit(&text.to_ascii_uppercase()), "{text}");
+        }
+        for text in ["", "b", "ba", "bd", "sixt", "cccc", "torcha", "É"] {
+            assert!(!list.fit(text), "{text}");
+        }
     }
 }

@@ -137,21 +137,24 @@ impl Rule {
 }
 
 impl Condition {
+    /// What the tests come to, and the expression last, which costs most. One that settles it ends the matter: until that one changes, no other can.
     fn outcome(&self, facts: &Facts<'_>, now: Timestamp, turn: &mut Turn) -> Outcome {
-        let outcomes = self.tests.iter().map(|test| test.outcome(facts, now, turn));
-        let all = if self.is_any { outcomes.max() } else { outcomes.min() };
-        // An expression costs more than the tests, so it is left out where they settle it.
         let settles = if self.is_any { Outcome::Yes } else { Outcome::No };
-        match (all, &self.when) {
-            (Some(all), None) => all,
-            (Some(all), Some(_)) if all == settles => all,
-            (None, Some(when)) => when.outcome(facts, now, turn),
-            (Some(all), Some(when)) => {
-                let when = when.outcome(facts, now, turn);
-                if self.is_any { all.max(when) } else { all.min(when) }
-            }
-            (None, None) => Outcome::No,
+        let mut so_far = None;
+        let mut settled = |outcome: Outcome| {
+            let joined = match so_far {
+                None => outcome,
+                Some(known) if self.is_any => outcome.max(known),
+                Some(known) => outcome.min(known),
+            };
+            so_far = Some(joined);
+            joined == settles
+        };
+        let ended = self.tests.iter().any(|test| settled(test.outcome(facts, now, turn)));
+        if let Some(when) = self.when.as_ref().filter(|_| !ended) {
+            settled(when.outcome(facts, now, turn));
         }
+        so_far.unwrap_or(Outcome::No)
     }
 
     fn can_be_told(&self, ecosystem: Ecosystem, point: Point) -> bool {
