@@ -14,6 +14,7 @@ use crate::cache::found::{Found, Source, Trace};
 use crate::proxy::multipart;
 use crate::semantics::conditional::{self, Precondition, Validators};
 use crate::semantics::range::{self, Selection};
+use crate::semantics::warning::warn;
 use crate::server::{AccessNote, Body, FileBody};
 use crate::types::{Head, Presence, Timestamp};
 
@@ -93,16 +94,12 @@ fn mark(headers: &mut HeaderMap, status: &str, trace: &Trace, now: Timestamp) {
     let age_secs = trace.age_secs.unwrap_or_else(|| now.since(trace.validated).as_secs());
     headers.insert(header::AGE, HeaderValue::from(age_secs));
     let warning = match trace.presence {
-        Presence::Gone { .. } => Some(r#"199 larder "gone upstream, served from what was kept""#),
-        Presence::Withdrawn { .. } => {
-            Some(r#"199 larder "withdrawn upstream, served from what was kept""#)
-        }
-        Presence::Present if trace.stale => Some(r#"110 larder "response is stale""#),
-        Presence::Present => None,
+        Presence::Gone { .. } => "gone upstream, served from what was kept",
+        Presence::Withdrawn { .. } => "withdrawn upstream, served from what was kept",
+        Presence::Present if trace.stale => "upstream could not be asked, served as it was kept",
+        Presence::Present => return,
     };
-    if let Some(warning) = warning {
-        headers.append(header::WARNING, HeaderValue::from_static(warning));
-    }
+    warn(headers, warning);
 }
 
 /// The size of a body that preconditions and ranges apply to: a whole 200 whose bytes can be had at any offset.

@@ -9,6 +9,7 @@ use crate::policy::judged::WHY;
 use crate::policy::{Decision, INSPECTION, Judged, Point, Verdict};
 use crate::proxy::deliver::Content;
 use crate::proxy::words::{self, plain};
+use crate::semantics::warning;
 
 /// When a client is to ask again where a fact could not be found out, in seconds.
 const RETRY_AFTER_SECS: u64 = 10;
@@ -82,14 +83,11 @@ pub(crate) fn warn(field: Option<HeaderName>, subject: &Subject, headers: &mut H
     if !matches!(subject.verdict, Verdict::Warn | Verdict::Hide) {
         return;
     }
-    let shown = plain(subject.reason.as_deref().unwrap_or("a rule warns of this"));
-    let warning = format!("199 larder \"{}\"", shown.replace(['"', '\\'], "'"));
-    if let Ok(value) = HeaderValue::from_str(&warning) {
-        headers.append(header::WARNING, value);
-    }
+    let reason = subject.reason.as_deref().unwrap_or("a rule warns of this");
+    warning::warn(headers, reason);
     // The text before the semicolon groups warnings; a client shows one of each group.
     if let Some(field) = field
-        && let Ok(value) = HeaderValue::from_str(&format!("policy; {shown}"))
+        && let Ok(value) = HeaderValue::from_str(&format!("policy; {}", plain(reason)))
     {
         headers.append(field, value);
     }
@@ -108,7 +106,7 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         warn(Some(HeaderName::from_static("x-warning")), &subject, &mut headers);
-        assert_eq!(headers["warning"], "199 larder \"a 'b'X: y\"");
+        assert_eq!(headers["warning"], "299 - \"a 'b'X: y\"");
         assert_eq!(headers["x-warning"], "policy; a \"b\"X: y");
     }
 }

@@ -11,3 +11,4 @@ pub mod range;
 pub mod storing;
 pub mod targeted;
 pub mod vary;
+pub mod warning;

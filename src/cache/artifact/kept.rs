@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, header};
 
 use crate::cache::Parts;
 use crate::cache::artifact::trace;
@@ -14,6 +13,7 @@ use crate::cache::found::{Found, Source};
 use crate::cache::lookup::{Artifact, Nature};
 use crate::cache::verdicts::{AtRest, Effort, InMemory};
 use crate::semantics::cache_status::CacheStatus;
+use crate::semantics::warning::warn;
 use crate::store::{Change, Entry, ReadAt, Stored};
 use crate::types::{Algorithm, BlobId, Digest, Head, Timestamp};
 
@@ -255,11 +255,7 @@ impl Parts {
 /// Says in an answer's head what speaks against its body.
 fn mark(head: &mut Head, warning: Option<&str>) {
     let Some(reason) = warning else { return };
-    let shown: String = reason.chars().filter(|c| c.is_ascii() && !c.is_control()).collect();
-    let warning = format!("199 larder \"{}\"", shown.replace(['"', '\\'], "'"));
-    if let Ok(value) = HeaderValue::from_str(&warning) {
-        head.headers.append(header::WARNING, value);
-    }
+    warn(&mut head.headers, reason);
 }
 
 fn marked(entry: Arc<Entry>, warning: Option<&str>) -> Arc<Entry> {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::cache::failure::Failure;
 use crate::ecosystem::huggingface::config::{AfterWithdrawal, Auth, Settings};
@@ -21,6 +21,7 @@ use crate::ecosystem::huggingface::word::Word;
 use crate::ecosystem::huggingface::{explain, judge};
 use crate::ecosystem::past::Past;
 use crate::ecosystem::{Ask, Held, Standing, Step};
+use crate::semantics::warning::warn;
 use crate::types::{Audience, Secret, Timestamp};
 
 /// What a right is wanted for.
@@ -100,11 +101,11 @@ impl Marks {
             headers.insert(SHOWN_WARNING, HeaderValue::from_static(text));
         }
         let warning = match (self.is_withdrawn, self.is_stale) {
-            (true, _) => r#"199 larder "withdrawn upstream, served from what was kept""#,
-            (false, true) => r#"110 larder "the hub could not be asked, served as it was known""#,
+            (true, _) => "withdrawn upstream, served from what was kept",
+            (false, true) => "the hub could not be asked, served as it was known",
             (false, false) => return,
         };
-        headers.append(header::WARNING, HeaderValue::from_static(warning));
+        warn(headers, warning);
     }
 }
 

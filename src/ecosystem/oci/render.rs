@@ -16,6 +16,7 @@ use crate::ecosystem::oci::tags_list::{Part, Tags};
 use crate::ecosystem::past::Past;
 use crate::ecosystem::{Render, Rendered, Reply, View};
 use crate::policy::{Ecosystem, Point, Ruleset, Verdict};
+use crate::semantics::warning::warn;
 use crate::types::{BlobId, Digest, Timestamp};
 
 /// Tells the client that the registry it named beside the path was heeded.
@@ -78,20 +79,20 @@ impl ManifestForm {
         let warning = match self.note {
             None => return headers,
             Some(Note::Current) => None,
-            Some(Note::Unchecked) => Some(
-                r#"110 larder "response is stale: upstream could not say whether the tag has moved""#,
-            ),
+            Some(Note::Unchecked) => {
+                Some("response is stale: upstream could not say whether the tag has moved")
+            }
             Some(Note::Gone) => {
-                Some(r#"299 - "gone upstream: the tag was deleted, this is what it stood for""#)
+                Some("gone upstream: the tag was deleted, this is what it stood for")
             }
             Some(Note::Withdrawn) => {
-                Some(r#"299 - "withdrawn upstream: it was for everybody when it was kept""#)
+                Some("withdrawn upstream: it was for everybody when it was kept")
             }
         };
         // By its tag it may be another one the next time.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
         if let Some(warning) = warning {
-            headers.insert(header::WARNING, HeaderValue::from_static(warning));
+            warn(&mut headers, warning);
         }
         headers
     }
