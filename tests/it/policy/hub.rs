@@ -10,8 +10,8 @@ use crate::support::larder::{HUB_NAME, over_hub};
 use crate::support::team::Team;
 use crate::support::wait::eventually;
 
-const ID: &str = "org/model";
-const WEIGHTS: &str = "pytorch_model.bin";
+pub const ID: &str = "org/model";
+pub const WEIGHTS: &str = "pytorch_model.bin";
 const EVERYWHERE: [bool; 3] = [true; 3];
 /// The text of another licence than the card declares, as far as it takes to know it.
 const APACHE: &str = "Apache License\nVersion 2.0, January 2004";
@@ -20,7 +20,7 @@ const APACHE: &str = "Apache License\nVersion 2.0, January 2004";
 const ASKED: [bool; 3] = [false, true, true];
 
 /// Every key on models, with what the file of weights and its repository are. Hidden files are left out of lists, so that `listing` tells whether one is.
-const CASES: [Case; 40] = [
+pub const CASES: [Case; 40] = [
     Case::new("name_in = \"org/*\"", "name_in = \"org\"", EVERYWHERE),
     Case::new("name_not_in = \"acme/*\"", "name_not_in = \"ORG/MODEL\"", EVERYWHERE),
     Case::new("version_not_in = \"x\"", "version_in = \"x\"", ASKED),
@@ -75,7 +75,7 @@ const CASES: [Case; 40] = [
     ),
 ];
 
-async fn stock(team: &Team) -> FakeHub {
+pub async fn stock(team: &Team) -> FakeHub {
     let hub = FakeHub::start().await;
     let mut all = files([
         ("config.json", File::plain("{}")),
@@ -93,7 +93,7 @@ async fn stock(team: &Team) -> FakeHub {
         let more = json!({
             "cardData": { "license": "cc-by-nc-4.0", "base_model": ["base/one"], "datasets": ["data/set"] },
             "tags": ["custom_code"],
-            "safetensors": { "total": 7_000_000_000_u64 },
+            "safetensors": { "parameters": { "BF16": 7_000_000_000_u64 }, "total": 7_000_000_000_u64 },
             "createdAt": "2026-01-01T00:00:00.000Z",
             "lastModified": "2026-12-01T00:00:00.000Z",
             "securityRepoStatus": { "scansDone": true, "filesWithIssues": [{ "path": WEIGHTS, "level": "unsafe" }] },

@@ -17,7 +17,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const NOT_LISTED: [bool; 3] = [false, true, true];
 
 /// Every key on packages, with what the release `six 1.0` is.
-const CASES: [Case; 29] = [
+pub const CASES: [Case; 29] = [
     Case::new("name_in = \"s*x\"", "name_in = [\"seven\", \"sixty\"]", EVERYWHERE),
     Case::new("name_not_in = \"acme-*\"", "name_not_in = \"six\"", EVERYWHERE),
     Case::new("version_in = \"1.*\"", "version_in = \"1\"", EVERYWHERE),
@@ -58,7 +58,7 @@ const CASES: [Case; 29] = [
 ];
 
 /// An index with two releases of one project, of which the first has something of everything that rules look at.
-async fn stock() -> FakeIndex {
+pub async fn stock() -> FakeIndex {
     let index = FakeIndex::start(Style::Full).await;
     let mut first = Upload::wheel("six", "1.0").uploaded(RECENT);
     first.provenance = Some(index.pages.url("/integrity/six/1.0/provenance"));
@@ -71,7 +71,7 @@ async fn stock() -> FakeIndex {
 }
 
 /// The settings over an index, with an advisory on its first release.
-fn over_known(index: &FakeIndex, folder: &TempDir) -> String {
+pub fn over_known(index: &FakeIndex, folder: &TempDir) -> String {
     put(folder.path(), &flaw("X-1", "six", "2.0"));
     format!("{}[advisories]\nfolder = {:?}\n", over(index), folder.path())
 }

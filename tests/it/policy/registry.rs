@@ -13,7 +13,7 @@ const EVERYWHERE: [bool; 3] = [true; 3];
 const OF_IMAGE: [bool; 3] = [false, true, false];
 
 /// Every key on images, with what the image is.
-const CASES: [Case; 26] = [
+pub const CASES: [Case; 26] = [
     Case::new("name_in = \"hub.example/library/*\"", "name_in = \"library/demo\"", EVERYWHERE),
     Case::new("name_not_in = \"other.example/*\"", "name_not_in = \"*/demo\"", EVERYWHERE),
     Case::new("version_in = \"1.*\"", "version_in = \"2.*\"", [true, true, false]),
@@ -62,7 +62,7 @@ const CASES: [Case; 26] = [
     ),
 ];
 
-async fn stock() -> (FakeRegistry, Image, Signer) {
+pub async fn stock() -> (FakeRegistry, Image, Signer) {
     let registry = FakeRegistry::start().await;
     let image = Image::described(
         Family::Oci,
@@ -82,7 +82,7 @@ async fn stock() -> (FakeRegistry, Image, Signer) {
     (registry, image, signer)
 }
 
-fn settings(registry: &FakeRegistry, signer: &Signer) -> String {
+pub fn settings(registry: &FakeRegistry, signer: &Signer) -> String {
     format!("{}{}", over(registry, ""), signer.known_as("team"))
 }
 
