@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Phase};
 use crate::banner;
-use crate::cache::Cache;
+use crate::cache::{Cache, Seams};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::feed::{self, Feed};
@@ -165,16 +165,15 @@ impl Wired {
         );
         let recording = open_recording(&config, &store, &clock, tasks)?;
         let Recording { witness, pulls, .. } = recording.clone();
-        let cache = Cache::new(
-            config.cache.clone(),
-            Arc::clone(&store),
-            Arc::clone(&upstream),
-            clock.clone(),
+        let seams = Seams {
+            store: Arc::clone(&store),
+            upstream: Arc::clone(&upstream),
             witness,
-            tasks.transfers.clone(),
-            tasks.stop_transfers.clone(),
-        )
-        .inspecting(inspection_rules(&config)?);
+            clock: clock.clone(),
+            tasks: tasks.transfers.clone(),
+            stop: tasks.stop_transfers.clone(),
+        };
+        let cache = Cache::new(config.cache.clone(), seams).inspecting(inspection_rules(&config)?);
         let review = review(&config, &routes, &cache);
         let feed = Arc::new(Feed::open(
             config.advisories.clone(),
@@ -267,16 +266,15 @@ pub async fn import(
         hub: Arc::new(Client::new(config.upstream.clone()).map_err(AppError::Upstream)?),
     };
     let recording = open_recording(&config, &store, &clock, &tasks)?;
-    let cache = Cache::new(
-        config.cache.clone(),
+    let seams = Seams {
         store,
-        Arc::new(source),
-        clock.clone(),
-        recording.witness,
-        tasks.transfers.clone(),
-        tasks.stop_transfers.clone(),
-    )
-    .inspecting(inspection_rules(&config)?);
+        upstream: Arc::new(source),
+        witness: recording.witness,
+        clock: clock.clone(),
+        tasks: tasks.transfers.clone(),
+        stop: tasks.stop_transfers.clone(),
+    };
+    let cache = Cache::new(config.cache.clone(), seams).inspecting(inspection_rules(&config)?);
     let handler = Proxy::new(proxy::Parts {
         memory: ByteSize(config.cache.memory.bytes() / 4),
         secret,

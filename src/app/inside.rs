@@ -11,8 +11,8 @@ use super::{AppError, Wired};
 use crate::admin::Phase;
 use crate::bundle::import::Forget;
 use crate::bundle::offline::Build;
-use crate::cache::Cache;
 use crate::cache::witness::Notebook;
+use crate::cache::{Cache, Seams};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::access::{self, Access};
@@ -77,15 +77,15 @@ pub(super) fn offline(
     let (config, clock, rulings) = (config.clone(), clock.clone(), rulings.clone());
     let (transfers, stop) = (tasks.transfers.clone(), tasks.stop_transfers.clone());
     Arc::new(move |store, upstream| {
-        let cache = Cache::new(
-            config.cache.clone(),
-            Arc::clone(&store),
+        let seams = Seams {
+            store: Arc::clone(&store),
             upstream,
-            clock.clone(),
-            Arc::new(Notebook::default()),
-            transfers.clone(),
-            stop.clone(),
-        );
+            witness: Arc::new(Notebook::default()),
+            clock: clock.clone(),
+            tasks: transfers.clone(),
+            stop: stop.clone(),
+        };
+        let cache = Cache::new(config.cache.clone(), seams);
         unseen(&config, &clock, secret, &rulings, cache, store)
     })
 }

@@ -154,16 +154,24 @@ pub(crate) struct Parts {
     counters: Counters,
 }
 
+/// What a cache stands on: each can be another one, in tests and elsewhere.
+pub struct Seams {
+    /// Where bodies and what is known of them are kept.
+    pub store: Arc<dyn Store>,
+    /// Where they come from.
+    pub upstream: Arc<dyn Upstream>,
+    /// Who is told what upstream did.
+    pub witness: Arc<dyn Witness>,
+    pub clock: Clock,
+    /// Transfers and revalidations run here, so that they outlive clients and shutdown can wait for them.
+    pub tasks: TaskTracker,
+    /// Cancelled when the time to drain is over.
+    pub stop: CancellationToken,
+}
+
 impl Cache {
-    pub fn new(
-        config: Config,
-        store: Arc<dyn Store>,
-        upstream: Arc<dyn Upstream>,
-        clock: Clock,
-        witness: Arc<dyn Witness>,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(config: Config, seams: Seams) -> Self {
+        let Seams { store, upstream, witness, clock, tasks, stop } = seams;
         let documents = Documents::new(&config);
         let artifacts = Artifacts::new(&config);
         let fills = Fills::new(&config);

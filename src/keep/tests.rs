@@ -8,6 +8,7 @@ use super::listing::Query;
 use super::removal::{Removal, Removed};
 use super::*;
 use crate::cache::witness::Notebook;
+use crate::cache::{Config, Seams};
 use crate::ecosystem::naming::{Name, Onward, Part, Role, Shelf, Wanted, page_of};
 use crate::store::lost::Loss;
 use crate::store::memory::{Fault, MemoryStore};
@@ -133,15 +134,15 @@ impl Bench {
     fn new() -> Self {
         let store = MemoryStore::new();
         let clock = Clock::manual(Timestamp::from_secs(1_700_000_000));
-        let cache = Cache::new(
-            crate::cache::Config::default(),
-            Arc::new(store.clone()),
-            Arc::new(Scripted::new()),
-            clock.clone(),
-            Arc::new(Notebook::default()),
-            TaskTracker::new(),
-            CancellationToken::new(),
-        );
+        let seams = Seams {
+            store: Arc::new(store.clone()),
+            upstream: Arc::new(Scripted::new()),
+            witness: Arc::new(Notebook::default()),
+            clock: clock.clone(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let cache = Cache::new(Config::default(), seams);
         let notebook = Notebook::default();
         let told: Arc<dyn Witness> = Arc::new(notebook.clone());
         let words: Vec<Arc<dyn Naming>> = vec![Arc::new(Books)];

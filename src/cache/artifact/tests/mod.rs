@@ -16,7 +16,7 @@ use crate::cache::failure::Failure;
 use crate::cache::found::Found;
 use crate::cache::lookup::{Accepted, Admission, Admit, Answer, Artifact, Lookup, Nature, Stale};
 use crate::cache::witness::Notebook;
-use crate::cache::{Cache, Config};
+use crate::cache::{Cache, Config, Seams};
 use crate::clock::Clock;
 use crate::inspect::samples;
 use crate::store::memory::MemoryStore;
@@ -62,15 +62,15 @@ impl Bench {
         let (upstream, tasks) = (Scripted::new(), TaskTracker::new());
         let (stop, notebook) = (CancellationToken::new(), Notebook::default());
         let clock = Clock::manual(Timestamp::from_secs(1_000_000));
-        let cache = Cache::new(
-            config,
-            Arc::new(store.clone()),
-            Arc::new(upstream.clone()),
-            clock.clone(),
-            Arc::new(notebook.clone()),
-            tasks.clone(),
-            stop.clone(),
-        );
+        let seams = Seams {
+            store: Arc::new(store.clone()),
+            upstream: Arc::new(upstream.clone()),
+            witness: Arc::new(notebook.clone()),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let cache = Cache::new(config, seams);
         Self { store, upstream, clock, tasks, stop, notebook, cache }
     }
 

@@ -15,7 +15,7 @@ use crate::cache::lookup::{
     Accepted, Admission, Admit, Answer, Demand, Document, Fresh, Keep, Kept, Lookup, Parsed, Stale,
 };
 use crate::cache::witness::Notebook;
-use crate::cache::{Cache, Config};
+use crate::cache::{Cache, Config, Seams};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -109,15 +109,15 @@ impl Bench {
         let clock = Clock::manual(Timestamp::from_secs(1_700_000_000));
         let tasks = TaskTracker::new();
         let notebook = Notebook::default();
-        let cache = Cache::new(
-            config,
-            Arc::clone(&store) as Arc<dyn Store>,
-            Arc::new(upstream.clone()),
-            clock.clone(),
-            Arc::new(notebook.clone()),
-            tasks.clone(),
-            CancellationToken::new(),
-        );
+        let seams = Seams {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            upstream: Arc::new(upstream.clone()),
+            witness: Arc::new(notebook.clone()),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            stop: CancellationToken::new(),
+        };
+        let cache = Cache::new(config, seams);
         Self { cache, notebook, upstream, store, clock, tasks }
     }
 

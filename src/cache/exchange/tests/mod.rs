@@ -14,7 +14,7 @@ use crate::cache::failure::Failure;
 use crate::cache::found::Found;
 use crate::cache::lookup::{Exchange, Mode};
 use crate::cache::witness::Notebook;
-use crate::cache::{Cache, Config};
+use crate::cache::{Cache, Config, Seams};
 use crate::clock::Clock;
 use crate::store::memory::MemoryStore;
 use crate::types::{Audience, Secret, Timestamp};
@@ -52,15 +52,15 @@ impl Bench {
     fn new() -> Self {
         let (store, upstream) = (MemoryStore::new(), Scripted::new());
         let (clock, tasks) = (Clock::manual(START), TaskTracker::new());
-        let cache = Cache::new(
-            Config::default(),
-            Arc::new(store.clone()),
-            Arc::new(upstream.clone()),
-            clock.clone(),
-            Arc::new(Notebook::default()),
-            tasks.clone(),
-            CancellationToken::new(),
-        );
+        let seams = Seams {
+            store: Arc::new(store.clone()),
+            upstream: Arc::new(upstream.clone()),
+            witness: Arc::new(Notebook::default()),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            stop: CancellationToken::new(),
+        };
+        let cache = Cache::new(Config::default(), seams);
         let origin = Arc::new(Origin {
             id: "generic/test".into(),
             base: Url::parse("http://origin.example/").expect("an address"),
