@@ -4,7 +4,7 @@ use crate::ecosystem::Step;
 use crate::ecosystem::oci::facts::{self, Image};
 use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::registry::Reader;
-use crate::ecosystem::oci::signed::{self, Signed};
+use crate::ecosystem::oci::signatures::{self, Signed};
 use crate::policy::{Ecosystem, Fact, Facts, Ruleset};
 use crate::types::Digest;
 
@@ -30,7 +30,7 @@ enum Former {
 
 /// Whether anything of that is looked at, so that an image must be looked into.
 pub fn is_needed(rules: &Ruleset) -> bool {
-    facts::needs_image(rules) || signed::is_needed(rules)
+    facts::needs_image(rules) || signatures::is_needed(rules)
 }
 
 impl Known {

@@ -17,7 +17,7 @@ use crate::ecosystem::oci::catalog;
 use crate::ecosystem::oci::complete::{self, Wish};
 use crate::ecosystem::oci::name;
 use crate::ecosystem::oci::scope::Scope;
-use crate::ecosystem::oci::within;
+use crate::ecosystem::oci::signatures::within;
 use crate::types::{Audience, Digest, Hasher, Head};
 
 /// What a manifest is called where its registry does not say.

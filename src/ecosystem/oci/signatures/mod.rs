@@ -11,21 +11,25 @@ use std::collections::BTreeSet;
 use crate::cache::failure::Failure;
 use crate::cache::lookup::Document;
 use crate::ecosystem::oci::complete::Wish;
-use crate::ecosystem::oci::filed::{self, Filed};
 use crate::ecosystem::oci::manifest::{self, Manifest};
 use crate::ecosystem::oci::name;
-use crate::ecosystem::oci::payload::{self, Payload};
 use crate::ecosystem::oci::pull::Pull;
 use crate::ecosystem::oci::readers::kept_only;
 use crate::ecosystem::oci::referrers::{self, Referrers};
 use crate::ecosystem::oci::registry::Reader;
 use crate::ecosystem::oci::scope::Scope;
+use crate::ecosystem::oci::signatures::filed::Filed;
+use crate::ecosystem::oci::signatures::payload::Payload;
+use crate::ecosystem::oci::signatures::within::Within;
 use crate::ecosystem::oci::tag::{self, Pointer};
-use crate::ecosystem::oci::within::{self, Within};
 use crate::ecosystem::{Held, Step};
 use crate::policy::{Ecosystem, Fact, Facts, Ruleset};
 use crate::signature::image::{self, Voucher};
 use crate::types::{CacheKey, Digest};
+
+mod filed;
+mod payload;
+pub(super) mod within;
 
 /// The facts that only signatures know.
 const OF_SIGNATURES: [Fact; 4] =
