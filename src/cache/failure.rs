@@ -16,10 +16,10 @@ pub enum Failure {
     #[error("upstream refused with {status}")]
     Refused { status: u16 },
     /// No answer, and nothing kept: 504.
-    #[error("upstream cannot be reached and nothing is kept")]
+    #[error("upstream cannot be reached")]
     Unreachable(#[source] UpstreamError),
     /// Upstream answered with an outage of its own (5xx, 429) and nothing is kept: 503 or 502 to the client.
-    #[error("upstream answered {status} and nothing is kept")]
+    #[error("upstream answered {status}")]
     Unavailable { status: u16, retry_after_secs: Option<u64> },
     /// Upstream answered with something that must not be passed on: wrong digest, error page, too large: 502.
     #[error("upstream's answer cannot be used: {0}")]
@@ -50,6 +50,11 @@ impl Failure {
             | Self::Store(_) => true,
             Self::Absent | Self::Refused { .. } | Self::Unsafe { .. } => false,
         }
+    }
+
+    /// Whether it says no more than that a host is away, which the log has said once when that was noticed.
+    pub const fn is_known_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(UpstreamError::CircuitOpen { .. }))
     }
 }
 

@@ -145,9 +145,20 @@ impl Host {
         let mut state = self.state();
         let before = state.breaker.is_closed();
         change(&mut state.breaker, now);
-        match (before, state.breaker.is_closed()) {
-            (true, false) => meter::circuit_opened(&self.name),
-            (false, true) => meter::circuit_closed(&self.name),
+        let (after, fault) = (state.breaker.is_closed(), Arc::clone(&state.fault));
+        drop(state);
+        match (before, after) {
+            (true, false) => {
+                meter::circuit_opened(&self.name);
+                tracing::warn!(
+                    origin.host = %self.name, error = %fault,
+                    "upstream is away: it is tried now and then, and what is kept is served meanwhile"
+                );
+            }
+            (false, true) => {
+                meter::circuit_closed(&self.name);
+                tracing::info!(origin.host = %self.name, "upstream answers again");
+            }
             _ => {}
         }
     }

@@ -378,12 +378,16 @@ impl Refresh {
             previous.failed_now(self.parts.clock.now());
             self.parts.edition.turn();
         }
-        if !matches!(failure, Failure::Absent | Failure::NotKept) {
-            let cause = std::error::Error::source(failure).map(ToString::to_string);
-            tracing::warn!(
-                cache.key = %self.document.lookup.key, error = %failure, cause,
-                kept = self.previous.is_some(), "a document could not be refreshed"
-            );
+        let (key, kept) = (&self.document.lookup.key, self.previous.is_some());
+        let cause = std::error::Error::source(failure).map(ToString::to_string);
+        match failure {
+            Failure::Absent | Failure::NotKept => {}
+            known if known.is_known_outage() => tracing::debug!(
+                cache.key = %key, error = %failure, cause, kept, "a document waits for upstream"
+            ),
+            _ => tracing::warn!(
+                cache.key = %key, error = %failure, cause, kept, "a document could not be refreshed"
+            ),
         }
     }
 }

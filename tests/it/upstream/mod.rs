@@ -6,6 +6,7 @@ mod origin;
 mod proxies;
 mod redirects;
 mod tls;
+mod told;
 mod uploads;
 
 use std::collections::HashMap;
