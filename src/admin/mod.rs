@@ -102,9 +102,9 @@ impl Admin {
         self
     }
 
-    /// Whether a path is one of these addresses.
+    /// Whether a path is one of these addresses, or the root, from where whoever looks around with a browser is led to them.
     pub fn claims(path: &str) -> bool {
-        path == "/-" || path.starts_with(PREFIX)
+        matches!(path, "/" | "/-") || path.starts_with(PREFIX)
     }
 
     /// Answers a visit to an address that [`Admin::claims`].
@@ -131,6 +131,9 @@ impl Admin {
                 text(StatusCode::METHOD_NOT_ALLOWED, "these pages are read with GET\n");
             refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
+        }
+        if visit.path == "/" {
+            return to_start_page();
         }
         match visit.path.strip_prefix(PREFIX).unwrap_or_default() {
             "" => self.start_page(),
@@ -176,6 +179,13 @@ impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").field("guides", &self.guides).finish_non_exhaustive()
     }
+}
+
+/// Relative, so that what stands before the root in the visitor's address stays there.
+fn to_start_page() -> Response<Body> {
+    let mut answer = text(StatusCode::SEE_OTHER, "Larder's start page is at -/\n");
+    answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static("-/"));
+    answer
 }
 
 fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {

@@ -96,9 +96,6 @@ pub struct Own {
     pub answer: Box<dyn Fn(Visit) -> BoxFuture<'static, Response<Body>> + Send + Sync>,
 }
 
-/// Where Larder's own pages are. A mount that needs an address that no origin can have takes one here by a route of its own.
-const OWN_PREFIX: &str = "/-/";
-
 struct Pipeline {
     cache: Cache,
     clock: Clock,
@@ -245,8 +242,7 @@ impl Pipeline {
         };
         let address = Address::of(admitted.path, identity::host(&request));
         let found = self.routes.find(address.host, address.path);
-        let is_mounts =
-            found.as_ref().is_ok_and(|found| found.route.prefix.starts_with(OWN_PREFIX));
+        let is_mounts = found.as_ref().is_ok_and(|found| found.has_claimed(address.path));
         let now = self.clock.now();
         let arrival = Arrival { peer: &peer, admitted: &admitted, address: &address, now };
         if !is_mounts && (self.own.claims)(address.path) {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::ecosystem::Ecosystem;
 
+/// Where Larder's own pages are. A mount that needs an address that no origin can have takes one here by a route of its own.
+const OWN_PREFIX: &str = "/-/";
+
 /// One way into a mount.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -52,6 +55,14 @@ pub struct Match<'a> {
     pub path: String,
 }
 
+impl Match<'_> {
+    /// Whether the path is the mount's own, and none of Larder's pages: a host of its own has a root of its own.
+    pub fn has_claimed(&self, path: &str) -> bool {
+        let has_own_root = path == "/" && self.route.host != HostMatch::Any;
+        has_own_root || self.route.prefix.starts_with(OWN_PREFIX)
+    }
+}
+
 /// Why no mount answers, in words for who asked.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Vacant {
@@ -59,6 +70,8 @@ pub enum Vacant {
     Nothing,
     #[error("There is no {kind} {name:?} here; {}.", known(.others))]
     Unknown { kind: &'static str, name: String, others: Vec<String> },
+    #[error("The name is missing: a {kind} is at {prefix}NAME/; {}.", known(.others))]
+    Unnamed { kind: &'static str, prefix: &'static str, others: Vec<String> },
 }
 
 /// Two routes that cannot be told apart.
@@ -186,16 +199,16 @@ impl Routes {
         }
     }
 
-    /// What to say of a path that names a mount which there is not. `found` is the length of the prefix that fits it.
+    /// What to say of a path that names a mount which there is not, or none where one must be named. `found` is the length of the prefix that fits it.
     fn unknown(&self, path: &str, found: usize) -> Option<Vacant> {
         self.families.iter().filter(|family| found <= family.prefix.len()).find_map(|family| {
-            let below = path.strip_prefix(family.prefix)?;
+            let Family { kind, prefix, claims } = *family;
+            let is_bare = path == prefix.trim_end_matches('/');
+            let below = if is_bare { "" } else { path.strip_prefix(prefix)? };
             let (name, rest) = below.split_once('/').unwrap_or((below, ""));
-            let is_meant = !name.is_empty() && (family.claims)(rest);
-            is_meant.then(|| Vacant::Unknown {
-                kind: family.kind,
-                name: name.to_owned(),
-                others: self.names(family),
+            claims(rest).then(|| match name {
+                "" => Vacant::Unnamed { kind, prefix, others: self.names(family) },
+                name => Vacant::Unknown { kind, name: name.to_owned(), others: self.names(family) },
             })
         })
     }
@@ -295,7 +308,7 @@ mod tests {
         .expect("no conflict")
         .with_families(&[
             family("index", "/a/", |rest| rest.starts_with("simple/")),
-            family("origin", "/b/", |_| true),
+            family("place", "/b/", |_| true),
         ]);
         let check = |host, path, expected: Result<(&str, &str), &str>| {
             let found = routes.find(host, path);
@@ -307,9 +320,13 @@ mod tests {
         check(None, "/a/three/simple/six/", Err(unknown));
         check(None, "/a/two/simple/six/", Ok(("two", "simple/six/")));
         check(None, "/a/three/json", Ok(("one", "a/three/json")));
-        check(None, "/b/c", Err("There is no origin \"c\" here; there is none at all."));
+        check(None, "/b/c", Err("There is no place \"c\" here; there is none at all."));
         check(Some("h.test"), "/b/c", Ok(("host", "b/c")));
-        check(None, "/b/", Ok(("root", "b/")));
+        for bare in ["/b", "/b/"] {
+            let unnamed = "The name is missing: a place is at /b/NAME/; there is none at all.";
+            check(None, bare, Err(unnamed));
+            check(Some("h.test"), bare, Ok(("host", &bare[1..])));
+        }
     }
 
     #[test]

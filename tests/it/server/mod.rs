@@ -3,3 +3,4 @@
 mod framing;
 mod memory;
 mod paths;
+mod root;
