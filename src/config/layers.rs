@@ -149,6 +149,14 @@ impl Settings {
         written.unwrap_or_else(|| DEFAULT.to_owned())
     }
 
+    /// Where a source stands among all that was read: its layer, and the line within it. What could not be read at all comes before everything.
+    pub(super) fn place(&self, source: &str) -> (Option<usize>, usize) {
+        let parts = source.rsplit_once(':');
+        let numbered = parts.and_then(|(name, line)| Some((name, line.parse::<usize>().ok()?)));
+        let (name, line) = numbered.unwrap_or((source, 0));
+        (self.layers.iter().rposition(|layer| layer.name == name), line)
+    }
+
     fn rank(&self, value: &Value) -> Option<usize> {
         let metadata = self.figment.get_metadata(value.tag())?;
         self.layers.iter().rposition(|layer| layer.name == metadata.name)

@@ -228,6 +228,8 @@ impl Loaded {
         if let Some(config) = &config {
             validate::validate(config, &settings, &mut faults);
         }
+        // Who mends a file goes through it from the top.
+        faults.sort_by_cached_key(|fault| settings.place(&fault.source));
         match config {
             Some(config) if faults.is_empty() => Ok(Self { config, settings }),
             _ => Err(Faults(faults)),

@@ -76,6 +76,35 @@ fn unknown_settings_are_faults_that_name_line_and_nearest_key() {
     );
 }
 
+/// They came in the order of the keys' names, and those between settings after all others, so that who mended a file went up and down in it.
+#[test]
+fn faults_come_in_the_order_of_the_file() {
+    let case = Case {
+        file: Some(
+            "[log]\ncolour = 1\n\n[cache]\nmemry = 1\n\n[generic.a]\nupstream = \"b\"\n\n[bogus]\n",
+        ),
+        environment: &[("LARDER_CACHE__FILS", "1"), ("LARDER_A____B", "1")],
+        ..Case::default()
+    };
+    let faults = case.read().map(|loaded| loaded.config).expect_err("faults");
+    let places: Vec<String> = faults
+        .iter()
+        .map(|fault| fault.split(": ").take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "LARDER_A____B names no setting",
+            "larder.toml:2 log.colour",
+            "larder.toml:5 cache.memry",
+            "larder.toml:7 generic.a",
+            "larder.toml:10 bogus",
+            "LARDER_CACHE__FILS cache.fils",
+        ],
+        "{faults:?}"
+    );
+}
+
 /// `LARDER_CACHE_MEMORY` was answered with the list of all sections: that two underscores part a section from its key is what everybody forgets.
 #[test]
 fn one_underscore_too_few_is_told() {
@@ -138,13 +167,13 @@ fn all_faults_of_all_layers_are_reported_at_once() {
             ..Case::default()
         },
         &[
-            "LARDER_CACHE__ABANDON_AFTER: cache.abandon_after: found \"never\", expected a duration such as \"500ms\", \"10s\" or \"2h\"",
+            "larder.toml:2: log.format: found a number, expected text in quotes",
             "larder.toml:4: cache.fils: unknown setting, did you mean `fills`?",
             "larder.toml:5: cache.memory: found \"lots\", expected a size such as 1048576, \"64 KiB\" or \"1.5 GB\"",
+            "LARDER_CACHE__ABANDON_AFTER: cache.abandon_after: found \"never\", expected a duration such as \"500ms\", \"10s\" or \"2h\"",
             "LARDER_CHACE__FILLS: chace: unknown setting, did you mean `cache`?",
             "--listen: listen: found \"nonsense\", expected an address with a port such as \"127.0.0.1:8484\"",
             "--listen: listen: found \"more\", expected an address with a port such as \"127.0.0.1:8484\"",
-            "larder.toml:2: log.format: found a number, expected text in quotes",
         ],
     );
 }
@@ -251,8 +280,8 @@ fn nothing_is_no_limit_and_no_time_out() {
         &[
             &format!("larder.toml:2: server.max_connections: {number}"),
             &format!("larder.toml:3: server.max_connections_per_address: {number}"),
-            &format!("larder.toml:5: server.max_header_bytes: {number}"),
             &format!("larder.toml:4: server.max_headers: {number}"),
+            &format!("larder.toml:5: server.max_header_bytes: {number}"),
         ],
     );
     check(
@@ -264,8 +293,8 @@ fn nothing_is_no_limit_and_no_time_out() {
             ..Case::default()
         },
         &[
-            &format!("LARDER_UPSTREAM__CONNECT_TIMEOUT: upstream.connect_timeout: {span}"),
             &format!("larder.toml:3: oci.registries.\"r.example\".history: {number}"),
+            &format!("LARDER_UPSTREAM__CONNECT_TIMEOUT: upstream.connect_timeout: {span}"),
         ],
     );
     check(
