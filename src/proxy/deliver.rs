@@ -96,7 +96,7 @@ fn mark(headers: &mut HeaderMap, status: &str, trace: &Trace, now: Timestamp) {
     let warning = match trace.presence {
         Presence::Gone { .. } => "gone upstream, served from what was kept",
         Presence::Withdrawn { .. } => "withdrawn upstream, served from what was kept",
-        Presence::Present if trace.stale => "upstream could not be asked, served as it was kept",
+        Presence::Present if trace.stale => "response is stale: upstream could not be asked",
         Presence::Present => return,
     };
     warn(headers, warning);
