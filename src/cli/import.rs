@@ -226,17 +226,21 @@ fn text(report: &Report) -> String {
     }
     if *unmounted > 0 {
         text.push_str(&format!(
-            "{unmounted} entries belong to mounts that this Larder does not have and were left out\n"
+            "left out: {} of mounts that this Larder does not have\n",
+            lines::count(*unmounted, "entry")
         ));
     }
     if *withheld > 0 {
         text.push_str(&format!(
-            "{withheld} entries are not open to everybody and were left out (--audience service takes them)\n"
+            "left out: {} not open to everybody (--audience service takes them)\n",
+            lines::count(*withheld, "entry")
         ));
     }
     let size = lines::size(*bytes);
     text.push_str(&format!(
-        "{new} entries filed, {kept} kept before; {blobs} files of {size} came; {} refused\n",
+        "{} filed, {kept} kept before; {} of {size} came; {} refused\n",
+        lines::count(*new, "entry"),
+        lines::count(*blobs, "file"),
         refused.len()
     ));
     text

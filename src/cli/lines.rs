@@ -34,11 +34,12 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// `1 record`, `2 records`.
+/// `1 record`, `2 records`, `3 entries`.
 pub fn count(number: impl TryInto<u64>, one: &str) -> String {
-    match number.try_into().unwrap_or(u64::MAX) {
-        1 => format!("1 {one}"),
-        several => format!("{several} {one}s"),
+    match (number.try_into().unwrap_or(u64::MAX), one.strip_suffix('y')) {
+        (1, _) => format!("1 {one}"),
+        (several, Some(stem)) => format!("{several} {stem}ies"),
+        (several, None) => format!("{several} {one}s"),
     }
 }
 

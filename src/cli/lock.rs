@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::reach::Reach;
 use super::wanted::Wanted;
-use super::{Outcome, Overrides, misused};
+use super::{Outcome, Overrides, lines, misused};
 use crate::bundle::resource::Missing;
 use crate::bundle::take::{Depth, Taken, take_all};
 use crate::bundle::walk::{Item, Plan};
@@ -93,7 +93,8 @@ impl LockFiles {
                 false => say!("{told}"),
             }
         } else if missing.is_empty() {
-            eprintln!("{} things, {files} files locked", lock.locked.len());
+            let things = lines::count(lock.locked.len(), "thing");
+            eprintln!("{things}, {} locked", lines::count(files, "file"));
         }
         Ok(())
     }

@@ -90,13 +90,14 @@ fn text(pinned: &Pinned, word: &str) -> String {
     let line = |item: &crate::keep::listing::Item| {
         let missing = match (word, item.files - item.kept_files.min(item.files)) {
             ("unpinned", _) | (_, 0) => String::new(),
+            (_, 1) => "; 1 file is not kept and not protected".to_owned(),
             (_, missing) => format!("; {missing} files are not kept and not protected"),
         };
         let files = lines::part(item.kept_files, item.files);
         format!("{word} {}: {files} files, {}{missing}\n", item.name, lines::size(item.kept_bytes))
     };
     match pinned.things.is_empty() {
-        true => format!("{word}: {} entries\n", pinned.entries),
+        true => format!("{word}: {}\n", lines::count(pinned.entries, "entry")),
         false => pinned.things.iter().map(line).collect(),
     }
 }

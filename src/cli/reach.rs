@@ -100,6 +100,12 @@ impl Reach {
         let host = host.trim_matches(['[', ']']);
         match tokio::net::TcpStream::connect((host, port)).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let folder = config.data_dir.display();
+                if !config.data_dir.exists() {
+                    eprintln!(
+                        "larder: no Larder answers at {root}, and {folder} is not there yet: it begins empty"
+                    );
+                }
                 let inside = Inside::open(config, Clock::system()).map_err(|source| {
                     ReachError::Closed { address: root.clone(), source: Box::new(source) }
                 })?;

@@ -64,12 +64,13 @@ fn text(removed: &Removed) -> String {
     let word = if removed.dry_run { "would remove" } else { "removed" };
     let shared = match removed.shared {
         0 => String::new(),
+        1 => "; 1 entry stays because others share it".to_owned(),
         count => format!("; {count} entries stay because others share them"),
     };
     format!(
-        "{word} {}: {} entries, {} freed{shared}\n",
+        "{word} {}: {}, {} freed{shared}\n",
         removed.names.join(", "),
-        removed.entries,
+        lines::count(removed.entries, "entry"),
         lines::size(removed.bytes)
     )
 }

@@ -13,7 +13,7 @@ use http::Method;
 use serde::Serialize;
 
 use super::reach::{Reach, ReachError};
-use super::{Outcome, Overrides, fail};
+use super::{Outcome, Overrides, fail, lines};
 use crate::config::Config;
 use crate::heal;
 use crate::store::StoreError;
@@ -119,11 +119,13 @@ fn text(report: &Report) -> String {
         text.push_str(&line(damaged));
     }
     let Report { entries, blobs, bytes, orphans, orphan_bytes, .. } = report;
-    let _ = writeln!(text, "{entries} entries, {blobs} files, {bytes} bytes read");
+    let (entries, blobs) = (lines::count(*entries, "entry"), lines::count(*blobs, "file"));
+    let _ = writeln!(text, "{entries}, {blobs}, {bytes} bytes read");
     if *orphans > 0 {
         let _ = writeln!(
             text,
-            "{orphans} files of {orphan_bytes} bytes belong to no entry; a running server removes such in time"
+            "{} of {orphan_bytes} bytes in no entry; a running server removes such in time",
+            lines::count(*orphans, "file")
         );
     }
     text.push_str(match (report.is_right(), report.repaired) {

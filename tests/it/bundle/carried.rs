@@ -240,7 +240,7 @@ async fn what_is_not_public_goes_along_only_when_somebody_says_so() {
     let words = ["import", &bundle, "--trust", "office.key"];
     let withheld = site.run(&words).await.ends(0);
     assert!(
-        withheld.out.contains("entries are not open to everybody and were left out"),
+        withheld.out.contains("not open to everybody (--audience service takes them)"),
         "{withheld:?}"
     );
     site.run(&["check", &model]).await.ends(1);
